@@ -1,0 +1,63 @@
+"""Downslope: PyTorch optimizers at the speed of memory, and the way from a model to a trained run.
+
+Names are imported when they are first used, so ``import downslope`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import DownslopeError
+
+if TYPE_CHECKING:
+    from . import optim, schedules
+    from .finder import RangeTest, find_lr
+    from .report import write_report
+    from .tasks import Metric, Task, load_task
+    from .training import Recipe, Run, fit
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "optim": "optim",
+    "schedules": "schedules",
+    "find_lr": "finder",
+    "RangeTest": "finder",
+    "Task": "tasks",
+    "Metric": "tasks",
+    "load_task": "tasks",
+    "Recipe": "training",
+    "Run": "training",
+    "fit": "training",
+    "write_report": "report",
+}
+
+__all__ = [
+    "DownslopeError",
+    "Metric",
+    "RangeTest",
+    "Recipe",
+    "Run",
+    "Task",
+    "__version__",
+    "find_lr",
+    "fit",
+    "load_task",
+    "optim",
+    "schedules",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'downslope' has no attribute {name!r}")
+    module = importlib.import_module(f".{_HOME[name]}", __name__)
+    value = module if name == _HOME[name] else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

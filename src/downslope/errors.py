@@ -1,0 +1,63 @@
+"""One exception hierarchy: what came, what is allowed, what to do.
+
+Every error that a user can cause is a :class:`DownslopeError`; the command line prints it as one
+line and exits 2. Where `torch` raises ``ValueError`` or ``TypeError`` ours are those too, so a
+program that catches torch's errors catches ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "DownslopeError",
+    "EngineError",
+    "InputError",
+    "InputTypeError",
+    "MissingExtraError",
+    "unknown",
+]
+
+
+class DownslopeError(Exception):
+    """Anything a user can cause and mend. ``str(error)`` is one line."""
+
+
+class InputError(DownslopeError, ValueError):
+    """A value that is not allowed."""
+
+
+class InputTypeError(DownslopeError, TypeError):
+    """A value of a type that is not allowed."""
+
+
+class EngineError(DownslopeError, RuntimeError):
+    """An engine was asked for by name and cannot serve these tensors."""
+
+
+class CheckpointError(DownslopeError, RuntimeError):
+    """A checkpoint is missing, damaged, or of another kind."""
+
+
+class MissingExtraError(DownslopeError, ImportError):
+    """An optional dependency is not installed; the message names the extra."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed. "
+            f"Install it with: pip install 'downslope[{extra}]'"
+        )
+
+
+def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
+    """The error for a name that is not in a list, with the nearest names offered.
+
+    >>> print(unknown("optimizer", "adamv", ["adam", "adamw", "sgd"]))
+    Unknown optimizer 'adamv'. Did you mean 'adamw' or 'adam'? Allowed: adam, adamw, sgd.
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(str(name), names, n=2)
+    guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return InputError(f"Unknown {kind} {name!r}.{guess} Allowed: {', '.join(names)}.")
