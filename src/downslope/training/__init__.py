@@ -1,1 +1,12 @@
+"""Training a task by a recipe: the loop, precision, checkpoints and the run's directory.
 
+Read ``loop.py`` first: it is the loop of every tutorial, and everything else serves it.
+"""
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .fit import fit
+from .loop import TrainingDivergedError
+from .recipe import Recipe
+from .run import Run
+
+__all__ = ["Recipe", "Run", "TrainingDivergedError", "fit", "load_checkpoint", "save_checkpoint"]

@@ -1,0 +1,62 @@
+"""Writing a file so that a kill at any moment leaves the old one or the new one, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["write_atomically"]
+
+
+def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
+    """Replace the file at ``path`` by ``data`` (text is written as UTF-8).
+
+    The bytes go to a temporary file in the same folder, which is flushed to the disk and renamed
+    over the target; then the folder itself is flushed, so that the new name survives a power cut.
+
+    Raises:
+        OSError: the disk is full, or the folder is missing or not writable; the old file is kept.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(f"{folder}/note.txt", "hello")
+    ...     Path(f"{folder}/note.txt").read_text()
+    'hello'
+    """
+    path = Path(path)
+    content = data.encode() if isinstance(data, str) else data
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(_mode(path))
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+    _flush_folder(path.parent)
+
+
+def _mode(path: Path) -> int:
+    """The permissions of the old file, or those that a new one would get."""
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, where the system can open folders (not Windows)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,103 @@
+"""Records: what was measured while training, one JSON object a line, only ever appended.
+
+A record is an event of the loop (see :mod:`downslope.training.loop`); ``event`` says which kind:
+
+================  ==============================================================================
+``start``         task, metric, higher_is_better, parameters, train_size, validation_size, epochs,
+                  steps_per_epoch, total_steps, lr, resumed_from (step, or None)
+``train``         step (optimizer steps done), epoch (from 1), loss, lr, grad_norm (before
+                  clipping), samples_per_second, seconds (since the start, over all resumptions)
+``skip``          step, epoch, scale: fp16 gradients overflowed, nothing was updated
+``validation``    step, epoch, train_loss (mean of the epoch), loss, metric, best, seconds
+``end``           step, epoch, best_metric, best_step, seconds, reason
+================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..errors import InputError
+
+__all__ = ["RecordWriter", "read_records"]
+
+
+class RecordWriter:
+    """Appends records to a file; each one is handed to the system before ``write`` returns.
+
+    Args:
+        path: the file; made where it is missing.
+        keep: bytes of an existing file to keep, the :attr:`size` that a checkpoint remembers;
+            what a killed run wrote after it, and a torn last line, is cut off. ``None`` keeps
+            every complete line.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with RecordWriter(f"{folder}/records.jsonl") as writer:
+    ...         writer.write({"event": "train", "step": 1, "loss": 0.5})
+    ...     read_records(f"{folder}/records.jsonl")
+    [{'event': 'train', 'step': 1, 'loss': 0.5}]
+    """
+
+    def __init__(self, path: str | Path, *, keep: int | None = None) -> None:
+        path = Path(path)
+        if path.exists():
+            _cut(path, keep)
+        self._file = path.open("ab", buffering=0)
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record; its numbers must be finite, as JSON has no NaN."""
+        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_records(path: str | Path) -> list[dict[str, Any]]:
+    """All complete records of a file; the torn last line of a killed run is left out.
+
+    Raises:
+        InputError: the file cannot be read, or a complete line is not a record.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
+    except OSError as error:
+        raise InputError(f"records {str(path)!r} cannot be read: {error.strerror}.") from None
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            records.append({"event": record["event"], **record})
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"records {str(path)!r}, line {number}: not a record of a run: {line[:60]!r}."
+            ) from None
+    return records
+
+
+def _cut(path: Path, keep: int | None) -> None:
+    """Shorten a file to its complete lines among the first ``keep`` bytes."""
+    with path.open("r+b") as file:
+        content = file.read(-1 if keep is None else keep)
+        file.truncate(content.rfind(b"\n") + 1)

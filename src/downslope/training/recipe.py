@@ -1,0 +1,229 @@
+"""How a task is trained: a validated, serialisable record."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .. import optim
+from ..errors import InputError, InputTypeError, unknown
+from ..tasks import Task
+
+__all__ = ["Recipe"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+# Arguments of an optimizer that are fields of the recipe, or that the run decides itself.
+_NOT_HYPERPARAMETERS = frozenset({"params", "lr", "weight_decay", "maximize", "differentiable"})
+DEFAULT_WARMUP = 0.05
+
+
+class Recipe(BaseModel):
+    """Optimizer, learning rate, schedule, clipping, precision, batch size, length, seed.
+
+    Every field can be left out. ``None`` means "decide from the task and the device", which
+    :meth:`resolve` does; the learning rate is then found by a range test when training starts.
+    A recipe cannot be changed; :meth:`replace` makes a changed copy, checked again.
+
+    Raises:
+        InputError: an unknown name (the nearest one is offered) or a value that is not allowed.
+
+    >>> recipe = Recipe(optimizer="adamw", lr=3e-3, hyperparameters={"betas": [0.9, 0.99]})
+    >>> recipe.hyperparameters["betas"]
+    (0.9, 0.99)
+    >>> print(recipe.replace(epochs=5).to_toml().splitlines()[-1])
+    device = "auto"
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    optimizer: str = Field("adamw", description="optimizer, by its name in downslope.optim")
+    lr: Positive | None = Field(
+        None, description="highest learning rate; found by a range test when left out"
+    )
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="weight decay; the optimizer's own default when left out"
+    )
+    hyperparameters: dict[str, Any] = Field(
+        default_factory=dict, description="the optimizer's other arguments, such as betas or eps"
+    )
+    schedule: Literal["warmup-cosine", "cosine", "linear", "step", "constant", "plateau"] = Field(
+        "warmup-cosine", description="how the learning rate changes while training"
+    )
+    warmup: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description=f"share of the steps over which the learning rate rises; when left out "
+        f"{DEFAULT_WARMUP} for warmup-cosine, else 0",
+    )
+    clip_norm: Positive | None = Field(
+        1.0, description="largest norm of the whole gradient; none: no clipping"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="arithmetic of the forward pass; auto: bf16 on CUDA, else fp32"
+    )
+    batch_size: Count | None = Field(None, description="rows a step; the task's own when left out")
+    epochs: Count | None = Field(
+        None, description="passes over the data; the task's own when left out"
+    )
+    early_stop: Count | None = Field(
+        None, description="stop after this many epochs without a better metric; none: never"
+    )
+    checkpoint_every: Count | None = Field(
+        None, description="save a checkpoint every so many steps, besides each epoch's end"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0, description="seed of the weights, the order of the rows and dropout"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, ...")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse unknown keys by name; "none" stands for None where TOML has no word for it."""
+        for key in values:
+            if key not in cls.model_fields:
+                raise unknown("recipe key", key, cls.model_fields)
+        return {k: None if v == "none" else v for k, v in values.items()}
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _tuples(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """TOML knows lists only; optimizers want pairs such as ``betas`` as tuples."""
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+
+    @model_validator(mode="after")
+    def _optimizer_accepts(self) -> Recipe:
+        """Let the optimizer itself check its arguments, on a parameter of one element."""
+        self.build_optimizer([torch.zeros(1, requires_grad=True)])
+        return self
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(_one_line(error)) from None
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Recipe:
+        """Read a recipe from a TOML file of ``key = value`` lines named as the fields here.
+
+        Raises:
+            InputError: no such file, not TOML, or a key or value that is not allowed.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"recipe {str(path)!r} cannot be read: {error.strerror}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"recipe {str(path)!r} is not valid TOML: {error}. Write lines of key = value, "
+                'such as optimizer = "adamw".'
+            ) from None
+        return cls(**values)
+
+    def to_toml(self) -> str:
+        """The recipe as TOML; reading it back gives an equal recipe."""
+        import tomli_w
+
+        default = {name: field.default for name, field in type(self).model_fields.items()}
+        values = {
+            k: "none" if v is None else v
+            for k, v in self.model_dump().items()
+            if not (v is None and default[k] is None) and v != {}
+        }
+        return tomli_w.dumps(values)
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with some fields changed, checked as a new recipe is."""
+        return Recipe(**{**self.model_dump(), **changes})
+
+    def resolve(self, task: Task) -> Recipe:
+        """Fill every ``None`` and ``"auto"`` that depends on the task, the optimizer or the device.
+
+        The learning rate stays ``None`` where a range test has to find it.
+        """
+        device = _device(self.device)
+        chosen: dict[str, Any] = {
+            "device": str(device),
+            "precision": self.precision,
+            "batch_size": self.batch_size or task.batch_size,
+            "epochs": self.epochs or task.epochs,
+            "warmup": self.warmup,
+            "weight_decay": self.weight_decay,
+        }
+        if self.precision == "auto":
+            chosen["precision"] = "bf16" if device.type == "cuda" else "fp32"
+        if self.warmup is None:
+            chosen["warmup"] = DEFAULT_WARMUP if self.schedule == "warmup-cosine" else 0.0
+        if self.weight_decay is None:
+            chosen["weight_decay"] = _defaults(optim.get(self.optimizer)).get("weight_decay")
+        return self.replace(**chosen)
+
+    def build_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        """The optimizer that this recipe names, over ``parameters``."""
+        cls = optim.get(self.optimizer)
+        allowed = _defaults(cls)
+        arguments = dict(self.hyperparameters)
+        for name in arguments:
+            if name not in allowed or name in _NOT_HYPERPARAMETERS:
+                raise unknown(
+                    f"hyperparameter of {cls.__name__}", name, set(allowed) - _NOT_HYPERPARAMETERS
+                )
+        if self.weight_decay is not None:
+            if "weight_decay" not in allowed:
+                raise InputError(
+                    f"Recipe: weight_decay = {self.weight_decay} was given, but {cls.__name__} has "
+                    "no weight decay. Leave weight_decay out."
+                )
+            arguments["weight_decay"] = self.weight_decay
+        if self.lr is not None:
+            arguments["lr"] = self.lr
+        try:
+            optimizer: torch.optim.Optimizer = cls(parameters, **arguments)
+        except (ValueError, TypeError, RuntimeError) as error:
+            if isinstance(error, (InputError, InputTypeError)):
+                raise
+            raise InputError(f"Recipe: {cls.__name__} refuses its arguments: {error}") from error
+        return optimizer
+
+
+def _defaults(cls: type[torch.optim.Optimizer]) -> dict[str, Any]:
+    """Argument names of an optimizer's constructor, with their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if name != "params"
+    }
+
+
+def _device(name: str) -> torch.device:
+    """The device by its name, checked to be there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"Recipe: device = {name!r} cannot be used here: {reason}. Use 'cpu' or 'auto'."
+        ) from None
+    return device
+
+
+def _one_line(error: ValidationError) -> str:
+    """pydantic's findings as one line: what came and what is allowed."""
+    findings = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"][:1]) or "recipe"
+        message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        findings.append(f"{where} must be {message}, got {item['input']!r}")
+    return f"Recipe: {'; '.join(findings)}."

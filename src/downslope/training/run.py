@@ -1,0 +1,184 @@
+"""A run's directory: what it holds, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from ..errors import CheckpointError, InputError
+from ..files import write_atomically
+from ..monitor import read_records
+from ..tasks import Task, load_task
+from .checkpoint import load_checkpoint
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from ..finder import RangeTest
+
+__all__ = ["Run", "RunFiles"]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The paths inside a run's directory, each named once."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, TOML."""
+        return self.path / "recipe.toml"
+
+    @property
+    def task(self) -> Path:
+        """The arguments that make the task again, and a fingerprint of its data."""
+        return self.path / "task.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and machine, for the report."""
+        return self.path / "environment.json"
+
+    @property
+    def find_lr(self) -> Path:
+        """The range test, where one was made."""
+        return self.path / "find_lr.json"
+
+    @property
+    def records(self) -> Path:
+        """What was measured, one JSON object a line."""
+        return self.path / "records.jsonl"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best metric."""
+        return self.path / "checkpoints" / "best.pt"
+
+    @property
+    def report(self) -> Path:
+        """The report, once it is written."""
+        return self.path / "report.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outcome of a training run, read from its directory.
+
+    Args:
+        path: the run's directory.
+        recipe: the recipe with every choice filled in.
+        task_name: name of the task.
+        metric_name: name of the metric.
+        higher_is_better: whether a larger metric is the better one.
+        best_metric: best validation metric so far; ``None`` before the first validation.
+        best_step: optimizer steps done when it was measured.
+        lr: highest learning rate of the schedule.
+        seconds: time spent training, over all resumptions.
+        reason: why it ended; ``None`` where it was killed or is still going on.
+    """
+
+    path: Path
+    recipe: Recipe
+    task_name: str
+    metric_name: str
+    higher_is_better: bool
+    best_metric: float | None
+    best_step: int | None
+    lr: float
+    seconds: float
+    reason: Literal["finished", "interrupted", "early stop", "diverged"] | None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Read a run's directory; also that of a run which was killed.
+
+        Raises:
+            InputError: the directory is missing or is not a run's.
+        """
+        files = RunFiles(Path(path))
+        if not files.recipe.is_file() or not files.records.is_file():
+            raise InputError(
+                f"{str(path)!r} is not the directory of a run: it has no {files.recipe.name} and "
+                f"{files.records.name}. Give a directory that `downslope train` or fit() made."
+            )
+        records = read_records(files.records)
+        start = next((r for r in records if r["event"] == "start"), None)
+        if start is None:
+            raise InputError(f"{str(files.records)!r} holds no start record: nothing was trained.")
+        best = next((r for r in reversed(records) if r["event"] == "validation" and r["best"]), {})
+        return cls(
+            path=files.path,
+            recipe=Recipe.from_toml(files.recipe),
+            task_name=start["task"],
+            metric_name=start["metric"],
+            higher_is_better=start["higher_is_better"],
+            best_metric=best.get("metric"),
+            best_step=best.get("step"),
+            lr=start["lr"],
+            seconds=next((r["seconds"] for r in reversed(records) if "seconds" in r), 0.0),
+            reason=records[-1].get("reason"),
+        )
+
+    @property
+    def files(self) -> RunFiles:
+        """The paths inside the directory."""
+        return RunFiles(self.path)
+
+    def records(self) -> list[dict[str, Any]]:
+        """What was measured, in order."""
+        return read_records(self.files.records)
+
+    def range_test(self) -> RangeTest | None:
+        """The range test that chose the learning rate; ``None`` where the recipe gave it."""
+        if not self.files.find_lr.is_file():
+            return None
+        from ..finder import RangeTest
+
+        return RangeTest.from_dict(json.loads(self.files.find_lr.read_text(encoding="utf-8")))
+
+    def task(self) -> Task:
+        """Build the task of this run again, from its data source.
+
+        Raises:
+            InputError: the task was built in Python, so its source is not known here.
+        """
+        source = json.loads(self.files.task.read_text(encoding="utf-8"))["source"]
+        if not source:
+            raise InputError(
+                f"The task {self.task_name!r} was built in Python: build it again and give it to "
+                "fit(task, run_dir=..., resume=True)."
+            )
+        return load_task(**source)
+
+    def model(
+        self, which: Literal["best", "last"] = "best", *, task: Task | None = None
+    ) -> torch.nn.Module:
+        """The trained model, on the CPU and in evaluation mode.
+
+        Args:
+            which: the checkpoint with the best metric, or the newest one.
+            task: needed where the task was built in Python.
+        """
+        file = {"best": self.files.best, "last": self.files.last}[which]
+        state = load_checkpoint(file)
+        model = (task or self.task()).model()
+        try:
+            model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{str(file)!r} does not fit the model of this task: "
+                f"{' '.join(str(error).split())}"
+            ) from None
+        return model.eval()
