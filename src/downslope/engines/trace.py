@@ -1,0 +1,248 @@
+"""From a formula to a program: the rule is called on :class:`Node` values and leaves its trace.
+
+A :class:`Program` is what every compiled engine prints its kernel from. What depends on scalars
+only is kept apart, to be evaluated once a tensor in float64; what depends on arrays is a list of
+elementwise instructions. ``xp.sum`` ends a pass over memory: later instructions wait for the total.
+Only the last pass writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ..rules import Rule
+
+__all__ = ["FUNCTIONS", "Instruction", "Node", "Pass", "Program", "Tracer", "trace"]
+
+#: What a formula may ask of ``xp``, beside Python's own arithmetic and comparisons.
+FUNCTIONS = (
+    "sqrt", "abs", "sign", "exp", "log", "atan2", "maximum", "minimum", "where", "lerp", "fma",
+    "f32", "sum",
+)  # fmt: skip
+
+Operand = str | float
+
+
+class Node:
+    """One value of a traced formula.
+
+    ``elementwise`` values have one number an element, the others one float64 a tensor. ``stage`` is
+    the number of reductions that must be complete before it can be computed.
+    """
+
+    __slots__ = ("args", "elementwise", "op", "stage", "tracer")
+
+    def __init__(self, tracer: Tracer, op: str, args: tuple[Any, ...]) -> None:
+        nodes = [a for a in args if isinstance(a, Node)]
+        self.tracer, self.op, self.args = tracer, op, args
+        self.stage = max((n.stage for n in nodes), default=0) + (op == "sum")
+        self.elementwise = op == "array" or (op != "sum" and any(n.elementwise for n in nodes))
+
+    def __pow__(self, exponent: Any) -> Node:
+        return self * self if exponent == 2 else self.tracer.node("pow", self, exponent)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "a formula may not branch on data, because a kernel has one path for all elements; "
+            "use xp.where (flags and absent slots may be branched on)"
+        )
+
+    # Typed by hand because the operators themselves are made in a loop below.
+    __add__: Callable[[Node, Any], Node]
+    __mul__: Callable[[Node, Any], Node]
+
+
+def _operator(op: str, reflected: bool) -> Callable[..., Node]:
+    def method(self: Node, *other: Any) -> Node:
+        return self.tracer.node(op, *((*other, self) if reflected else (self, *other)))
+
+    return method
+
+
+for _name, _op in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div"}.items():
+    setattr(Node, f"__{_name}__", _operator(_op, reflected=False))
+    setattr(Node, f"__r{_name}__", _operator(_op, reflected=True))
+for _op in ("neg", "gt", "lt", "ge", "le"):
+    setattr(Node, f"__{_op}__", _operator(_op, reflected=False))
+Node.__rpow__ = _operator("pow", reflected=True)  # type: ignore[attr-defined]  # as the loop above
+
+
+class Tracer:
+    """``xp`` for tracing. Equal expressions become one node, so they are computed once."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[Any, ...], Node] = {}
+
+    def node(self, op: str, *args: Any) -> Node:
+        """The node of an operation on nodes, numbers or names."""
+        key = (op, *(id(a) if isinstance(a, Node) else a for a in args))
+        return self._nodes.setdefault(key, Node(self, op, args))
+
+    def __getattr__(self, name: str) -> Callable[..., Node]:
+        if name not in FUNCTIONS:
+            raise AttributeError(f"a formula may use {', '.join(FUNCTIONS)}, not xp.{name}")
+        return lambda *args: self.node(name, *args)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """``name = op(*args)``; an argument is the name of an earlier value, or a number."""
+
+    name: str
+    op: str
+    args: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One sweep over memory.
+
+    Args:
+        scalars: float64 instructions, evaluated once a tensor; they may read totals of earlier
+            passes.
+        hoisted: ``(name, operand)``: scalars that elements need, under the name the body uses.
+        reads: the arrays it loads.
+        body: elementwise instructions.
+        totals: ``(name, operand)``: sums over all elements of the tensor that this pass makes.
+        writes: ``(array, operand)``: what it stores; empty in all passes but the last.
+    """
+
+    scalars: tuple[Instruction, ...]
+    hoisted: tuple[tuple[str, Operand], ...]
+    reads: tuple[str, ...]
+    body: tuple[Instruction, ...]
+    totals: tuple[tuple[str, Operand], ...]
+    writes: tuple[tuple[str, Operand], ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A rule traced for one set of slots and flags.
+
+    ``arrays`` are the parameter, the gradient and the present slots, in that order; ``scalars`` are
+    the columns of the table that the host fills, one row a tensor.
+    """
+
+    rule: Rule
+    present: tuple[str, ...]
+    flags: tuple[tuple[str, bool], ...]
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    passes: tuple[Pass, ...]
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """The arrays that a step changes."""
+        return tuple(name for name, _ in self.passes[-1].writes)
+
+    @property
+    def streams(self) -> int:
+        """Arrays read plus arrays written, the whole step: times bytes and numel, its traffic."""
+        return sum(len(p.reads) + len(p.writes) for p in self.passes)
+
+
+@lru_cache(maxsize=None)
+def trace(rule: Rule, present: tuple[str, ...], flags: tuple[tuple[str, bool], ...]) -> Program:
+    """Call a rule on nodes and return the program it leaves behind.
+
+    Args:
+        rule: the rule.
+        present: the slots that exist; the others are ``None`` to the formula.
+        flags: the flags' values.
+
+    >>> from downslope.rules import SGD
+    >>> program = trace(SGD, ("momentum_buffer",), (("nesterov", False),))
+    >>> program.arrays
+    ('p', 'g', 'momentum_buffer')
+    >>> program.streams  # three arrays read, two written
+    5
+    """
+    xp = Tracer()
+    arrays = ("p", "g", *present)
+    inputs: dict[str, Node | None] = {
+        name: xp.node("array", name) if name in arrays else None
+        for name in ("p", "g", *(s.name for s in rule.slots))
+    }
+    scalars = {name: xp.node("scalar", name) for name in rule.scalars}
+    values = rule.update(xp, *inputs.values(), **scalars, **dict(flags))
+    outputs = {
+        name: value
+        for name, value in zip((n for n in inputs if n != "g"), values, strict=True)
+        if value is not None and value is not inputs[name]
+    }
+    absent = sorted(set(outputs) - set(arrays))
+    if absent:
+        raise TypeError(f"rule {rule.name} returns slot {absent[0]!r}, which does not exist here")
+    return Program(rule, present, flags, arrays, rule.scalars, _passes(outputs))
+
+
+def _passes(outputs: dict[str, Node]) -> tuple[Pass, ...]:
+    totals: dict[Node, str] = {}
+    for node in _ordered(outputs.values(), lambda n: True):
+        if node.op == "sum":
+            totals[node] = f"total{len(totals)}"
+    last = max((n.stage for n in totals), default=0)
+    passes = []
+    for stage in range(last + 1):
+        due = {name: n.args[0] for n, name in totals.items() if n.stage == stage + 1}
+        passes.append(_one_pass(due, outputs if stage == last else {}, totals))
+    return tuple(passes)
+
+
+def _one_pass(due: dict[str, Node], writes: dict[str, Node], totals: dict[Node, str]) -> Pass:
+    needed = _ordered([*due.values(), *writes.values()], lambda n: n.elementwise)
+    inner = [n for n in needed if n.elementwise and n.op != "array"]
+    roots = [n for n in [*due.values(), *writes.values()] if isinstance(n, Node)]
+    hoist = dict.fromkeys(
+        a
+        for n in [*inner, *roots]
+        for a in (n.args if n.elementwise else (n,))
+        if isinstance(a, Node) and not a.elementwise
+    )
+    host = [n for n in _ordered(hoist, lambda n: n.op != "sum") if n.op not in ("scalar", "sum")]
+    names: dict[Node, str] = dict(totals)
+    names.update({n: f"s{i}" for i, n in enumerate(host)})
+
+    def scalar(value: Any) -> Operand:
+        if not isinstance(value, Node):
+            return float(value)
+        return str(value.args[0]) if value.op == "scalar" else names[value]
+
+    scalars = tuple(Instruction(names[n], n.op, tuple(map(scalar, n.args))) for n in host)
+    hoisted = {n: f"h{i}" for i, n in enumerate(hoist)}
+    temporary = {n: f"t{i}" for i, n in enumerate(inner)}
+
+    def element(value: Any) -> Operand:
+        if not isinstance(value, Node):
+            return float(value)
+        if value.op == "array":
+            return str(value.args[0])
+        return temporary[value] if value.elementwise else hoisted[value]
+
+    return Pass(
+        scalars,
+        tuple((name, scalar(n)) for n, name in hoisted.items()),
+        tuple(str(n.args[0]) for n in needed if n.op == "array"),
+        tuple(Instruction(temporary[n], n.op, tuple(map(element, n.args))) for n in inner),
+        tuple((name, element(n)) for name, n in due.items()),
+        tuple((name, element(n)) for name, n in writes.items()),
+    )
+
+
+def _ordered(roots: Iterable[Any], enter: Callable[[Node], bool]) -> list[Node]:
+    """Every node the roots need, arguments first; nodes that ``enter`` refuses are not opened."""
+    found: dict[Node, None] = {}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, Node) and node not in found:
+            if enter(node):
+                for argument in node.args:
+                    visit(argument)
+            found[node] = None
+
+    for root in roots:
+        visit(root)
+    return list(found)

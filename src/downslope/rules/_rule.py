@@ -1,0 +1,205 @@
+"""What a rule is: one pure formula, and the data that describes it.
+
+A formula is called, never compiled. It takes ``xp``, the arithmetic it runs on (tensors, lists of
+tensors, symbols or tracer values), the parameter ``p``, its gradient ``g``, one array per slot
+(``None`` where the slot does not exist), the scalar hyperparameters and the flags, and returns the
+new parameter and the new slots. It may branch on flags and on absent slots, never on data.
+
+A formula never sees maximisation, clipping, unscaling, storage, groups or devices: those are the
+engines' and the driver's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+__all__ = ["HOST_SCALARS", "Flag", "Hyper", "Rule", "Slot", "beta"]
+
+#: Scalars that the host supplies, one a tensor, beside the hyperparameters: the number of this step
+#: (from 1), whether a slot was created just now (1.0 or 0.0), and the tensor's number of elements.
+HOST_SCALARS = ("step", "fresh", "numel")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One array of optimizer state, shaped like its parameter.
+
+    Args:
+        name: torch's key in ``optimizer.state[p]``.
+        meaning: what it holds, in a few words.
+        symbol: its letter in the printed formula, as sympy spells it.
+        init: its first value, or the name of the hyperparameter that gives it.
+        when: the group key (a flag, or a hyperparameter not 0) that makes it exist; "": always.
+    """
+
+    name: str
+    meaning: str
+    symbol: str
+    init: float | str = 0.0
+    when: str = ""
+
+    def present(self, group: Mapping[str, Any]) -> bool:
+        """Whether a parameter group with these values keeps this slot."""
+        return not self.when or bool(group[self.when] != 0)
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """One scalar hyperparameter and the range it must lie in.
+
+    Args:
+        name: its name in the formula.
+        meaning: what it does, in a few words.
+        symbol: its letter in the printed formula.
+        low, high: the range; ``low`` is allowed, ``high`` is not. Infinities and NaN never are.
+        phrase: torch's words for it in ``Invalid {phrase}: {value}``.
+        key: the parameter group's key, where it differs from the name.
+        index: its place in the group's value, where that is a tuple (``betas``).
+    """
+
+    name: str
+    meaning: str
+    symbol: str
+    low: float = 0.0
+    high: float = math.inf
+    phrase: str = ""
+    key: str = ""
+    index: int | None = None
+
+    @property
+    def group_key(self) -> str:
+        """The key under which a parameter group holds it."""
+        return self.key or self.name
+
+    def of(self, group: Mapping[str, Any]) -> Any:
+        """Its value in a parameter group."""
+        value = group[self.group_key]
+        return value if self.index is None else value[self.index]
+
+    @property
+    def range(self) -> str:
+        """The allowed range in words.
+
+        >>> beta(1).range
+        'a finite number >= 0 and < 1'
+        """
+        low = "" if self.low == -math.inf else f" >= {self.low:g}"
+        high = "" if self.high == math.inf else f" < {self.high:g}"
+        return "a finite number" + low + (" and" if low and high else "") + high
+
+    def allows(self, value: float) -> bool:
+        """Whether a number lies in the range; NaN never does."""
+        return math.isfinite(value) and self.low <= value < self.high
+
+    @property
+    def invalid(self) -> str:
+        """The first words of the error for a value outside the range, as torch says them."""
+        return f"Invalid {self.phrase or self.name + ' value'}"
+
+
+def beta(number: int, meaning: str = "", high: float = 1.0) -> Hyper:
+    """The decay rate of the ``number``-th moment: ``betas[number - 1]`` in a parameter group."""
+    return Hyper(
+        f"beta{number}",
+        meaning or f"decay rate of moment {number}",
+        f"beta_{number}",
+        high=high,
+        phrase=f"beta parameter at index {number - 1}",
+        key="betas",
+        index=number - 1,
+    )
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A boolean of the formula; ``key`` is the parameter group's key where it differs."""
+
+    name: str
+    key: str = ""
+
+    def of(self, group: Mapping[str, Any]) -> bool:
+        """Its value in a parameter group; absent is False, as in old checkpoints."""
+        return bool(group.get(self.key or self.name, False))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A formula with everything that is known about it, as data.
+
+    Args:
+        update: ``(xp, p, g, *slots, *, scalars, flags) -> (p, *slots)``.
+        summary: one line.
+        slots: the state, in the order of the formula's arguments.
+        hypers: the scalar hyperparameters.
+        flags: the booleans.
+        paper: where the formula was published.
+        use: when to choose it.
+        errata: where a tutorial says something else, and what is right.
+        counts_steps: whether the state has torch's ``step``.
+        state_at_construction: whether torch makes the state in the constructor (Adagrad).
+        sparse: whether torch takes sparse gradients here.
+        conflict: given a parameter group, what is wrong with the combination, or ``""``.
+    """
+
+    update: Callable[..., tuple[Any, ...]]
+    summary: str
+    slots: tuple[Slot, ...]
+    hypers: tuple[Hyper, ...]
+    flags: tuple[Flag, ...] = ()
+    paper: str = ""
+    use: str = ""
+    errata: tuple[str, ...] = ()
+    counts_steps: bool = True
+    state_at_construction: bool = False
+    sparse: bool = False
+    conflict: Callable[[Mapping[str, Any]], str] = lambda group: ""
+
+    def __post_init__(self) -> None:
+        positional = tuple(n for n, q in self._parameters.items() if q.kind != q.KEYWORD_ONLY)[3:]
+        if positional != tuple(s.name for s in self.slots):
+            raise TypeError(
+                f"rule {self.name}: the formula's arguments after (xp, p, g) are {positional}, "
+                f"its slots are {tuple(s.name for s in self.slots)}: they must be the same"
+            )
+        known = {h.name for h in self.hypers} | {f.name for f in self.flags} | set(HOST_SCALARS)
+        strange = sorted(set(self._keywords) - known)
+        if strange:
+            raise TypeError(f"rule {self.name}: no spec for the formula's keyword {strange[0]!r}")
+
+    @property
+    def name(self) -> str:
+        """The formula's name."""
+        return self.update.__name__
+
+    @cached_property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.update).parameters
+
+    @cached_property
+    def _keywords(self) -> tuple[str, ...]:
+        return tuple(n for n, q in self._parameters.items() if q.kind == q.KEYWORD_ONLY)
+
+    @cached_property
+    def scalars(self) -> tuple[str, ...]:
+        """The scalars that the formula reads, in its order."""
+        flags = {f.name for f in self.flags}
+        return tuple(n for n in self._keywords if n not in flags)
+
+    @cached_property
+    def scalar_hypers(self) -> tuple[Hyper, ...]:
+        """The hyperparameters among :attr:`scalars`, in the same order."""
+        by_name = {h.name: h for h in self.hypers}
+        return tuple(by_name[n] for n in self.scalars if n in by_name)
+
+    def present(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the slots that a parameter group with these values keeps."""
+        return tuple(s.name for s in self.slots if s.present(group))
+
+    def flag_values(self, group: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
+        """The flags' values in a parameter group, hashable."""
+        return tuple((f.name, f.of(group)) for f in self.flags)
