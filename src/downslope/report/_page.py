@@ -1,0 +1,211 @@
+"""The report: one HTML page, drawn from the files of a run. Nothing is measured here."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..files import write_atomically
+from . import _words
+from ._figures import Curve, Mark, draw
+from ._history import History, Series
+from ._html import facts, figure, grid, key, pairs, scrolling_table, section, settings, titled
+
+if TYPE_CHECKING:
+    from ..finder import RangeTest
+    from ..training import Run
+
+__all__ = ["write_report"]
+
+
+def write_report(run: Run | str | Path) -> Path:
+    """Write ``report.html`` into a run's directory, also of a run that was interrupted.
+
+    The page is complete in itself: style sheet and drawings are inside, nothing is loaded.
+
+    Args:
+        run: a run, or the path of its directory.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: the directory is not a run's.
+    """
+    if isinstance(run, str | Path):
+        from ..training import Run  # loads torch
+
+        run = Run.load(run)
+    target = run.files.report
+    write_atomically(target, _page(run, History.of(run.records()), run.range_test()))
+    return target
+
+
+def _page(run: Run, history: History, range_test: RangeTest | None) -> str:
+    own = files(__package__)
+    line = _words.headline(run)
+    rows = (*_words.timing_rows(run, history), *_words.data_rows(history))
+    sections = (
+        section("Curves", _curves(run, history)),
+        section("Learning-rate range test", _range_test(range_test) if range_test else ""),
+        section("Recipe", settings("Recipe", _words.recipe_rows(run))),
+        section(
+            "Timing and environment",
+            grid(
+                titled("Timing and size", pairs("Timing", rows)),
+                titled(
+                    "Environment",
+                    pairs("Environment", _words.environment_rows(run.files.environment)),
+                ),
+            ),
+        ),
+    )
+    return Template(own.joinpath("page.html").read_text("utf-8")).substitute(
+        version=__version__,
+        title=escape(f"{line} · Downslope"),
+        style=own.joinpath("style.css").read_text("utf-8"),
+        headline=escape(line),
+        lede=escape(_words.lede(run, history)),
+        facts=facts(_words.facts_of(run, history)),
+        sections="\n".join(part for part in sections if part),
+        folder=escape(str(run.path)),
+    )
+
+
+def _curves(run: Run, history: History) -> str:
+    """The four curves over the steps and the table of epochs; nothing before the first record."""
+    if not history.train and not history.validation:
+        return ""
+    drawings = (
+        _loss(history),
+        _metric(run, history),
+        _learning_rate(run, history),
+        _gradient_norm(run, history),
+    )
+    table = ""
+    if history.validation:
+        head = ["epoch", "step", "training loss", "validation loss", run.metric_name, "seconds"]
+        numbers = scrolling_table("Epoch by epoch", head, _words.epoch_rows(history))
+        table = f"<details>\n<summary>Epoch by epoch, in numbers</summary>\n{numbers}\n</details>"
+    return grid(*drawings) + "\n" + table
+
+
+def _loss(history: History) -> str:
+    steps = history.series("train", "loss")
+    epochs = history.series("validation", "train_loss")
+    validation = history.series("validation", "loss")
+    svg = draw(
+        "loss",
+        f"Line chart: {_words.told('training loss', steps)}; "
+        f"{_words.told('validation loss', validation)}.",
+        [
+            Curve(steps, "train", faint=True),
+            Curve(epochs, "train"),
+            Curve(validation, "validation"),
+        ],
+        x_end=history.plan.get("total_steps"),
+    )
+    caption = (
+        key("faint", "training step"),
+        key("train", "epoch mean"),
+        key("validation", "validation"),
+    )
+    return figure("Loss", svg, " ".join(caption))
+
+
+def _metric(run: Run, history: History) -> str:
+    series = history.series("validation", "metric")
+    if not series.finite:
+        return ""
+    best = next((r for r in history.validation if r["step"] == run.best_step), None)
+    marks = [Mark(best["step"], best["metric"], "validation")] if best else []
+    name = run.metric_name
+    svg = draw(
+        "metric",
+        f"Line chart: {_words.told(name, series)}.",
+        [Curve(series, "validation")],
+        x_end=history.plan.get("total_steps"),
+        marks=marks,
+    )
+    caption = key("validation", "validation")
+    if best:
+        caption += escape(f" Best {best['metric']:.4f} in epoch {best['epoch']}.")
+    return figure(name[:1].upper() + name[1:], svg, caption)
+
+
+def _learning_rate(run: Run, history: History) -> str:
+    series = history.series("train", "lr")
+    svg = draw(
+        "lr",
+        f"Line chart: {_words.told('learning rate', series)}.",
+        [Curve(series, "train")],
+        x_end=history.plan.get("total_steps"),
+    )
+    return figure("Learning rate", svg, escape(f"{run.recipe.schedule}, highest {run.lr:.3g}."))
+
+
+def _gradient_norm(run: Run, history: History) -> str:
+    series = history.series("train", "grad_norm")
+    limit = run.recipe.clip_norm
+    svg = draw(
+        "grad-norm",
+        f"Line chart: {_words.told('gradient norm', series)}.",
+        [Curve(series, "train", faint=True), Curve(history.medians("grad_norm"), "train")],
+        level=limit,
+        x_end=history.plan.get("total_steps"),
+    )
+    caption = [key("faint", "step, before clipping"), key("train", "epoch median")]
+    if limit is not None and series.finite:
+        clipped = sum(v > limit for v in series.finite) / len(series.finite)
+        caption.append(key("level", f"clipped at {limit:g} ({clipped:.0%} of steps)"))
+    return figure("Gradient norm", svg, " ".join(caption))
+
+
+def _range_test(test: RangeTest) -> str:
+    """The sweep with its band, and what was read from it."""
+    losses = Series(list(test.lrs), list(test.losses))
+    smoothed = Series(list(test.lrs), list(test.smoothed))
+    low, high = test.band
+    svg = draw(
+        "range-test",
+        f"Line chart of the loss over the learning rate from {test.lrs[0]:.3g} to "
+        f"{test.lrs[-1]:.3g}. The smoothed loss falls most steeply at {test.steepest:.3g}; the "
+        f"band from {low:.3g} to {high:.3g} is shaded; the suggestion is {test.suggestion:.3g}.",
+        [Curve(losses, "train", faint=True), Curve(smoothed, "train")],
+        x_label="learning rate",
+        log_x=True,
+        band=test.band,
+        marks=[
+            Mark(test.steepest, _height(smoothed, test.steepest), "train"),
+            Mark(test.suggestion, _height(smoothed, test.suggestion), "accent"),
+        ],
+    )
+    caption = (
+        key("faint", "loss"),
+        key("train", "smoothed"),
+        key("ring", "steepest fall"),
+        key("ring accent", "suggestion"),
+        key("accent", "band"),
+    )
+    rows = [
+        ("Suggested learning rate", f"{test.suggestion:.3g}"),
+        ("Steepest fall of the loss", f"{test.steepest:.3g}"),
+        ("Band, 1/10 to 1/2 of that", f"{low:.3g} to {high:.3g}"),
+        ("Steps tried", str(len(test.lrs))),
+    ]
+    if test.diverged_at is not None:
+        rows.append(("Diverged, and was stopped, at", f"{test.diverged_at:.3g}"))
+    found = pairs("Range test", rows)
+    drawing = figure("Loss over learning rate", svg, " ".join(caption))
+    return grid(drawing, titled("What it says", found))
+
+
+def _height(curve: Series, x: float) -> float:
+    """The value of a curve at its point nearest to ``x`` (on a logarithmic axis)."""
+    nearest = min(range(len(curve.steps)), key=lambda i: abs(math.log(curve.steps[i] / x)))
+    return curve.values[nearest]
