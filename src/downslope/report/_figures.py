@@ -13,8 +13,8 @@ __all__ = ["Curve", "Mark", "draw"]
 
 #: CSS pixels at one to one, which is how a phone shows a figure.
 WIDTH, HEIGHT = 360, 220
-#: From this ratio of largest to smallest value on, a linear axis would hide the small ones.
-LOG_FROM = 30.0
+#: Over more decades than this, a linear axis would hide the small values.
+LOG_FROM = 1.5
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def draw(
     *,
     x_label: str = "step",
     log_x: bool = False,
+    linear_y: bool = False,
     band: tuple[float, float] | None = None,
     level: float | None = None,
     x_end: float | None = None,
@@ -52,9 +53,11 @@ def draw(
     Args:
         name: prefix of its ids.
         description: what it shows, for readers who cannot see it.
-        curves: what to draw; the y axis is logarithmic where the values ask for it.
+        curves: what to draw.
         x_label: what the horizontal axis counts.
         log_x: a logarithmic horizontal axis.
+        linear_y: a linear vertical axis, also where many orders of magnitude would ask for a
+            logarithmic one.
         band: a shaded interval of x.
         level: a value of y to compare with, drawn as a dashed line.
         x_end: how far the horizontal axis reaches where the curves may not, from 0.
@@ -94,9 +97,12 @@ def draw(
             axis_x.set_major_locator(MaxNLocator(6, integer=True))
             if x_end is not None:
                 axes.set_xlim(-0.02 * x_end, 1.02 * x_end)
-        if spread([c.series for c in curves]) > LOG_FROM:
+        decades = math.log10(spread([c.series for c in curves]))
+        if decades > LOG_FROM and not linear_y:
             axes.set_yscale("log")
-            axis_y.set_major_locator(LogLocator(numticks=6))
+            axis_y.set_major_locator(
+                LogLocator(subs=(1.0, 3.0) if decades < 3 else (1.0,), numticks=6)
+            )
             axis_y.set_minor_locator(NullLocator())
         else:
             axis_y.set_major_locator(MaxNLocator(5))

@@ -120,10 +120,10 @@ def _number(value: object) -> float:
 
 
 def spread(series: Sequence[Series]) -> float:
-    """How many times the largest value is the smallest; 0 unless every value is positive.
+    """How many times the largest value is the smallest; 1 unless every value is positive.
 
     >>> spread([Series([1, 2], [0.1, 10.0])])
     100.0
     """
     values = [v for s in series for v in s.finite]
-    return max(values) / min(values) if values and min(values) > 0 else 0.0
+    return max(values) / min(values) if values and min(values) > 0 else 1.0

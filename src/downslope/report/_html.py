@@ -22,7 +22,7 @@ def section(title: str, *content: str) -> str:
     r"""A titled part of the page; ``content`` is HTML, and nothing is shown without any.
 
     >>> section("A & B", "<p>x</p>")
-    '<section>\\n<h2>A &amp; B</h2>\\n<p>x</p>\\n</section>'
+    '<section>\n<h2>A &amp; B</h2>\n<p>x</p>\n</section>'
     >>> section("Empty", "")
     ''
     """

@@ -144,6 +144,7 @@ def _learning_rate(run: Run, history: History) -> str:
         "lr",
         f"Line chart: {_words.told('learning rate', series)}.",
         [Curve(series, "train")],
+        linear_y=True,
         x_end=history.plan.get("total_steps"),
     )
     return figure("Learning rate", svg, escape(f"{run.recipe.schedule}, highest {run.lr:.3g}."))

@@ -131,7 +131,7 @@ def told(name: str, series: Series) -> str:
 def duration(seconds: float) -> str:
     """A time span in the two largest units that it has.
 
-    >>> duration(7.26), duration(65), duration(3700)
+    >>> duration(7.26), duration(65), duration(3720)
     ('7.3 s', '1 min 5 s', '1 h 2 min')
     """
     if seconds < 60:

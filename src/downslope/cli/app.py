@@ -1,0 +1,136 @@
+"""The ``downslope`` command: its subcommands, loaded when called, and its errors, one line each."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+import typer.main
+from typer.core import TyperGroup
+
+from .. import __version__
+from ..errors import DownslopeError
+
+__all__ = ["DEBUG", "Debug", "app", "main"]
+
+#: Subcommand -> its help in one line. A subcommand lives in the module of its name and is
+#: imported when it is called: ``downslope --help`` must not wait for torch.
+COMMANDS = {
+    "train": "Find a learning rate, train, watch, save and report.",
+    "find-lr": "Find a learning rate by a range test, and plot it.",
+    "explain": "Explain an optimizer: its formula, arguments, memory and sources.",
+}
+
+DEBUG = "downslope.debug"
+
+
+def _remember_debug(context: typer.Context, value: bool) -> bool:
+    context.meta[DEBUG] = context.meta.get(DEBUG, False) or value
+    return value
+
+
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error."),
+]
+
+
+class Commands(TyperGroup):
+    """Loads a subcommand's module when it is called, and ends on an error in one line."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take the real subcommand in place of the stub that the help lists."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        return (name, stub, rest) if name is None else (name, _load(name), rest)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand; a user's mistake ends with exit code 2, a fault of ours with 1."""
+        try:
+            return super().invoke(ctx)
+        except (typer.TyperException, typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except (DownslopeError, OSError) as error:
+            _fail(str(error), code=2, trace=ctx.meta.get(DEBUG, False))
+        except Exception as error:  # noqa: BLE001 - the last resort: one line, not a traceback
+            _fail(
+                f"{type(error).__name__}: {error} (this looks like a fault of Downslope; "
+                "--debug shows where it happened)",
+                code=1,
+                trace=ctx.meta.get(DEBUG, False),
+            )
+
+    def main(  # type: ignore[override]  # typer's other arguments are in `extra`
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
+        """Parse and run; a mistake on the command line ends in one line and exit code 2."""
+        try:
+            code = super().main(args, standalone_mode=False, **extra)
+        except typer.TyperException as error:
+            if not standalone_mode:
+                raise
+            context = getattr(error, "ctx", None)
+            hint = f" See {context.command_path} --help." if context is not None else ""
+            message = error.format_message()
+            _fail(f"{message}{'' if message.endswith(('.', '?')) else '.'}{hint}", code=2)
+        if standalone_mode:
+            sys.exit(code or 0)
+        return code
+
+
+app = typer.Typer(
+    name="downslope",
+    cls=Commands,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Train PyTorch models: optimizers, learning rates, runs to watch and to resume."""
+    if version:
+        typer.echo(f"downslope {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _stub() -> None:
+    """Stand for a subcommand in the list of subcommands."""
+
+
+for _name, _help in COMMANDS.items():
+    app.command(_name, help=_help)(_stub)
+
+
+def main() -> None:
+    """Run the command line on ``sys.argv`` and exit."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Unicode shows "?" instead
+        sys.stdout.reconfigure(errors="replace")
+    app()
+
+
+def _load(name: str) -> Any:
+    """The subcommand from the module of its name, where it is called ``command``."""
+    module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, context_settings={"help_option_names": ["-h", "--help"]})(module.command)
+    return typer.main.get_command(single)
+
+
+def _fail(message: str, *, code: int, trace: bool = False) -> NoReturn:
+    """End with one line on stderr, after the traceback of the error at hand where it is wanted."""
+    if trace:
+        traceback.print_exc()
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    raise SystemExit(code)
