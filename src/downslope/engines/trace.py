@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from ..rules import Rule
@@ -144,7 +144,7 @@ class Program:
         return sum(len(p.reads) + len(p.writes) for p in self.passes)
 
 
-@lru_cache(maxsize=None)
+@cache
 def trace(rule: Rule, present: tuple[str, ...], flags: tuple[tuple[str, bool], ...]) -> Program:
     """Call a rule on nodes and return the program it leaves behind.
 

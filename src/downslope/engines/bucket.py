@@ -1,0 +1,293 @@
+"""A bucket: the tensors that one engine steps together with one program.
+
+Buckets share a rule, its flags and slots, kinds of number and a device, whatever group they come
+from. A bucket is bound to the parameters and to their entries in the optimizer's state; it is made
+anew when either was replaced.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import is_
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..rules import Rule
+from . import eager, foreach
+from .plan import Plan, adopt
+from .trace import trace
+
+__all__ = ["BUCKETS", "Bucket", "Members", "Table"]
+
+Float64 = npt.NDArray[np.float64]
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The hyperparameters of one step.
+
+    Args:
+        values: one tuple a group, in the order of ``rule.scalar_hypers``; numbers or tensors.
+        factor: what each group's gradients are multiplied by: -1 to maximise, 1 / scale to unscale.
+    """
+
+    values: tuple[tuple[Any, ...], ...]
+    factor: tuple[float, ...]
+
+    @cached_property
+    def numbers(self) -> Float64:
+        """All of it as float64 [groups, hyperparameters + 1], the factor last."""
+        rows = [(*map(float, row), f) for row, f in zip(self.values, self.factor, strict=True)]
+        return np.array(rows, np.float64)
+
+
+@dataclass(frozen=True)
+class Members:
+    """What a bucket is made for: tensors, the group of each, and whether its slots are new."""
+
+    params: tuple[Tensor, ...]
+    grads: tuple[Tensor, ...]
+    state: tuple[State, ...]
+    groups: tuple[int, ...]
+    fresh: tuple[bool, ...]
+
+
+class Bucket(ABC):
+    """Tensors that are stepped together.
+
+    Args:
+        rule: the rule.
+        present: the slots that exist.
+        flags: the formula's booleans.
+        members: what it steps; every present slot exists in their state.
+    """
+
+    #: Whether a step is made of torch operations, so that autograd's mode matters to it.
+    torch_operations: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        rule: Rule,
+        present: tuple[str, ...],
+        flags: tuple[tuple[str, bool], ...],
+        members: Members,
+    ) -> None:
+        self.rule, self.present, self.flags, self.members = rule, present, dict(flags), members
+        self.groups = np.array(members.groups, np.intp)
+        self.fresh = np.array(members.fresh, np.float64)
+        self._prepare()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make what lasts for many steps."""
+
+    @abstractmethod
+    def accepts(
+        self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
+    ) -> bool:
+        """Whether it is still right for these tensors, which it then steps next."""
+
+    @abstractmethod
+    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+        """Step once."""
+
+    def step(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+        """Update parameters and state in place."""
+        self._update(params, grads, table)
+        if self.fresh.any():
+            self.fresh[:] = 0
+
+    def columns(self, table: Table, steps: Float64) -> dict[str, Float64]:
+        """The host's scalars by name, one number a tensor, with ``factor``."""
+        numbers = table.numbers[self.groups]
+        named = {h.name: numbers[:, k] for k, h in enumerate(self.rule.scalar_hypers)}
+        sizes = np.array([p.numel() for p in self.members.params], np.float64)
+        host = {"step": steps, "fresh": self.fresh, "numel": sizes, "factor": numbers[:, -1]}
+        return {**named, **host}
+
+
+class _OneByOne(Bucket):
+    """Engines that read tensors from parameters and state afresh each step."""
+
+    def _prepare(self) -> None:
+        self._sparse_grads = tuple(g.is_sparse for g in self.members.grads)
+
+    def accepts(
+        self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
+    ) -> bool:
+        stateless = not (self.present or self.rule.counts_steps)
+        return (
+            all(map(is_, params, self.members.params))
+            and (stateless or all(map(is_, state, self.members.state)))
+            and all(n in s for s in state for n in self.present)
+            and tuple(g.is_sparse for g in grads) == self._sparse_grads
+        )
+
+    def _count(self) -> Float64:
+        """Count the step in every tensor's state and return the counts."""
+        if not self.rule.counts_steps:
+            return np.zeros(len(self.groups))
+        for state in self.members.state:
+            state["step"] += 1
+        return np.array([float(s["step"]) for s in self.members.state])
+
+
+class EagerBucket(_OneByOne):
+    """One parameter at a time, in torch operations."""
+
+    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+        columns = self.columns(table, self._count())
+        for k, (p, g, state) in enumerate(zip(params, grads, self.members.state, strict=True)):
+            scalars = {n: float(columns[n][k]) for n in self.rule.scalars}
+            factor = float(columns["factor"][k])
+            run = self._sparse if g.is_sparse else self._dense
+            run(p, g if factor == 1 else g * factor, state, scalars)
+
+    def _dense(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
+        values = {"p": p, "g": g, **{s.name: None for s in self.rule.slots}}
+        values.update({n: state[n] for n in self.present})
+        for name, new in eager.update(self.rule, values, scalars, self.flags).items():
+            (p if name == "p" else state[name]).copy_(new)
+
+    def _sparse(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
+        """Only the rows that the gradient has; a slot that must decay everywhere makes it dense."""
+        if self.flags.get("nesterov") or "momentum_buffer" in self.present:
+            self._dense(p, g.to_dense(), state, scalars)
+            return
+        if scalars["weight_decay"] != 0:
+            raise RuntimeError(
+                "weight_decay option is not compatible with sparse gradients: it would touch every "
+                "row. Set weight_decay=0 for this group"
+            )
+        g = g.coalesce()  # the update is not linear, so every row must come once
+        rows = tuple(g.indices())
+        values = {"p": p[rows], "g": g.values(), **{s.name: None for s in self.rule.slots}}
+        values.update({n: state[n][rows] for n in self.present})
+        for name, new in eager.update(self.rule, values, scalars, self.flags).items():
+            (p if name == "p" else state[name]).index_put_(rows, new)
+
+
+class TensorScalarBucket(_OneByOne):
+    """One parameter at a time, with scalars kept as tensors.
+
+    For ``differentiable=True``, where gradients flow to hyperparameters and earlier steps, and for
+    ``capturable=True`` on a device, where nothing may be read by the host.
+    """
+
+    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+        hypers = self.rule.scalar_hypers
+        if self.rule.counts_steps:
+            with torch.no_grad():
+                for state in self.members.state:
+                    state["step"] += 1
+        for k, (p, g, state) in enumerate(zip(params, grads, self.members.state, strict=True)):
+            group = self.members.groups[k]
+            scalars: dict[str, Any] = {
+                h.name: v for h, v in zip(hypers, table.values[group], strict=True)
+            }
+            host = {"fresh": float(self.fresh[k]), "numel": float(p.numel())}
+            if "step" in self.rule.scalars:
+                on_host = state["step"].device.type == "cpu"
+                host["step"] = float(state["step"]) if on_host else state["step"].clone()
+            scalars.update({n: v for n, v in host.items() if n in self.rule.scalars})
+            factor = table.factor[group]
+            values = {"g": g if factor == 1 else g * factor}
+            # A copy: p is overwritten below, and the graph may need what it was.
+            values["p"] = p.clone() if torch.is_grad_enabled() else p
+            slots = {
+                s.name: state.get(s.name) if s.name in self.present else None
+                for s in self.rule.slots
+            }
+            for name, new in eager.update(
+                self.rule, {**values, **slots}, scalars, self.flags
+            ).items():
+                if name == "p":
+                    p.copy_(new)
+                elif torch.is_grad_enabled():
+                    state[name] = new
+                else:
+                    state[name].copy_(new)
+
+
+class ForeachBucket(_OneByOne):
+    """Lists of tensors in ``torch._foreach_*`` operations."""
+
+    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+        program = trace(self.rule, self.present, tuple(self.flags.items()))
+        arrays = {n: [s[n] for s in self.members.state] for n in self.present}
+        columns = self.columns(table, self._count())
+        foreach.update(program, {"p": params, "g": grads, **arrays}, columns)
+
+
+class CompiledBucket(Bucket):
+    """Dense CPU tensors in one compiled call."""
+
+    torch_operations = False
+
+    def _prepare(self) -> None:
+        from .cpu.run import Launch  # Numba is imported when the first kernel is needed
+
+        rule, params, state = self.rule, self.members.params, self.members.state
+        self._program = trace(rule, self.present, tuple(self.flags.items()))
+        for p, s in zip(params, state, strict=True):
+            for name in self.present:
+                s[name] = adopt(s[name], p)
+        self._steps = self._gather_steps()
+        self._plan = Plan(params, state, self.present, "step" if rule.counts_steps else None)
+        elements = (params[0], params[0], *(state[0][n] for n in self.present))
+        numbers = 2 if params[0].is_complex() else 1  # a complex number is a pair of reals
+        self._launch = Launch(
+            self._program,
+            tuple(str(t.dtype.to_real())[6:] for t in elements),
+            [p.numel() * numbers for p in params],
+        )
+        self._rows = np.zeros((len(params), len(rule.scalars) + 1))
+        self._table: Table | None = None
+
+    def _gather_steps(self) -> Float64 | npt.NDArray[np.float32]:
+        """Make the step counts views of one vector, so that all are counted by one addition."""
+        if not self.rule.counts_steps:
+            return np.zeros(len(self.groups))
+        counts = [s["step"] for s in self.members.state]
+        vector = torch.tensor([float(c) for c in counts], dtype=counts[0].dtype)
+        for state, view in zip(self.members.state, vector.unbind(), strict=True):
+            state["step"] = view
+        return vector.numpy()
+
+    def accepts(
+        self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
+    ) -> bool:
+        return self._plan.holds(params, state) and self._plan.take(params, grads)
+
+    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+        self._steps += 1
+        scalars, rows = self.rule.scalars, self._rows
+        if table is not self._table or self.fresh.any():
+            columns = self.columns(table, self._steps)
+            for k, name in enumerate((*scalars, "factor")):
+                rows[:, k] = columns[name]
+            # Kept only once no slot is fresh: that column then stays as it is.
+            self._table = None if self.fresh.any() else table
+        elif "step" in scalars:
+            rows[:, scalars.index("step")] = self._steps
+        self._launch(self._plan.addresses, rows)
+        self._plan.release()
+        # Autograd must know that the parameters changed: a backward through an old graph raises.
+        torch.autograd.graph.increment_version(params)
+
+
+#: Engines by name.
+BUCKETS: dict[str, type[Bucket]] = {
+    "numba": CompiledBucket,
+    "foreach": ForeachBucket,
+    "eager": EagerBucket,
+    "tensor": TensorScalarBucket,
+}

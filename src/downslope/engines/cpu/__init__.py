@@ -1,0 +1,5 @@
+"""The Numba engine: one compiled call a step for all tensors of all groups.
+
+``library.py`` is what a kernel may call, ``kernel.py`` prints and loads kernels, ``run.py`` feeds
+them from one thread or several.
+"""

@@ -1,0 +1,170 @@
+"""A program printed as one Numba source file: the whole step in one call a pass.
+
+A kernel walks chunks of elements. For each it evaluates the rule's scalars in float64 (once a
+tensor, or once for all tensors whose scalars are equal), then runs the elementwise part, which LLVM
+vectorises. Its arguments:
+
+    A      int64 [arrays, tensors]   addresses
+    R      float64 [tensors, scalars + 1]   the host's scalars; last, the factor of the gradient
+    C      int64 [chunks, 3]   tensor, first element, number of elements
+    F      int64 [tensors + 1]   the first chunk of every tensor
+    S      float64 [chunks, totals]   partial sums
+    first, last   the range of chunks to do
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+
+from ..cache import load
+from ..trace import Instruction, Operand, Pass, Program
+from . import library
+
+__all__ = ["ELEMENTS", "Element", "compiled", "source"]
+
+
+@dataclass(frozen=True)
+class Element:
+    """How one kind of number lies in memory and how a kernel opens and closes it."""
+
+    view: str
+    bytes: int
+    math: str = "float32"
+    open: str = "{}"
+    close: str = "{}"
+
+
+ELEMENTS = {
+    "float32": Element("view_float32", 4),
+    "float64": Element("view_float64", 8, math="float64"),
+    "bfloat16": Element("view_uint16", 2, open="bfloat_to_float({})", close="float_to_bfloat({})"),
+    "float16": Element("view_uint16", 2, open="half_to_float({})", close="float_to_half({})"),
+}
+
+_INFIX = {
+    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "pow": "{} ** {}",
+    "neg": "-{}", "gt": "{} > {}", "lt": "{} < {}", "ge": "{} >= {}", "le": "{} <= {}",
+}  # fmt: skip
+
+Function = Callable[..., None]
+
+
+def _statement(instruction: Instruction, constant: Callable[[float], str]) -> str:
+    args = [a if isinstance(a, str) else constant(a) for a in instruction.args]
+    infix = _INFIX.get(instruction.op)
+    value = infix.format(*args) if infix else f"{instruction.op}({', '.join(args)})"
+    return f"{instruction.name} = {value}"
+
+
+def source(program: Program, elements: tuple[str, ...]) -> str:
+    """The module that runs a program over arrays of the given kinds (one name an array)."""
+    kinds = dict(zip(program.arrays, (ELEMENTS[e] for e in elements), strict=True))
+    wide = any(kind.math == "float64" for kind in kinds.values())
+    title = ", ".join([program.rule.name, *program.present, *(n for n, on in program.flags if on)])
+    lines = [
+        f'"""{title}: {", ".join(elements)}. Generated from the formula; do not edit."""',
+        "import numpy as np",
+        "from numba import njit",
+        f"from {library.__name__} import *",
+        "",
+        f"T = np.float{64 if wide else 32}",
+    ]
+    for number in range(len(program.passes)):
+        lines += ["", "", *_pass_lines(program, number, kinds)]
+    return "\n".join(lines) + "\n"
+
+
+def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> list[str]:
+    step = program.passes[number]
+    known = [name for earlier in program.passes[:number] for name, _ in earlier.totals]
+    rows = {name: program.arrays.index(name) for name in program.arrays}
+    used = dict.fromkeys([*step.reads, *(name for name, _ in step.writes)])
+    lines = [
+        '@njit(nogil=True, cache=True, error_model="numpy")',
+        f"def run{number}(A, R, C, F, S, first, last):",
+        "    done = -1",
+        *(f"    {name} = T(0)" for name, _ in step.hoisted),
+        "    factor = T(1)",
+    ]
+    if step.totals:
+        lines += [f"    lanes = np.zeros(({len(step.totals)}, LANES), np.float64)"]
+    lines += [
+        "    for c in range(first, last):",
+        "        i = C[c, 0]; start = C[c, 1]; n = C[c, 2]",
+        "        if i != done:",
+        # Sums over a tensor are its own, so scalars that use them cannot be shared.
+        f"            if {'True' if known else 'done < 0 or not same_row(R, i, done)'}:",
+        *(f"                {line}" for line in _scalar_lines(program, step, known)),
+        "            done = i",
+    ]
+    lines += [
+        f"        {name} = {kinds[name].view}(A[{rows[name]}, i] + start * {kinds[name].bytes}, n)"
+        for name in used
+    ]
+    if step.totals:
+        lines += ["        lanes[:] = 0", "        for b in range(0, n, LANES):"]
+        lines += [
+            f"            {line}" for line in _element_lines(step, kinds, "LANES, n - b", "b + j")
+        ]
+        lines += [
+            f"        S[c, {name[5:]}] = tree_sum(lanes[{k}])"
+            for k, (name, _) in enumerate(step.totals)
+        ]
+    else:
+        lines += [f"        {line}" for line in _element_lines(step, kinds, "n", "j")]
+    return lines
+
+
+def _scalar_lines(program: Program, step: Pass, known: list[str]) -> list[str]:
+    columns = {name: k for k, name in enumerate(program.scalars)}
+    wanted = {a for s in step.scalars for a in s.args} | {a for _, a in step.hoisted}
+    lines = [f"{name} = R[i, {k}]" for name, k in columns.items() if name in wanted]
+    lines += [f"{name} = S[F[i]:F[i + 1], {name[5:]}].sum()" for name in known if name in wanted]
+    lines += [_statement(s, repr) for s in step.scalars]
+    lines += [f"{name} = T({operand})" for name, operand in step.hoisted]
+    return [*lines, f"factor = T(R[i, {len(columns)}])"]
+
+
+def _element_lines(step: Pass, kinds: dict[str, Element], count: str, at: str) -> list[str]:
+    """The loop over elements: load, compute, store. A value's name is its array's with ``_``."""
+    values = {name: f"{name}_" for name in step.reads}
+
+    def text(operand: Operand) -> str:
+        return values.get(operand, operand) if isinstance(operand, str) else f"T({operand!r})"
+
+    body = []
+    for name in step.reads:
+        opened = kinds[name].open.format(f"{name}[{at}]")
+        body.append(f"{values[name]} = {opened}{' * factor' if name == 'g' else ''}")
+    for instruction in step.body:
+        args = tuple(text(a) for a in instruction.args)
+        body.append(_statement(Instruction(instruction.name, instruction.op, args), repr))
+    body += [f"lanes[{k}, j] += {text(operand)}" for k, (_, operand) in enumerate(step.totals)]
+    # All new values exist before the first is stored: a slot may be read by two of them.
+    body += [f"new_{name} = {text(operand)}" for name, operand in step.writes]
+    body += [f"{name}[{at}] = {kinds[name].close.format(f'new_{name}')}" for name, _ in step.writes]
+    loop = f"for j in range(min({count})):" if "," in count else f"for j in range({count}):"
+    return [loop, *(f"    {line}" for line in body)]
+
+
+@cache
+def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Function, ...]:
+    """The kernel's passes as callables; compiled on their first call, or loaded from disk."""
+    stamp = "\n".join(
+        [
+            Path(library.__file__).read_text(encoding="utf-8"),
+            f"numba {numba.__version__} llvmlite {llvmlite.__version__} numpy {np.__version__}",
+            f"python {platform.python_version()}",
+        ]
+    )
+    module: Any = load(source(program, elements), stamp)
+    return tuple(getattr(module, f"run{k}") for k in range(len(program.passes)))

@@ -1,0 +1,171 @@
+"""What generated CPU kernels call: views of memory and exact arithmetic.
+
+With ``NUMBA_DISABLE_JIT=1`` all of it is plain Python, so kernels can be stepped through and tested
+without a compiler; the two twins of each function below are the only such pairs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import carray, config, njit, types
+from numba.extending import intrinsic
+
+#: Elements a chunk: the unit that threads take. 128 KiB of float32, so a chunk's arrays stay in L2.
+CHUNK = 1 << 15
+#: Partial sums a chunk, added in a fixed tree: the same bits on any number of threads.
+LANES = 256
+
+if config.DISABLE_JIT:
+    sqrt, exp, log, atan2 = np.sqrt, np.exp, np.log, np.arctan2  # these keep float32 as float32
+
+    def _view(dtype: Any, ctype: Any) -> Callable[[int, int], Any]:
+        def view(address: int, count: int) -> Any:
+            return np.frombuffer((ctype * int(count)).from_address(int(address)), dtype)
+
+        return view
+
+    view_float32 = _view(np.float32, ctypes.c_float)
+    view_float64 = _view(np.float64, ctypes.c_double)
+    view_uint16 = _view(np.uint16, ctypes.c_uint16)
+
+    def fma(a: Any, b: Any, c: Any) -> Any:
+        # Python 3.11 has no fma: exact for float32 but for double rounding, plain for float64.
+        return type(c)(float(a) * float(b) + float(c))
+
+    def bits(x: Any) -> Any:
+        return np.float32(x).view(np.uint32)
+
+    def from_bits(u: Any) -> Any:
+        return np.uint32(u).view(np.float32)
+
+    def half_to_float(u: Any) -> Any:
+        return np.uint16(u).view(np.float16).astype(np.float32)
+
+    def float_to_half(x: Any) -> Any:
+        return np.float32(x).astype(np.float16).view(np.uint16)
+
+else:
+    from llvmlite import ir
+
+    sqrt, exp, log, atan2 = math.sqrt, math.exp, math.log, math.atan2
+
+    def _view(dtype: Any) -> Any:
+        @intrinsic
+        def pointer(context: Any, address: Any) -> Any:
+            def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return builder.inttoptr(args[0], ctx.get_value_type(signature.return_type))
+
+            return types.CPointer(dtype)(types.int64), generate
+
+        @njit
+        def view(address: Any, count: Any) -> Any:
+            return carray(pointer(address), (count,))
+
+        return view
+
+    view_float32 = _view(types.float32)
+    view_float64 = _view(types.float64)
+    view_uint16 = _view(types.uint16)
+
+    @intrinsic
+    def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
+        return c(c, c, c), lambda ctx, builder, signature, args: builder.fma(*args)
+
+    def _bitcast(source: Any, target: Any) -> Any:
+        @intrinsic
+        def cast(context: Any, x: Any) -> Any:
+            def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return builder.bitcast(args[0], ctx.get_value_type(target))
+
+            return target(source), generate
+
+        return cast
+
+    bits = _bitcast(types.float32, types.uint32)
+    from_bits = _bitcast(types.uint32, types.float32)
+
+    @intrinsic
+    def half_to_float(context: Any, u: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+
+        return types.float32(types.uint16), generate
+
+    @intrinsic
+    def float_to_half(context: Any, x: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), ir.IntType(16))
+
+        return types.uint16(types.float32), generate
+
+
+@njit
+def bfloat_to_float(u: Any) -> Any:
+    return from_bits(np.uint32(u) << np.uint32(16))
+
+
+@njit
+def float_to_bfloat(x: Any) -> Any:
+    """Round to nearest, ties to even; NaN stays NaN."""
+    u = bits(x)
+    if x != x:
+        return np.uint16((u >> np.uint32(16)) | np.uint32(0x40))
+    return np.uint16(
+        (u + np.uint32(0x7FFF) + ((u >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    )
+
+
+@njit
+def where(condition: Any, a: Any, b: Any) -> Any:
+    return a if condition else b
+
+
+@njit
+def maximum(a: Any, b: Any) -> Any:
+    return a if a > b or a != a else b  # NaN wins, as in torch
+
+
+@njit
+def minimum(a: Any, b: Any) -> Any:
+    return a if a < b or a != a else b
+
+
+@njit
+def sign(x: Any) -> Any:
+    return type(x)(1) if x > 0 else type(x)(-1) if x < 0 else x * 0
+
+
+@njit
+def lerp(a: Any, b: Any, weight: Any) -> Any:
+    # torch's two branches: each is exact at its own end.
+    return fma(weight, b - a, a) if abs(weight) < 0.5 else fma(weight - 1, b - a, b)
+
+
+@njit
+def f32(x: Any) -> Any:
+    return float(np.float32(x))
+
+
+@njit
+def same_row(table: Any, i: Any, k: Any) -> Any:
+    """Whether two tensors have equal scalars, so that what is derived from them can be kept."""
+    for column in range(table.shape[1]):  # noqa: SIM110  # Numba compiles loops, not generators
+        if table[i, column] != table[k, column]:
+            return False
+    return True
+
+
+@njit
+def tree_sum(lanes: Any) -> Any:
+    """The sum of a block in a fixed order, whatever the vector width."""
+    half = lanes.size // 2
+    while half:
+        for j in range(half):
+            lanes[j] += lanes[j + half]
+        half //= 2
+    return float(lanes[0])

@@ -1,0 +1,76 @@
+"""A compiled program bound to the sizes of its tensors: chunk tables made once, run every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numba import config
+
+from ..trace import Program
+from . import threads
+from .kernel import compiled
+from .library import CHUNK
+
+__all__ = ["Launch"]
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+#: Below this many elements a second thread costs more than it saves (measured: benchmarks/).
+INLINE = 4 * CHUNK
+
+
+class Launch:
+    """One step of a program over many tensors.
+
+    Args:
+        program: the traced rule.
+        elements: the kind of number of every array, by its dtype's name.
+        sizes: the number of elements of every tensor.
+    """
+
+    def __init__(self, program: Program, elements: tuple[str, ...], sizes: Sequence[int]) -> None:
+        self._functions = compiled(program, elements)
+        counts = np.asarray(sizes, np.int64)
+        chunks = -(-counts // CHUNK)
+        self._first = np.concatenate([[0], np.cumsum(chunks)]).astype(np.int64)
+        tensor = np.repeat(np.arange(len(counts)), chunks)
+        start = (np.arange(len(tensor)) - self._first[tensor]) * CHUNK
+        size = np.minimum(CHUNK, counts[tensor] - start)
+        self._chunks = np.ascontiguousarray(np.stack([tensor, start, size], axis=1), np.int64)
+        totals = sum(len(p.totals) for p in program.passes)
+        self._sums = np.zeros((len(tensor), totals))
+        self._elements = np.concatenate([[0], np.cumsum(size)])
+        self._bounds: dict[int, list[int]] = {}
+
+    def _cut(self, thread_count: int) -> list[int]:
+        """Chunk numbers that cut the work into pieces of nearly equal size."""
+        if thread_count not in self._bounds:
+            total = int(self._elements[-1])
+            pieces = 1 if total <= INLINE else threads.PIECES * thread_count
+            ends = np.searchsorted(self._elements, np.linspace(0, total, pieces + 1))
+            bounds = np.unique(np.concatenate([ends, [0, len(self._chunks)]]))
+            self._bounds[thread_count] = bounds.tolist()
+        return self._bounds[thread_count]
+
+    def __call__(self, addresses: Int64, rows: Float64) -> None:
+        """Run it.
+
+        Args:
+            addresses: [arrays, tensors].
+            rows: [tensors, scalars + 1], the last column the factor of the gradient.
+        """
+        if not len(self._chunks):
+            return
+        bounds = self._cut(torch.get_num_threads())
+        args: tuple[Any, ...] = (addresses, rows, self._chunks, self._first, self._sums)
+        for function in self._functions:
+            if config.DISABLE_JIT:  # as compiled: IEEE arithmetic without warnings
+                with np.errstate(all="ignore"):
+                    threads.run(function, args, bounds)
+            else:
+                threads.run(function, args, bounds)

@@ -1,0 +1,131 @@
+"""Where a step's numbers lie, gathered afresh each step. Nothing is trusted but what was just seen.
+
+Parameters and slots must lie where the plan found them when it was made. The plan holds an alias of
+each, so such an address cannot belong to another storage; any difference makes the plan stale and
+its owner makes a new one, which validates kind, size and layout. Gradients are new objects at
+recycled addresses every step, so their address, kind, size and layout are all read each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["Plan", "adopt", "dense"]
+
+_pointer = Tensor.data_ptr
+_dtype: Callable[[Tensor], torch.dtype] = attrgetter("dtype")
+_numel = Tensor.numel
+_stride = Tensor.stride
+
+
+def dense(tensor: Tensor) -> bool:
+    """Whether a tensor fills one block of memory without gaps or overlaps, in any order of axes.
+
+    >>> dense(torch.zeros(2, 3).t()), dense(torch.zeros(4)[::2]), dense(torch.zeros(1).expand(3))
+    (True, False, False)
+    """
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1:
+            if stride != expected:
+                return tensor.numel() == 0
+            expected *= size
+    return True
+
+
+def adopt(tensor: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """The tensor itself if it lies in memory as ``like`` does, else a copy that does.
+
+    Args:
+        tensor: any strided tensor of ``like``'s shape.
+        like: the layout to have.
+        dtype: the kind of number to have; None: the tensor's own.
+    """
+    dtype = dtype or tensor.dtype
+    if tensor.stride() == like.stride() and tensor.dtype == dtype and tensor.device == like.device:
+        return tensor
+    return torch.empty_like(like, dtype=dtype).copy_(tensor)
+
+
+class Plan:
+    """Addresses of parameters, gradients and slots of tensors that are stepped in one call.
+
+    Args:
+        params: dense parameters.
+        state: the state of each, in the same order.
+        names: the slots that the program uses.
+        step: the state key of the step count, or None.
+    """
+
+    def __init__(
+        self,
+        params: Sequence[Tensor],
+        state: Sequence[dict[str, Any]],
+        names: Sequence[str],
+        step: str | None,
+    ) -> None:
+        self._slots = [itemgetter(n) for n in names]
+        self._checked = [itemgetter(n) for n in (*names, *((step,) if step else ()))]
+        slots = [list(map(get, state)) for get in self._checked]
+        self._aliases = [t.detach() for group in (params, *slots) for t in group]
+        self._params = list(map(_pointer, params))
+        self._places = [list(map(_pointer, group)) for group in slots]
+        self._strides = list(map(_stride, params))
+        self._dtypes = list(map(_dtype, params))
+        self._numels = list(map(_numel, params))
+        self._grads: Sequence[Tensor] = ()
+        self.addresses: npt.NDArray[np.int64] = np.array(
+            [self._params, self._params, *self._places[: len(names)]], np.int64
+        )
+
+    def holds(self, params: Sequence[Tensor], state: Sequence[dict[str, Any]]) -> bool:
+        """Whether all parameters and slots lie where the plan found them, laid out as it did."""
+        if list(map(_pointer, params)) != self._params:
+            return False
+        if list(map(_stride, params)) != self._strides or list(map(_dtype, params)) != self._dtypes:
+            return False
+        try:
+            return all(
+                list(map(_pointer, map(get, state))) == places
+                for get, places in zip(self._checked, self._places, strict=True)
+            )
+        except (KeyError, TypeError, AttributeError):  # a slot was removed, or is no tensor now
+            return False
+
+    def take(self, params: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
+        """Read where the gradients lie; False if one is not strided (sparse, say).
+
+        A gradient that is laid out otherwise than its parameter (expanded, transposed, of another
+        kind) is copied; the copies live until the next call.
+        """
+        try:
+            alike = (
+                list(map(_stride, grads)) == self._strides
+                and list(map(_dtype, grads)) == self._dtypes
+                and list(map(_numel, grads)) == self._numels
+            )
+        except RuntimeError:  # only strided tensors have strides
+            return False
+        self._grads = grads if alike else [_like(g, p) for p, g in zip(params, grads, strict=True)]
+        self.addresses[1] = list(map(_pointer, self._grads))
+        return True
+
+    def release(self) -> None:
+        """Forget the gradients of this step."""
+        self._grads = ()
+
+
+def _like(gradient: Tensor, param: Tensor) -> Tensor:
+    if gradient.shape != param.shape:
+        raise RuntimeError(
+            f"a gradient of shape {tuple(gradient.shape)} belongs to a parameter of shape "
+            f"{tuple(param.shape)}: its .data was replaced; set .grad to a tensor of that shape"
+        )
+    return adopt(gradient, param, param.dtype)

@@ -1,0 +1,89 @@
+"""What a hyperparameter may be: one check for every optimizer, when it is given and when it changes.
+
+Messages begin with torch's words, then say what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import InputError, InputTypeError
+from ..rules import Hyper, Rule
+from ..schedules import Schedule
+
+__all__ = ["check_group", "check_keys", "check_number", "number"]
+
+#: Keys that torch's own tools add to a parameter group.
+_KNOWN = ("params", "param_names", "initial_lr", "swa_lr", "schedule_step")
+
+
+def number(owner: str, hyper: Hyper, value: Any) -> float:
+    """A hyperparameter's value as a number.
+
+    Raises:
+        InputTypeError: it is no number, one-element tensor or schedule.
+        InputError: it is a tensor of more than one element.
+    """
+    if isinstance(value, Schedule):
+        value = value(0)
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            place = "" if hyper.index is None else f"[{hyper.index}]"
+            raise InputError(
+                f"Tensor {hyper.group_key}{place} must be 1-element, got shape "
+                f"{tuple(value.shape)}. {owner}: give one number, or one group a value"
+            )
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InputTypeError(
+            f"{owner}: {hyper.name} must be {hyper.range}, a one-element tensor or a schedule, "
+            f"got {value!r} of type {type(value).__name__}"
+        )
+    return float(value)
+
+
+def check_number(owner: str, hyper: Hyper, value: Any) -> None:
+    """Raise InputError if a hyperparameter is outside its range."""
+    got = number(owner, hyper, value)
+    if not hyper.allows(got):
+        # The first guide's way to a learning rate; other hyperparameters have no such tool.
+        advice = " Find one with downslope.find_lr(...)." if hyper.name == "lr" else ""
+        shown = got if isinstance(value, (Schedule, Tensor)) and not math.isfinite(got) else value
+        raise InputError(
+            f"{hyper.invalid}: {shown}. {owner}: {hyper.name} must be {hyper.range} or a schedule, "
+            f"got {shown}.{advice}"
+        )
+
+
+def check_group(owner: str, rule: Rule, group: Mapping[str, Any]) -> None:
+    """Raise if a parameter group's hyperparameters cannot be used, alone or together."""
+    for hyper in rule.hypers:
+        value = group[hyper.group_key]
+        if hyper.index is not None and not (isinstance(value, (tuple, list)) and len(value) == 2):
+            raise InputError(
+                f"{owner}: {hyper.group_key} must be two numbers, as (0.9, 0.999), got {value!r}"
+            )
+        check_number(owner, hyper, hyper.of(group))
+    conflict = rule.conflict(group)
+    if conflict:
+        got = ", ".join(f"{h.name}={h.of(group)}" for h in rule.hypers)
+        raise InputError(f"{conflict}. {owner} got {got}")
+
+
+def check_keys(owner: str, group: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise if a group's key looks like a misspelt hyperparameter; other keys are the user's own."""
+    for key in group:
+        if key in known or key in _KNOWN or not isinstance(key, str):
+            continue
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+        if near:
+            raise InputError(
+                f"{owner}: a parameter group has the key {key!r}, which is not used. "
+                f"Did you mean {near[0]!r}?"
+            )

@@ -1,0 +1,294 @@
+"""The driver that every optimizer class shares: from parameter groups to one call an engine.
+
+A step reads the groups (hyperparameters, flags), the gradients and the state afresh, makes sure that
+the buckets of the last step are still right for them, and hands each bucket its tensors. A class is
+a declaration: a rule, a constructor with torch's signature, and its documentation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterable
+from operator import attrgetter, is_, itemgetter
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..engines.bucket import Bucket, Table
+from ..errors import EngineError, InputError, InputTypeError
+from ..rules import Rule
+from ..schedules import Schedule
+from ._checks import check_group, check_keys
+from ._placement import make_buckets, make_state, structure
+
+__all__ = ["Optimizer", "ParamsT", "defaults_of"]
+
+ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+Loss = TypeVar("Loss")
+
+_grad: Callable[[Tensor], Tensor | None] = attrgetter("grad")
+_NUMBERS = frozenset((float, int))
+
+
+class Optimizer(torch.optim.Optimizer):
+    """What all optimizers here are: ``torch.optim.Optimizer`` with one step for every rule.
+
+    Args:
+        params: parameters, named parameters, or parameter groups, as torch takes them.
+        defaults: the hyperparameters and flags of groups that do not give their own. A
+            hyperparameter may be a number, a one-element tensor or a
+            :class:`~downslope.schedules.Schedule` of the number of steps done.
+
+    Which engine runs a step follows torch's flags: ``fused=True`` the compiled one, ``foreach=True``
+    multi-tensor operations, ``False`` for either (and not True for the other) one parameter at a
+    time; neither given: the fastest that serves the tensor.
+    """
+
+    rule: ClassVar[Rule]
+
+    # Set by GradScaler around a step when ``_step_supports_amp_scaling``.
+    grad_scale: Tensor | None = None
+    found_inf: Tensor | None = None
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        if isinstance(params, (set, frozenset)):
+            raise InputTypeError(
+                "optimizer parameters need to be organized in ordered collections, because a set's "
+                "order changes between runs and checkpoints go by order. Use a list"
+            )
+        check_group(type(self).__name__, self.rule, defaults)
+        if defaults.get("fused"):
+            if defaults["differentiable"]:
+                raise EngineError("`fused` does not support `differentiable`. Give one of them")
+            if defaults["foreach"]:
+                raise EngineError(
+                    "`fused` and `foreach` cannot be `True` together. Give one of them"
+                )
+        self._schedules: list[_Schedules] = []
+        self._pick_values = itemgetter(*defaults)
+        self._forget()
+        super().__init__(params, defaults)
+        # As torch: only then does a GradScaler leave the gradients to the step.
+        self._step_supports_amp_scaling = bool(defaults.get("fused"))
+        if self.rule.state_at_construction:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    make_state(type(self).__name__, self.rule, group, p, self.state[p])
+
+    def _forget(self) -> None:
+        """Drop everything that is derived from groups and state."""
+        self._values: list[tuple[Any, ...]] | None = None
+        self._table: Table | None = None
+        self._structure: list[tuple[Any, ...]] | None = None
+        self._buckets: list[tuple[list[int], Bucket]] = []
+        self._used: list[bool] = []
+        self._sizes: list[int] = []
+        self._tensors = False
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; its values are checked, and the caller's dict is left as it was.
+
+        Raises:
+            InputError: a value out of range, a misspelt key, an integer parameter.
+        """
+        if not isinstance(param_group, dict):
+            raise InputTypeError(f"param_group must be a dict, but got {type(param_group)}")
+        owner = type(self).__name__
+        check_keys(owner, param_group, self.defaults)
+        check_group(owner, self.rule, {**self.defaults, **param_group})
+        group = dict(param_group)
+        super().add_param_group(group)
+        try:
+            for p in group["params"]:
+                if not (p.is_floating_point() or p.is_complex()):
+                    raise InputError(
+                        f"{owner} can only optimize floating point or complex tensors, got one of "
+                        f"{p.dtype}. Leave it out of the parameters"
+                    )
+        except InputError:
+            self.param_groups.pop()
+            raise
+        self._schedules.append(self._take_schedules(group))
+        self._forget()
+
+    def _take_schedules(self, group: dict[str, Any]) -> _Schedules:
+        """Note which values are schedules, and put their first values in their place."""
+        taken: _Schedules = {}
+        for hyper in self.rule.hypers:
+            value = hyper.of(group)
+            if isinstance(value, Schedule):
+                taken[hyper.group_key, hyper.index] = value
+        if taken:
+            group["schedule_step"] = 0
+            _set_scheduled(group, taken)
+        return taken
+
+    # -- the step ---------------------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:  # type: ignore[override]  # torch has the same in two overloads
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss again, with gradients.
+
+        Returns:
+            the closure's loss, if there is one.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if self.found_inf is not None and float(self.found_inf) != 0:
+            return loss  # GradScaler: nothing of this step may reach parameters or state
+        for group, schedules in self._scheduled():
+            _set_scheduled(group, schedules)
+        table = self._read_groups()
+        self._step_tensors(table)
+        for group, _ in self._scheduled():
+            group["schedule_step"] += 1
+        return loss
+
+    def _step_tensors(self, table: Table) -> None:
+        params = [p for group in self.param_groups for p in group["params"]]
+        grads = list(map(_grad, params))
+        used = [g is not None for g in grads]
+        if not all(used):
+            params = list(itertools.compress(params, used))
+            grads = list(itertools.compress(grads, used))
+        if used != self._used or not self._accepted(params, grads):
+            self._place(params, grads, used)
+        for at, bucket in self._buckets:
+            mine = _pick(params, at), _pick(grads, at)
+            if bucket.torch_operations:
+                with torch.set_grad_enabled(bool(self.defaults["differentiable"])):
+                    bucket.step(*mine, table)
+            else:
+                bucket.step(*mine, table)
+
+    def _accepted(self, params: list[Tensor], grads: list[Any]) -> bool:
+        """Whether every bucket of the last step is still right, now with these gradients."""
+        states = self._states(params)
+        return all(
+            bucket.accepts(_pick(params, at), _pick(grads, at), _pick(states, at))
+            for at, bucket in self._buckets
+        )
+
+    def _place(self, params: list[Tensor], grads: list[Any], used: list[bool]) -> None:
+        """Sort the tensors into new buckets."""
+        if not params:
+            warnings.warn(
+                f"{type(self).__name__}.step(): no parameter has a gradient, so nothing was "
+                "updated. Call loss.backward() first, and see that requires_grad is True.",
+                stacklevel=5,
+            )
+        owners = [(n, g) for n, g in enumerate(self.param_groups) for _ in g["params"]]
+        members = [
+            (number, group, p, g)
+            for (number, group), p, g in zip(
+                itertools.compress(owners, used), params, grads, strict=True
+            )
+        ]
+        self._buckets = make_buckets(type(self).__name__, self.rule, members, self.state)
+        self._used = used
+        if not self._accepted(params, grads):
+            raise EngineError(
+                f"{type(self).__name__}: parameters or state changed while a step was prepared; "
+                "is another thread changing them?"
+            )
+
+    def _states(self, params: list[Tensor]) -> list[dict[str, Any]]:
+        state = self.state
+        if len(state) == len(params) and all(map(is_, state, params)):
+            return list(state.values())
+        return [state.get(p, _NO_STATE) for p in params]
+
+    def _scheduled(self) -> list[tuple[dict[str, Any], _Schedules]]:
+        if not any(self._schedules):
+            return []
+        return [(g, s) for g, s in zip(self.param_groups, self._schedules, strict=True) if s]
+
+    def _read_groups(self) -> Table:
+        """This step's hyperparameters; checked, and buckets dropped, when something changed."""
+        groups, rule = self.param_groups, self.rule
+        values = list(map(self._pick_values, groups))
+        sizes = [len(g["params"]) for g in groups]
+        table = self._table
+        if table is None or values != self._values or sizes != self._sizes or self._tensors:
+            where = [structure(rule, g) for g in groups]
+            if where != self._structure:
+                self._buckets, self._used, self._structure = [], [], where
+            hypers = tuple(tuple(h.of(g) for h in rule.scalar_hypers) for g in groups)
+            self._check(hypers)
+            signs = tuple(-1.0 if g["maximize"] else 1.0 for g in groups)
+            table = self._table = Table(hypers, signs)
+            self._values, self._sizes = values, sizes
+        if self.grad_scale is not None:
+            scale = float(self.grad_scale)
+            table = Table(table.values, tuple(f / scale for f in table.factor))
+        return table
+
+    def _check(self, hypers: tuple[tuple[Any, ...], ...]) -> None:
+        """Raise for a value that was set in a group since the last step and cannot be used."""
+        flat = list(itertools.chain.from_iterable(hypers))
+        self._tensors = not _NUMBERS.issuperset(map(type, flat))
+        rows = np.array(list(map(float, flat))).reshape(len(hypers), -1)
+        wanted = self.rule.scalar_hypers
+        low, high = np.array([h.low for h in wanted]), np.array([h.high for h in wanted])
+        if self._tensors or not (np.isfinite(rows) & (rows >= low) & (rows < high)).all():
+            for group in self.param_groups:
+                check_group(type(self).__name__, self.rule, group)
+
+    # -- saving and loading -----------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_schedules": self._schedules}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Reached from pickle and deepcopy, and from load_state_dict with groups and state alone.
+        super().__setstate__(state)
+        self._pick_values = itemgetter(*self.defaults)
+        self._step_supports_amp_scaling = bool(self.defaults.get("fused"))
+        self._forget()
+        for group, schedules in zip(self.param_groups, self._schedules, strict=True):
+            for key, default in self.defaults.items():
+                # Older checkpoints lack newer flags. A schedule's value is set by the next step.
+                group.setdefault(key, None if isinstance(default, Schedule) else default)
+            for p in group["params"]:
+                step = self.state.get(p, _NO_STATE).get("step")
+                if step is not None and not isinstance(step, Tensor):
+                    self.state[p]["step"] = torch.tensor(float(step))
+            if schedules:
+                group.setdefault("schedule_step", self._steps_of(group))
+
+    def _steps_of(self, group: dict[str, Any]) -> int:
+        """How many steps a group has done, from a checkpoint that did not count them itself."""
+        counts = [self.state.get(p, _NO_STATE).get("step", 0) for p in group["params"]]
+        return int(max(map(float, counts), default=0))
+
+
+def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A constructor's ``locals()`` without what is no hyperparameter or flag."""
+    return {k: v for k, v in arguments.items() if k not in ("self", "params", "__class__")}
+
+
+_Schedules = dict[tuple[str, int | None], Schedule]
+_NO_STATE: dict[str, Any] = {}
+
+
+def _pick(values: list[Any], at: list[int]) -> list[Any]:
+    return values if len(at) == len(values) else [values[k] for k in at]
+
+
+def _set_scheduled(group: dict[str, Any], schedules: _Schedules) -> None:
+    """Put the schedules' values of this step into a group."""
+    for (key, index), schedule in schedules.items():
+        value = float(schedule(group["schedule_step"]))
+        if index is None:
+            group[key] = value
+        else:
+            parts = list(group[key])
+            parts[index] = value
+            group[key] = tuple(parts)

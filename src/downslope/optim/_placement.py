@@ -1,0 +1,131 @@
+"""Which engine steps which tensor, and the state that a tensor's first step needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from ..engines.bucket import BUCKETS, Bucket, Members
+from ..engines.plan import dense
+from ..errors import EngineError, InputError
+from ..rules import Rule
+
+__all__ = ["make_buckets", "make_state", "structure"]
+
+_COMPILED_DTYPES = {
+    torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
+}  # fmt: skip
+_FLAGS = ("fused", "foreach", "differentiable", "capturable")
+
+
+def structure(rule: Rule, group: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Everything in a group's values that decides how its tensors are placed."""
+    flags = tuple(group.get(f) for f in _FLAGS)
+    return rule.present(group), rule.flag_values(group), flags, len(group["params"])
+
+
+def _compiled_refuses(p: Tensor) -> str:
+    """Why the compiled engine cannot step a tensor; empty if it can."""
+    if type(p) not in (Tensor, Parameter):
+        return f"it is a {type(p).__name__}"
+    if p.device.type != "cpu":
+        return f"it is on {p.device.type}"
+    if p.dtype not in _COMPILED_DTYPES:
+        return f"it holds {p.dtype}"
+    if p.layout != torch.strided or not dense(p):
+        return "its elements do not fill one block of memory"
+    return ""
+
+
+def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tensor) -> str:
+    """The name of the engine for one tensor."""
+    fused, foreach = group.get("fused"), group.get("foreach")
+    if g.is_sparse and not rule.sparse:
+        raise EngineError(
+            f"{owner} does not support sparse gradients. Use SGD or Adagrad, or sparse=False in "
+            "the embedding"
+        )
+    if group.get("differentiable") or (group.get("capturable") and p.device.type != "cpu"):
+        return "tensor"
+    if g.is_sparse:
+        return "eager"
+    refusal = _compiled_refuses(p)
+    if fused:
+        if refusal:
+            raise EngineError(
+                "`fused=True` requires all the params to be dense floating point Tensors of "
+                f"supported devices: ['cpu'], but {refusal}. Leave fused at None"
+            )
+        return "numba"
+    if foreach:
+        return "foreach"
+    if fused is False or foreach is False:
+        return "eager"
+    return "foreach" if refusal else "numba"
+
+
+def make_state(
+    owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, state: dict[str, Any]
+) -> bool:
+    """Make what is missing of a tensor's state; return whether a slot was made."""
+    present = rule.present(group)
+    if rule.counts_steps and "step" not in state:
+        if state:
+            raise InputError(
+                f"{owner}: a parameter's state has {', '.join(map(str, state))}, not "
+                f"{', '.join(('step', *present))}: it was saved by another optimizer. "
+                "Load a state of this one, or start without"
+            )
+        on_device = group.get("capturable") or group.get("fused")
+        kind = torch.get_default_dtype() if torch.get_default_dtype() == torch.float64 else None
+        state["step"] = torch.zeros(
+            (), dtype=kind or torch.float32, device=p.device if on_device else "cpu"
+        )
+    made = False
+    for slot in rule.slots:
+        if slot.name in present and state.get(slot.name) is None:
+            value = group[slot.init] if isinstance(slot.init, str) else slot.init
+            new = torch.zeros_like(p, memory_format=torch.preserve_format, requires_grad=False)
+            (torch.view_as_real(new) if p.is_complex() else new).fill_(float(value))
+            state[slot.name] = new
+            made = True
+    return made
+
+
+def make_buckets(
+    owner: str,
+    rule: Rule,
+    members: Sequence[tuple[int, Mapping[str, Any], Tensor, Tensor]],
+    states: Mapping[Tensor, dict[str, Any]],
+) -> list[tuple[list[int], Bucket]]:
+    """Sort tensors into buckets.
+
+    Args:
+        owner: the optimizer's name, for errors.
+        rule: its rule.
+        members: for every tensor with a gradient, the number of its group, the group, the tensor
+            and the gradient.
+        states: the optimizer's state; missing entries are made.
+
+    Returns:
+        each bucket with the positions of its tensors in ``members``.
+    """
+    sorted_members: dict[tuple[Any, ...], list[tuple[int, int, Tensor, Tensor, Any, bool]]] = {}
+    for at, (number, group, p, g) in enumerate(members):
+        engine = _engine(owner, rule, group, p, g)
+        present = rule.present(group)
+        state = states[p] if present or rule.counts_steps else {}
+        fresh = make_state(owner, rule, group, p, state)
+        kinds = tuple(state[n].dtype for n in (*present, *(("step",) if rule.counts_steps else ())))
+        key = (engine, present, rule.flag_values(group), p.device, p.dtype, kinds)
+        sorted_members.setdefault(key, []).append((at, number, p, g, state, fresh))
+    buckets = []
+    for (engine, present, flags, *_), found in sorted_members.items():
+        at, groups, params, grads, state, fresh = zip(*found, strict=True)
+        bound = Members(params, grads, state, groups, fresh)
+        buckets.append((list(at), BUCKETS[engine](rule, present, flags, bound)))
+    return buckets
