@@ -1,0 +1,144 @@
+"""A rule on symbols: the formula as documentation prints it, so it cannot disagree with the code.
+
+The traced program is read instruction by instruction. A value that becomes a slot's new content is
+written as that slot's letter at time t, and later values refer to it by that letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sympy as sp
+from sympy.printing.pretty.pretty import PrettyPrinter
+from sympy.printing.pretty.pretty_symbology import pretty_symbol
+from sympy.printing.pretty.stringpict import prettyForm
+
+from ..rules import Rule
+from .trace import Operand, trace
+
+__all__ = ["equations", "latex", "pretty"]
+
+_TIME = sp.Symbol("t", integer=True, positive=True)
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "pow": lambda a, b: a**b,
+    "neg": lambda a: -a,
+    "gt": sp.Gt,
+    "lt": sp.Lt,
+    "ge": sp.Ge,
+    "le": sp.Le,
+    "sqrt": sp.sqrt,
+    "abs": sp.Abs,
+    "sign": sp.sign,
+    "exp": sp.exp,
+    "log": sp.log,
+    "atan2": sp.atan2,
+    "maximum": sp.Max,
+    "minimum": sp.Min,
+    "where": lambda condition, a, b: sp.Piecewise((a, condition), (b, True)),
+    "lerp": lambda a, b, weight: (1 - weight) * a + weight * b,
+    "fma": lambda a, b, c: a * b + c,
+    "f32": lambda a: a,
+}
+
+
+def _timed(name: str, time: str) -> sp.Symbol:
+    """The letter of an array at a time; the tilde sorts it behind the hyperparameters' letters."""
+    return sp.Symbol(f"~{name}@{time}", real=True)
+
+
+def equations(rule: Rule, group: Mapping[str, Any]) -> list[sp.Eq]:
+    """The update as equations: each slot's new content, then the parameter's.
+
+    Args:
+        rule: the rule.
+        group: a parameter group's values, which decide the flags and the slots that exist.
+
+    >>> from downslope.rules import SGD
+    >>> group = dict(lr=0.1, momentum=0, dampening=0, weight_decay=0, nesterov=False)
+    >>> print(pretty(equations(SGD, group)))
+    θₜ = θₜ₋₁ - η⋅(gₜ + λ⋅θₜ₋₁)
+    """
+    program = trace(rule, rule.present(group), rule.flag_values(group))
+    letters = {"p": "theta", "g": "g", **{s.name: s.symbol for s in rule.slots}}
+    env: dict[str, Any] = {h.name: sp.Symbol(h.symbol, real=True) for h in rule.hypers}
+    env.update(step=_TIME, fresh=sp.Eq(_TIME, 1), numel=sp.Symbol("n", positive=True))
+    env.update({n: _timed(letters[n], "t" if n == "g" else "t-1") for n in program.arrays})
+
+    def value(operand: Operand) -> Any:
+        return env[operand] if isinstance(operand, str) else sp.nsimplify(operand)
+
+    found: list[sp.Eq] = []
+    for step in program.passes:
+        for instruction in step.scalars:
+            env[instruction.name] = _OPERATIONS[instruction.op](*map(value, instruction.args))
+        env.update({name: value(operand) for name, operand in step.hoisted})
+        new = {operand: name for name, operand in step.writes if name != "p"}
+        for instruction in step.body:
+            result = _OPERATIONS[instruction.op](*map(value, instruction.args))
+            if instruction.name in new:
+                letter = _timed(letters[new[instruction.name]], "t")
+                found.append(sp.Eq(letter, result, evaluate=False))
+                result = letter
+            env[instruction.name] = result
+        for name, operand in step.totals:
+            env[name] = sp.Function("sum")(value(operand))
+        found += [
+            sp.Eq(_timed("theta", "t"), value(operand), evaluate=False)
+            for name, operand in step.writes
+            if name == "p"
+        ]
+    return found
+
+
+def latex(found: Sequence[sp.Eq]) -> str:
+    r"""Equations as one LaTeX ``aligned`` block.
+
+    >>> x, y = sp.symbols("x y")
+    >>> print(latex([sp.Eq(x, y / 2)]))
+    \begin{aligned}
+    x &= \frac{y}{2}
+    \end{aligned}
+    """
+    lines = [f"{_latex(e.lhs)} &= {_latex(_ordered(e.rhs))}" for e in found]
+    return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+
+def pretty(found: Sequence[sp.Eq]) -> str:
+    """Equations as Unicode text for a terminal, one below the other."""
+    printer = _Unicode({"order": "none", "use_unicode": True, "wrap_line": False})
+    with_order = (sp.Eq(e.lhs, _ordered(e.rhs), evaluate=False) for e in found)
+    return "\n\n".join(printer.doprint(e) for e in with_order)
+
+
+def _latex(expression: sp.Expr) -> str:
+    names = {}
+    for symbol in expression.free_symbols:
+        letter, at, time = symbol.name.partition("@")
+        if at:
+            names[symbol] = f"{sp.latex(sp.Symbol(letter[1:]))}_{{{time}}}"
+    return str(sp.latex(expression, order="none", symbol_names=names))
+
+
+class _Unicode(PrettyPrinter):  # type: ignore[misc]  # sympy ships no types
+    def _print_Symbol(self, symbol: sp.Symbol) -> prettyForm:  # noqa: N802  # sympy dispatches on it
+        letter, at, time = symbol.name.partition("@")
+        if not at:
+            return super()._print_Symbol(symbol)
+        return prettyForm(pretty_symbol(letter[1:]) + time.translate(_SUBSCRIPTS))
+
+
+_SUBSCRIPTS = str.maketrans("t-1", "ₜ₋₁")
+
+
+def _ordered(expression: sp.Expr) -> sp.Expr:
+    """A sum with its positive terms first, as people write it: theta - eta * g."""
+    if not isinstance(expression, sp.Add):
+        return expression
+    terms = sorted(expression.args, key=lambda a: bool(a.could_extract_minus_sign()))
+    return sp.Add(*terms, evaluate=False)
