@@ -1,0 +1,232 @@
+"""Constructors: torch's signatures and refusals, and the mistakes that torch takes in silence."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import downslope.optim
+from downslope.errors import DownslopeError, InputError
+
+from .catalogue import CATALOGUE, TWINNED, Entry, each
+from .harness import build, drive, gradients, leaves, zoo
+
+FLAG_CLASHES = [
+    {"fused": True, "foreach": True},
+    {"fused": True, "differentiable": True},
+]
+
+
+def parameter() -> torch.nn.Parameter:
+    """One small parameter."""
+    return torch.nn.Parameter(torch.ones(2, 2))
+
+
+def complaint(act: Callable[[], object]) -> BaseException | None:
+    """The error that ``act`` raises, or the warning that it gives."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            act()
+        except (Exception, Warning) as error:  # noqa: BLE001  # whatever it is, the tests compare it
+            return error
+    return None
+
+
+@each(TWINNED)
+def test_signature_is_torchs(entry: Entry) -> None:
+    """Names, kinds, order and defaults of the arguments are torch's."""
+    ours, theirs = (
+        [(p.name, p.kind, p.default) for p in inspect.signature(c).parameters.values()]
+        for c in (entry.ours, entry.torch)
+    )
+    assert ours == theirs
+
+
+@each(TWINNED)
+def test_defaults_are_torchs(entry: Entry) -> None:
+    """``optimizer.defaults`` holds torch's keys and values."""
+    assert build(entry.ours, [parameter()]).defaults == build(entry.torch, [parameter()]).defaults
+
+
+@each()
+def test_is_a_torch_optimizer(entry: Entry) -> None:
+    """Our classes are torch Optimizers, named and exported as in torch.optim."""
+    assert issubclass(entry.ours, torch.optim.Optimizer)
+    assert entry.ours.__name__ == entry.name
+    assert entry.name in downslope.optim.__all__
+
+
+@each()
+def test_found_by_name(entry: Entry) -> None:
+    """``optim.get`` finds the class by its name in any case, and ``names`` lists it."""
+    assert downslope.optim.get(entry.name.lower()) is entry.ours
+    assert downslope.optim.get(entry.name.upper()) is entry.ours
+    assert entry.name.lower() in downslope.optim.names()
+
+
+def test_catalogue_is_complete() -> None:
+    """Every optimizer that the package lists has an entry in the catalogue."""
+    assert {e.name.lower() for e in CATALOGUE} == set(downslope.optim.names())
+
+
+def test_unknown_name_offers_the_nearest() -> None:
+    """An unknown optimizer is refused with the nearest name."""
+    with pytest.raises(InputError, match="'adamv'.*Did you mean 'adamw'"):
+        downslope.optim.get("adamv")
+
+
+_REFUSED = [
+    pytest.param(e, case, id=f"{e.name}-{case.optimizer_error_input.desc}")
+    for e in TWINNED
+    for case in e.refused_by_torch()
+]
+
+
+@pytest.mark.parametrize(("entry", "case"), _REFUSED)
+def test_refuses_what_torch_refuses(entry: Entry, case: Any) -> None:
+    """Each of torch's own bad inputs gives the same type of error, and a message beginning alike."""
+    given = case.optimizer_error_input
+
+    def make(cls: type[torch.optim.Optimizer]) -> Callable[[], object]:
+        return lambda: build(
+            cls, [parameter()] if given.params is None else given.params, given.kwargs
+        )
+
+    theirs, ours = complaint(make(entry.torch)), complaint(make(entry.ours))
+    assert isinstance(theirs, case.error_type)
+    assert isinstance(ours, case.error_type)
+    assert str(ours).startswith(str(theirs).rstrip("."))
+
+
+_BAD = [
+    pytest.param(e, {key: value}, id=f"{e.name}-{key}={value!r}")
+    for e in CATALOGUE
+    for key, values in e.bad.items()
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("entry", "kwargs"), _BAD)
+def test_refuses_bad_hyperparameters(entry: Entry, kwargs: dict[str, Any]) -> None:
+    """A value that would ruin the training is refused, and the message names class and argument."""
+    ours = complaint(lambda: build(entry.ours, [parameter()], kwargs))
+    assert isinstance(ours, DownslopeError)
+    assert isinstance(ours, ValueError | TypeError)
+    ((key, value),) = kwargs.items()
+    assert key in str(ours) or "Invalid" in str(ours)
+    assert str(value) in str(ours) or key == "betas"
+    assert "\n" not in str(ours)
+    if not entry.twinned:
+        return
+    theirs = complaint(lambda: build(entry.torch, [parameter()], kwargs))
+    if isinstance(theirs, ValueError):
+        assert str(ours).startswith(str(theirs))
+
+
+@pytest.mark.parametrize(("entry", "kwargs"), _BAD)
+def test_refuses_bad_hyperparameters_of_one_group(entry: Entry, kwargs: dict[str, Any]) -> None:
+    """The same value is refused when it comes with one parameter group."""
+    groups = [{"params": [parameter()]}, {"params": [parameter()], **kwargs}]
+    assert isinstance(complaint(lambda: build(entry.ours, groups)), DownslopeError)
+
+
+_BAD_LATER = [row for row in _BAD if "initial_accumulator_value" not in row.values[1]]  # used once
+
+
+@pytest.mark.parametrize(("entry", "kwargs"), _BAD_LATER)
+def test_refuses_bad_hyperparameters_set_later(entry: Entry, kwargs: dict[str, Any]) -> None:
+    """The same value, set in a group after construction, is refused by the next step."""
+    params = leaves(zoo())
+    optimizer = build(entry.ours, params)
+    drive(optimizer, gradients(zoo(), 1))
+    before = [p.detach().clone() for p in params]
+    optimizer.param_groups[0].update(kwargs)
+    assert isinstance(complaint(optimizer.step), DownslopeError)
+    assert all(torch.equal(p, b) for p, b in zip(params, before, strict=True))
+
+
+@each(TWINNED)
+@pytest.mark.parametrize("flags", FLAG_CLASHES, ids=lambda f: "+".join(f))
+def test_clashing_flags(entry: Entry, flags: dict[str, bool]) -> None:
+    """Implementation flags that exclude each other are refused as torch refuses them."""
+    theirs = complaint(lambda: build(entry.torch, [parameter()], flags))
+    ours = complaint(lambda: build(entry.ours, [parameter()], flags))
+    assert theirs is not None
+    assert ours is not None
+    assert isinstance(ours, type(theirs))
+    assert str(ours).startswith(str(theirs).rstrip("."))
+
+
+@each(tuple(e for e in TWINNED if e.name == "SGD"))
+@pytest.mark.parametrize("kwargs", [{}, {"momentum": 0.9, "dampening": 0.1}])
+def test_nesterov_needs_undamped_momentum(entry: Entry, kwargs: dict[str, Any]) -> None:
+    """Nesterov without momentum, or with dampening, is refused with torch's words."""
+    with pytest.raises(
+        InputError, match="^Nesterov momentum requires a momentum and zero dampening"
+    ):
+        build(entry.ours, [parameter()], kwargs, {"nesterov": True})
+
+
+def _frozen() -> list[torch.Tensor]:
+    return [parameter().requires_grad_(False)]
+
+
+@each()
+@pytest.mark.parametrize(
+    ("params", "word"),
+    [
+        (lambda: {parameter()}, "set"),
+        (
+            lambda: [torch.nn.Parameter(torch.ones(2, dtype=torch.int64), requires_grad=False)],
+            "int",
+        ),
+        (_frozen, "requires_grad|frozen"),
+        (lambda: [{"params": [parameter()], "weight_decays": 0.1}], "weight_decay"),
+    ],
+    ids=["set", "integers", "frozen", "misspelt-key"],
+)
+def test_questionable_parameters_are_not_silent(
+    entry: Entry, params: Callable[[], Any], word: str
+) -> None:
+    """A set, integer or frozen parameters and a misspelt group key are refused or warned about."""
+    said = complaint(lambda: build(entry.ours, params()))
+    assert isinstance(said, DownslopeError | UserWarning)
+    assert any(w in str(said) for w in word.split("|"))
+
+
+@each()
+def test_groups_may_carry_other_keys(entry: Entry) -> None:
+    """A key of the user's own, as libraries put into groups, is kept in silence."""
+    optimizer = build(entry.ours, [{"params": [parameter()], "layer": "head"}])
+    assert optimizer.state_dict()["param_groups"][0]["layer"] == "head"
+
+
+@each()
+@pytest.mark.parametrize("params", [lambda: [], lambda: iter(()), lambda: [1.0], lambda: 3])
+def test_unusable_parameters(entry: Entry, params: Callable[[], Any]) -> None:
+    """No parameters, or something else than tensors, gives torch's type of error."""
+    theirs = complaint(lambda: build(torch.optim.SGD, params()))
+    ours = complaint(lambda: build(entry.ours, params()))
+    assert theirs is not None
+    assert isinstance(ours, type(theirs))
+
+
+@each()
+def test_no_gradient_at_all_is_not_silent(entry: Entry) -> None:
+    """A step for which no parameter has a gradient says so, once."""
+    optimizer = build(entry.ours, [parameter()])
+    assert isinstance(complaint(optimizer.step), DownslopeError | UserWarning)
+
+
+@each()
+def test_failed_construction_leaves_the_callers_groups(entry: Entry) -> None:
+    """A constructor that fails changes nothing in the dict of the caller's group."""
+    group: dict[str, Any] = {"params": [parameter()]}
+    complaint(lambda: build(entry.ours, [group], {"lr": -1.0}))
+    assert list(group) == ["params"]

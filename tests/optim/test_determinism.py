@@ -1,0 +1,142 @@
+"""Same inputs, same bits: on repeat, at any thread count, in threads of the user's, after a fork."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from .catalogue import Entry, each, each_implementation
+from .harness import assert_same_bits, build, drive, gradients, leaves
+
+#: Enough elements that the kernel spreads them over threads, in unequal tensors.
+LARGE = tuple(
+    torch.randn(n, generator=torch.Generator().manual_seed(n)) for n in (300_007, 3, 90_001)
+)
+ROWS = gradients(LARGE, 3)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Torch's number of threads, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def widest(entry: Entry) -> dict[str, Any]:
+    """The arguments of the variant with the most of them."""
+    return dict(max((v.kwargs for v in entry.variants), key=len))
+
+
+def end(entry: Entry, *kwargs: dict[str, Any]) -> list[Tensor]:
+    """Parameters and state after the steps."""
+    params = leaves(LARGE)
+    optimizer = build(entry.ours, params, *kwargs)
+    drive(optimizer, ROWS)
+    state = (t for p in params for t in optimizer.state[p].values())
+    return [*(p.detach() for p in params), *state]
+
+
+@each_implementation(without=("differentiable",))
+def test_same_bits_on_repeat(entry: Entry, flags: dict[str, Any]) -> None:
+    """Two runs of the same steps end in the same bits."""
+    assert_same_bits(end(entry, widest(entry), flags), end(entry, widest(entry), flags))
+
+
+@each_implementation(without=("differentiable",))
+@pytest.mark.parametrize("count", [2, 3])
+def test_same_bits_at_any_thread_count(entry: Entry, flags: dict[str, Any], count: int) -> None:
+    """The bits do not depend on ``torch.set_num_threads``."""
+    with threads(1):
+        alone = end(entry, widest(entry), flags)
+    with threads(count):
+        together = end(entry, widest(entry), flags)
+    assert_same_bits(together, alone)
+
+
+@each()
+def test_order_of_parameters_does_not_matter(entry: Entry) -> None:
+    """A parameter's bits do not depend on which others step beside it."""
+    together, alone = leaves(LARGE), leaves(LARGE)
+    drive(build(entry.ours, together, widest(entry)), ROWS)
+    for i in reversed(range(len(LARGE))):
+        drive(build(entry.ours, [alone[i]], widest(entry)), [[row[i]] for row in ROWS])
+    assert_same_bits((p.detach() for p in together), (p.detach() for p in alone))
+
+
+@each()
+def test_two_optimizers_in_two_threads(entry: Entry) -> None:
+    """Optimizers that step at the same time in two threads end where each would alone."""
+    expected = end(entry, widest(entry))
+    ends: dict[int, list[Tensor]] = {}
+    ready = threading.Barrier(2)
+
+    def run(i: int) -> None:
+        ready.wait()
+        ends[i] = end(entry, widest(entry))
+
+    with threads(2):
+        workers = [threading.Thread(target=run, args=(i,)) for i in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+    for i in range(2):
+        assert_same_bits(ends[i], expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@each()
+def test_fork_after_a_step(entry: Entry) -> None:
+    """A child forked after a threaded step takes the next step to the parent's bits."""
+    params = leaves(LARGE)
+    with threads(2):
+        optimizer = build(entry.ours, params, widest(entry))
+        drive(optimizer, ROWS[:2])
+        for p, g in zip(params, ROWS[2], strict=True):
+            p.grad = g
+        before = [p.detach().clone() for p in params]
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                optimizer.step()
+                os.write(write, b"".join(_digest(p) for p in params))
+            finally:
+                os._exit(0)
+        os.close(write)
+        _wait(child)
+        with os.fdopen(read, "rb") as pipe:
+            theirs = pipe.read()
+        assert_same_bits((p.detach() for p in params), before)
+        optimizer.step()
+    assert theirs == b"".join(_digest(p) for p in params)
+
+
+def _digest(p: Tensor) -> bytes:
+    """Sixteen bytes that two different tensors do not share."""
+    return hashlib.md5(p.detach().numpy().tobytes(), usedforsecurity=False).digest()
+
+
+def _wait(child: int, seconds: float = 20.0) -> None:
+    """Wait for a child process; one that hangs is killed and fails the test."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        time.sleep(0.005)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    pytest.fail("the forked child hung in its step")

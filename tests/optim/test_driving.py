@@ -1,0 +1,162 @@
+"""What drives an optimizer: groups added later, closures, hooks, the profiler, zero_grad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.profiler import ProfilerActivity, profile
+
+from .catalogue import TWINNED, Entry, each, each_implementation
+from .harness import assert_same, assert_same_bits, build, drive, gradients, leaves, quadratic, zoo
+
+START = zoo(torch.float64)
+ROWS = gradients(START, 8)
+LEAVING_GRADIENTS = ("differentiable",)  # its parameters are no leaves, so nothing fills their grad
+
+
+@each(TWINNED)
+def test_group_added_between_steps(entry: Entry) -> None:
+    """A group that is added later, with its own lr, steps from then on as in torch."""
+    ends = []
+    for cls in (entry.ours, entry.torch):
+        params = leaves(START)
+        optimizer = build(cls, params[:4])
+        drive(optimizer, [row[:4] for row in ROWS[:3]])
+        optimizer.add_param_group({"params": params[4:], "lr": 0.05})
+        drive(optimizer, ROWS[3:])
+        ends.append(params)
+    assert_same(*ends)
+
+
+@each(TWINNED)
+def test_named_parameters(entry: Entry) -> None:
+    """``named_parameters()`` is taken, and the names come back in the state dict, as in torch."""
+    module = torch.nn.Linear(3, 2)
+    ours, theirs = (build(c, module.named_parameters()) for c in (entry.ours, entry.torch))
+    assert ours.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
+
+
+@each_implementation(without=LEAVING_GRADIENTS)
+def test_closure(entry: Entry, flags: dict[str, Any]) -> None:
+    """``step(closure)`` evaluates once with gradients on, returns the loss and uses its gradient."""
+    params = leaves(START)
+    optimizer = build(entry.ours, params, flags)
+    by_hand = leaves(START)
+    other = build(entry.ours, by_hand, flags)
+    losses = []
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = quadratic(params)
+        loss.backward()
+        losses.append(loss)
+        return loss
+
+    with torch.no_grad():
+        returned = optimizer.step(closure)
+    quadratic(by_hand).backward()
+    other.step()
+    assert [returned] == losses
+    assert_same_bits((p.detach() for p in params), (p.detach() for p in by_hand))
+
+
+@each()
+def test_step_without_closure_returns_none(entry: Entry) -> None:
+    """``step()`` returns None."""
+    params = leaves(START)
+    optimizer = build(entry.ours, params)
+    drive(optimizer, ROWS[:1])
+    assert optimizer.step() is None
+
+
+@each()
+def test_step_hooks_run_in_torchs_order(entry: Entry) -> None:
+    """Global and own hooks run before and after each step, once each."""
+    optimizer = build(entry.ours, leaves(START))
+    calls: list[str] = []
+    handles = [
+        register_optimizer_step_pre_hook(lambda *_: calls.append("global before")),
+        register_optimizer_step_post_hook(lambda *_: calls.append("global after")),
+        optimizer.register_step_pre_hook(lambda *_: calls.append("before")),
+        optimizer.register_step_post_hook(lambda *_: calls.append("after")),
+    ]
+    try:
+        drive(optimizer, ROWS[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert calls == ["global before", "before", "after", "global after"]
+
+
+@each()
+def test_pre_hook_may_replace_the_arguments(entry: Entry) -> None:
+    """A hook that returns new arguments hands its closure to the step."""
+    params = leaves(START)
+    optimizer = build(entry.ours, params)
+    drive(optimizer, ROWS[:1])
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: ((o, lambda: 42), kwargs))
+    assert optimizer.step() == 42
+
+
+@each()
+def test_profiler_sees_the_step_under_torchs_name(entry: Entry) -> None:
+    """The profiler records ``Optimizer.step#Class.step`` and ``Optimizer.zero_grad#...``, once."""
+    optimizer = build(entry.ours, leaves(START))
+    drive(optimizer, ROWS[:1])
+    with profile(activities=[ProfilerActivity.CPU]) as trace:
+        optimizer.step()
+        optimizer.zero_grad()
+    counts = {event.key: event.count for event in trace.key_averages()}
+    assert counts[f"Optimizer.step#{entry.name}.step"] == 1
+    assert counts[f"Optimizer.zero_grad#{entry.name}.zero_grad"] == 1
+
+
+@each_implementation(without=LEAVING_GRADIENTS)
+def test_zero_grad(entry: Entry, flags: dict[str, Any]) -> None:
+    """``zero_grad`` fills with zeros when told so, and drops the gradients otherwise."""
+    params = leaves(START)
+    optimizer = build(entry.ours, params, flags)
+    drive(optimizer, ROWS[:1])
+    optimizer.zero_grad(set_to_none=False)
+    assert all(not p.grad.any() for p in params)
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in params)
+
+
+@each()
+def test_maximize_climbs(entry: Entry) -> None:
+    """``maximize=True`` on a loss is the plain step on its negative."""
+    up, down = leaves(START), leaves(START)
+    drive(build(entry.ours, up, {"maximize": True, "weight_decay": 0}), ROWS)
+    negative = [[-g for g in row] for row in ROWS]
+    drive(build(entry.ours, down, {"weight_decay": 0}), negative)
+    assert_same_bits((p.detach() for p in up), (p.detach() for p in down))
+
+
+@each()
+@pytest.mark.parametrize("enabled", [True, False], ids=["grad", "no_grad"])
+def test_step_leaves_the_grad_mode(entry: Entry, enabled: bool) -> None:
+    """A step changes neither the grad mode nor ``requires_grad`` of a parameter."""
+    params = leaves(START)
+    optimizer = build(entry.ours, params)
+    with torch.set_grad_enabled(enabled):
+        drive(optimizer, ROWS[:1])
+        assert torch.is_grad_enabled() is enabled
+    assert all(p.requires_grad and p.is_leaf and p.grad_fn is None for p in params)
+
+
+@each()
+def test_steps_in_inference_mode_or_after(entry: Entry) -> None:
+    """A step inside ``torch.inference_mode`` on ordinary parameters works, as in torch."""
+    params = leaves(START)
+    optimizer = build(entry.ours, params)
+    drive(optimizer, ROWS[:1])
+    with torch.inference_mode():
+        optimizer.step()
+    assert all(torch.isfinite(p).all() for p in params)

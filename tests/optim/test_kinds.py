@@ -1,0 +1,138 @@
+"""Complex, sparse and half-precision tensors, where torch's class takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from .catalogue import CATALOGUE, TWINNED, Entry, Variant, each, each_variant
+from .harness import (
+    assert_equal_state,
+    assert_same,
+    assert_same_bits,
+    build,
+    drive,
+    gradients,
+    leaves,
+    snapshot,
+    zoo,
+)
+
+SPARSE = tuple(e for e in CATALOGUE if e.sparse)
+DENSE_ONLY = tuple(e for e in TWINNED if not e.sparse)
+
+
+@each_variant(TWINNED)
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=["c64", "c128"])
+def test_complex_follows_torch(entry: Entry, variant: Variant, dtype: torch.dtype) -> None:
+    """Complex parameters and state follow torch's: real and imaginary parts step apart."""
+    ours, theirs = leaves(zoo(dtype)), leaves(zoo(dtype))
+    subject = build(entry.ours, ours, variant.kwargs)
+    twin = build(entry.torch, theirs, variant.kwargs, {"foreach": False})
+    for optimizer in (subject, twin):
+        drive(optimizer, gradients(zoo(dtype), 8))
+    assert_same(ours, theirs)
+    assert_equal_state(snapshot(subject), snapshot(twin))
+
+
+@pytest.fixture(autouse=True)
+def _checked_sparse_tensors() -> Iterator[None]:
+    """Torch warns of sparse tensors whose checks were neither switched on nor off."""
+    with torch.sparse.check_sparse_tensor_invariants(enable=True):
+        yield
+
+
+def sparse_rows(steps: int) -> list[torch.Tensor]:
+    """Gradients with a few rows of a (7, 3) table, one of them named twice."""
+    make = torch.Generator().manual_seed(3)
+    return [
+        torch.sparse_coo_tensor(
+            torch.tensor([[0, step % 7, 4, 4]]), torch.randn(4, 3, generator=make), (7, 3)
+        )
+        for step in range(steps)
+    ]
+
+
+@each_variant(SPARSE)
+def test_sparse_gradients_follow_torch(entry: Entry, variant: Variant) -> None:
+    """Uncoalesced sparse gradients step, or are refused, as in torch."""
+    ends: list[Any] = []
+    for cls in (entry.ours, entry.torch):
+        p = torch.ones(7, 3).requires_grad_()
+        optimizer = build(cls, [p], variant.kwargs, {"foreach": False})
+        try:
+            for g in sparse_rows(6):
+                p.grad = g
+                optimizer.step()
+        except RuntimeError as error:
+            ends.append(error)
+        else:
+            ends.append(p)
+    ours, theirs = ends
+    assert isinstance(ours, RuntimeError) == isinstance(theirs, RuntimeError)
+    if isinstance(theirs, RuntimeError):
+        assert str(ours).startswith(str(theirs).splitlines()[0])
+    else:
+        assert_same([ours], [theirs])
+
+
+@each(DENSE_ONLY)
+def test_sparse_gradients_are_refused(entry: Entry) -> None:
+    """Where torch's class refuses sparse gradients, ours does so with the same error."""
+    messages = []
+    for cls in (entry.ours, entry.torch):
+        p = torch.ones(7, 3).requires_grad_()
+        p.grad = sparse_rows(1)[0]
+        with pytest.raises(RuntimeError) as caught:
+            build(cls, [p]).step()
+        messages.append(str(caught.value))
+    ours, theirs = messages
+    assert ours.startswith(theirs)
+
+
+@each(SPARSE)
+def test_sparse_and_dense_in_one_group(entry: Entry) -> None:
+    """A sparse gradient beside dense ones in one group changes nothing for the dense ones."""
+    both, dense = leaves(zoo()), leaves(zoo())
+    table = torch.ones(7, 3).requires_grad_()
+    optimizer = build(entry.ours, [*both, table])
+    for row, g in zip(gradients(zoo(), 4), sparse_rows(4), strict=True):
+        drive(optimizer, [[*row, g]])
+    drive(build(entry.ours, dense), gradients(zoo(), 4))
+    assert_same_bits((p.detach() for p in both), (p.detach() for p in dense))
+    assert (table != 1).any()
+
+
+@each(TWINNED)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_half_precision_follows_torch(entry: Entry, dtype: torch.dtype) -> None:
+    """16-bit parameters step, to two of their units, as torch's for-loop does."""
+    start = [torch.randn(40, generator=torch.Generator().manual_seed(4)).to(dtype)]
+    rows = [
+        [torch.randn(40, generator=torch.Generator().manual_seed(s)).to(dtype)] for s in range(5)
+    ]
+    kwargs = {} if entry.name == "SGD" else {"eps": 1e-3}  # torch's default eps is 0 in fp16
+    ends = []
+    for cls in (entry.ours, entry.torch):
+        params = leaves(start)
+        drive(build(cls, params, kwargs, {"lr": 0.1, "foreach": False}), rows)
+        ends.append(params[0].detach())
+    near = 5 * torch.finfo(dtype).eps
+    torch.testing.assert_close(*ends, rtol=near, atol=near)
+
+
+@each(tuple(e for e in TWINNED if e.capturable))
+def test_capturable_on_the_cpu(entry: Entry) -> None:
+    """``capturable=True`` on the CPU is refused by the step, as in torch."""
+    errors = []
+    for cls in (entry.ours, entry.torch):
+        p = torch.ones(3).requires_grad_()
+        p.grad = torch.ones(3)
+        with pytest.raises(AssertionError) as caught:
+            build(cls, [p], {"capturable": True}).step()
+        errors.append(str(caught.value))
+    ours, theirs = errors
+    assert ours.startswith(theirs.split(":")[0])

@@ -1,0 +1,223 @@
+"""A step writes to the tensors that are there now, and to no tensor that was there before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from downslope.errors import EngineError
+
+from .catalogue import Entry, each, each_implementation
+from .harness import assert_same, assert_same_bits, build, drive, gradients, leaves, snapshot, zoo
+
+START = zoo(torch.float64)
+ROWS = gradients(START, 6)
+IN_PLACE = ("differentiable",)
+
+
+def widest(entry: Entry) -> dict[str, Any]:
+    """The arguments of the variant that keeps the most state."""
+
+    def slots(kwargs: dict[str, Any]) -> int:
+        p = torch.ones(1, requires_grad=True)
+        p.grad = torch.ones(1)
+        optimizer = build(entry.ours, [p], kwargs)
+        optimizer.step()
+        return len(optimizer.state[p])
+
+    return max((dict(v.kwargs) for v in entry.variants), key=slots)
+
+
+def stepped(entry: Entry, flags: dict[str, Any]) -> tuple[list[Tensor], torch.optim.Optimizer]:
+    """Parameters and their optimizer after three steps."""
+    params = leaves(START)
+    optimizer = build(entry.ours, params, widest(entry), flags)
+    drive(optimizer, ROWS[:3])
+    return params, optimizer
+
+
+def live(params: list[Tensor], optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Every tensor that the next step may write to: parameters and state."""
+    return [
+        *(p.detach() for p in params),
+        *(t for p in params for t in optimizer.state[p].values() if isinstance(t, Tensor)),
+    ]
+
+
+@each_implementation(without=IN_PLACE)
+def test_parameter_data_replaced(entry: Entry, flags: dict[str, Any]) -> None:
+    """After ``p.data = other`` the step moves the new tensor and leaves the old one alone."""
+    params, optimizer = stepped(entry, flags)
+    same, reference = stepped(entry, flags)
+    old = [p.data for p in params]
+    before = [t.clone() for t in old]
+    for p in params:
+        p.data = p.data.clone()
+    drive(optimizer, ROWS[3:])
+    drive(reference, ROWS[3:])
+    assert_same_bits(old, before)
+    assert_same((p.detach() for p in params), (p.detach() for p in same))
+
+
+@each_implementation(without=IN_PLACE)
+def test_parameter_data_of_another_layout(entry: Entry, flags: dict[str, Any]) -> None:
+    """After ``p.data`` became contiguous, state and gradients of the old layout still meet it."""
+    params, optimizer = stepped(entry, flags)
+    same, reference = stepped(entry, flags)
+    for p in params:
+        p.data = p.data.contiguous().clone()
+    drive(optimizer, ROWS[3:])
+    drive(reference, ROWS[3:])
+    assert_same((p.detach() for p in params), (p.detach() for p in same))
+
+
+@each_implementation(without=IN_PLACE)
+def test_state_tensor_replaced(entry: Entry, flags: dict[str, Any]) -> None:
+    """A state tensor that the user put in place of another is read and written, the old one not."""
+    params, optimizer = stepped(entry, flags)
+    same, reference = stepped(entry, flags)
+    old = [t for p in params for t in optimizer.state[p].values()]
+    before = [t.clone() for t in old]
+    for p in params:
+        optimizer.state[p] = {k: v.clone() for k, v in optimizer.state[p].items()}
+    drive(optimizer, ROWS[3:])
+    drive(reference, ROWS[3:])
+    assert_same_bits(old, before)
+    assert_same_bits(live(params, optimizer), live(same, reference))
+
+
+@each_implementation(without=IN_PLACE)
+def test_state_emptied_starts_afresh(entry: Entry, flags: dict[str, Any]) -> None:
+    """After ``optimizer.state.clear()`` the run goes on as a new optimizer would."""
+    params, optimizer = stepped(entry, flags)
+    fresh = leaves(params)
+    optimizer.state.clear()
+    drive(optimizer, ROWS[3:])
+    drive(build(entry.ours, fresh, widest(entry), flags), ROWS[3:])
+    assert_same_bits((p.detach() for p in params), (p.detach() for p in fresh))
+
+
+@each_implementation(without=IN_PLACE)
+def test_state_before_loading_is_left_alone(entry: Entry, flags: dict[str, Any]) -> None:
+    """After ``load_state_dict`` the steps write to the loaded state, not to the one before."""
+    params, optimizer = stepped(entry, flags)
+    old = [t for p in params for t in optimizer.state[p].values()]
+    before = [t.clone() for t in old]
+    optimizer.load_state_dict(snapshot(optimizer))
+    drive(optimizer, ROWS[3:])
+    assert_same_bits(old, before)
+
+
+@each()
+def test_loaded_dict_is_left_alone(entry: Entry) -> None:
+    """The dict that was loaded does not change with the steps (in torch it does)."""
+    _, optimizer = stepped(entry, {})
+    loaded = snapshot(optimizer)
+    kept = [t for slots in loaded["state"].values() for t in slots.values()]
+    before = [t.clone() for t in kept]
+    optimizer.load_state_dict(loaded)
+    drive(optimizer, ROWS[3:])
+    assert_same_bits(kept, before)
+
+
+@each_implementation(without=IN_PLACE)
+@pytest.mark.parametrize("kind", ["expanded", "transposed", "strided", "reversed-view"])
+def test_gradient_of_any_layout(entry: Entry, flags: dict[str, Any], kind: str) -> None:
+    """A gradient that is expanded, transposed or strided counts element by element."""
+    g = {
+        "expanded": torch.tensor([0.3]).expand(6, 4),
+        "transposed": torch.randn(4, 6).t(),
+        "strided": torch.randn(12, 8)[::2, ::2],
+        "reversed-view": torch.randn(25)[1:].view(6, 4),
+    }[kind]
+    start = torch.randn(6, 4)
+    ends = []
+    for gradient in (g, g.clone(memory_format=torch.contiguous_format)):
+        p = start.clone().requires_grad_()
+        optimizer = build(entry.ours, [p], flags)
+        for _ in range(3):
+            p.grad = gradient
+            optimizer.step()
+        ends.append(p.detach())
+    assert_same([ends[0]], [ends[1]])
+
+
+@each_implementation(without=IN_PLACE)
+def test_parameter_with_gaps(entry: Entry, flags: dict[str, Any]) -> None:
+    """A parameter that is a view with gaps moves as a dense one, and its neighbours stay.
+
+    ``fused=True`` refuses it; torch's fused kernels silently write into the gaps.
+    """
+    base = torch.randn(10, 10)
+    kept = base.clone()
+    view = base[2:7:2, 3:8].requires_grad_()
+    alone = view.detach().clone().requires_grad_()
+    row = [torch.randn(3, 5)]
+    optimizer = build(entry.ours, [view], flags)
+    if flags.get("fused"):
+        with pytest.raises(EngineError, match="fused"):
+            drive(optimizer, [row])
+        return
+    drive(optimizer, [row] * 3)
+    drive(build(entry.ours, [alone], flags), [row] * 3)
+    assert_same([view], [alone])
+    outside = torch.ones(10, 10, dtype=torch.bool)
+    outside[2:7:2, 3:8] = False
+    assert torch.equal(base[outside], kept[outside])
+
+
+@each_implementation(without=IN_PLACE)
+def test_module_halved_before_the_first_step(entry: Entry, flags: dict[str, Any]) -> None:
+    """After ``module.half()`` the step moves the half tensors and leaves the float ones alone."""
+    module = torch.nn.Linear(4, 3)
+    optimizer = build(entry.ours, module.parameters(), {"lr": 0.5}, flags)
+    old = [p.data for p in module.parameters()]
+    before = [t.clone() for t in old]
+    module.half()
+    halves = [p.detach().clone() for p in module.parameters()]
+    drive(optimizer, [[torch.ones_like(p) for p in module.parameters()]])
+    assert_same_bits(old, before)
+    assert all(p.dtype == torch.float16 for p in module.parameters())
+    assert all((p != h).all() for p, h in zip(module.parameters(), halves, strict=True))
+
+
+@each_implementation(without=IN_PLACE)
+def test_module_moved_to_double_after_steps(entry: Entry, flags: dict[str, Any]) -> None:
+    """After ``module.double()`` in the middle of a run, the old float tensors are not written to."""
+    module = torch.nn.Linear(4, 3)
+    optimizer = build(entry.ours, module.parameters(), widest(entry), flags)
+    drive(optimizer, [[torch.ones_like(p) for p in module.parameters()]] * 2)
+    old = [p.data for p in module.parameters()]
+    before = [t.clone() for t in old]
+    module.double()
+    try:
+        drive(optimizer, [[torch.ones_like(p) for p in module.parameters()]])
+    except RuntimeError as error:  # torch refuses state of another dtype too
+        assert "dtype" in str(error) or "type" in str(error)  # noqa: PT017
+    assert_same_bits(old, before)
+
+
+@each_implementation(without=IN_PLACE)
+def test_backward_through_a_stale_graph_raises(entry: Entry, flags: dict[str, Any]) -> None:
+    """A backward pass that needs a parameter's old value fails after a step, as in torch."""
+    p = torch.randn(5, requires_grad=True)
+    optimizer = build(entry.ours, [p], flags)
+    loss = (p * p * p).sum()
+    p.grad = torch.ones(5)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@each()
+def test_views_of_a_parameter_see_the_step(entry: Entry) -> None:
+    """A view taken before the step, as NumPy or torch, shows the moved values."""
+    p = torch.randn(6, 2, requires_grad=True)
+    view, array = p.detach()[1:], p.detach().numpy()
+    optimizer = build(entry.ours, [p])
+    drive(optimizer, [[torch.ones(6, 2)]])
+    assert torch.equal(view, p.detach()[1:])
+    assert torch.equal(torch.from_numpy(array), p.detach())
