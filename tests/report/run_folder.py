@@ -110,6 +110,7 @@ def _range_test() -> dict[str, Any]:
     lrs = [10 ** (-7 + 0.1 * i) for i in range(70)]
     losses = [2.3 - 1.5 / (1 + math.exp(-3 * (math.log10(lr) + 3))) for lr in lrs]
     return {
+        "optimizer": "adamw",
         "lrs": lrs,
         "losses": losses,
         "smoothed": losses,
@@ -117,4 +118,5 @@ def _range_test() -> dict[str, Any]:
         "band": [lrs[40] / 10, lrs[40] / 2],
         "suggestion": lrs[40] / 4,
         "diverged_at": None,
+        "reason": "",
     }

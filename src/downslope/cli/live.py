@@ -17,7 +17,7 @@ from .progress import Event, Progress, clock
 __all__ = ["LiveView", "PlainView", "view_for"]
 
 REFRESHES_A_SECOND = 8
-NARROW = 76  # columns below which the numbers stand in two rows
+NARROW = 72  # columns below which the numbers stand in two rows
 
 
 def view_for(console: Console, title: str) -> LiveView | PlainView:
@@ -106,14 +106,13 @@ def draw(progress: Progress, title: str, width: int) -> RenderableType:
     bars.add_column(no_wrap=True, min_width=14)
     if progress.finding:
         found = progress.finding
-        share = (
-            "stopped early" if progress.start and found["iteration"] < found["iterations"] else ""
-        )
         bars.add_row(
             "range test",
             _bar(found["iteration"], found["iterations"]),
             f"{found['iteration']}/{found['iterations']}",
-            share or f"lr {found['lr']:.2e}  loss {found['loss']:.4g}",
+            f"lr {progress.start['lr']:.3g}"
+            if progress.start
+            else f"lr {found['lr']:.1e}  loss {found['loss']:.4g}",
         )
     elif not progress.start:
         parts.append(Text("preparing ...", style="dim"))
@@ -121,7 +120,7 @@ def draw(progress: Progress, title: str, width: int) -> RenderableType:
         start = progress.start
         bars.add_row(
             "epoch",
-            _bar(progress.epoch, start["epochs"]),
+            _bar(progress.step, start["total_steps"]),
             f"{progress.epoch}/{start['epochs']}",
             _time_left(progress),
         )
@@ -153,9 +152,9 @@ def _numbers(progress: Progress, width: int) -> RenderableType:
     train, validation, best = progress.train, progress.validation, progress.best
     metric = progress.start.get("metric", "metric")
     cells = [
-        ("loss", f"{train['loss']:.4f}", ""),
+        ("train loss", f"{train['loss']:.4f}", ""),
         (
-            "validation loss",
+            "val loss",
             f"{validation['loss']:.4f}" if validation else "-",
             f"epoch {validation['epoch']}" if validation else "",
         ),
@@ -165,13 +164,13 @@ def _numbers(progress: Progress, width: int) -> RenderableType:
             f"best {best['metric']:.4f}" if best else "",
         ),
         ("lr", f"{train['lr']:.3g}", ""),
-        ("gradient norm", f"{train['grad_norm']:.3g}", ""),
+        ("grad norm", f"{train['grad_norm']:.3g}", ""),
         ("samples/s", f"{train['samples_per_second']:,.0f}", ""),
     ]
     a_row = 6 if width >= NARROW else 3
     table = Table.grid(padding=(0, 2), expand=True)
     for _ in range(a_row):
-        table.add_column(ratio=1, no_wrap=True)
+        table.add_column(no_wrap=True)
     for row in (cells[i : i + a_row] for i in range(0, len(cells), a_row)):
         table.add_row(*(Text(name, style="dim") for name, _, _ in row))
         table.add_row(*(Text(value, style="bold") for _, value, _ in row))
@@ -182,11 +181,10 @@ def _numbers(progress: Progress, width: int) -> RenderableType:
 
 def _started(progress: Progress) -> str:
     start = progress.start
-    found = " (from the range test)" if progress.finding else ""
     resumed = f", resumed after step {start['resumed_from']}" if start["resumed_from"] else ""
     return (
         f"{start['task']}: {start['epochs']} epochs of {start['steps_per_epoch']} steps, "
-        f"lr {start['lr']:.3g}{found}{resumed}"
+        f"lr {start['lr']:.3g}{resumed}"
     )
 
 

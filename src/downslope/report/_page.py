@@ -168,42 +168,33 @@ def _gradient_norm(run: Run, history: History) -> str:
 
 
 def _range_test(test: RangeTest) -> str:
-    """The sweep with its band, and what was read from it."""
-    losses = Series(list(test.lrs), list(test.losses))
+    """The sweep, its band where it has one, and what was read from it."""
+    found = titled("What it says", pairs("Range test", _words.range_rows(test)))
+    if not test.lrs:  # diverged at once: there is nothing to draw
+        return found
     smoothed = Series(list(test.lrs), list(test.smoothed))
-    low, high = test.band
+    keys = [key("faint", "loss"), key("train", "smoothed")]
+    marks = []
+    if test.steepest is not None and test.suggestion is not None:
+        marks = [
+            Mark(test.steepest, _height(smoothed, test.steepest), "train"),
+            Mark(test.suggestion, _height(smoothed, test.suggestion), "accent"),
+        ]
+        keys += [key("ring", "steepest fall"), key("ring accent", "suggestion")]
+        keys.append(key("accent", "band"))
     svg = draw(
         "range-test",
-        f"Line chart of the loss over the learning rate from {test.lrs[0]:.3g} to "
-        f"{test.lrs[-1]:.3g}. The smoothed loss falls most steeply at {test.steepest:.3g}; the "
-        f"band from {low:.3g} to {high:.3g} is shaded; the suggestion is {test.suggestion:.3g}.",
-        [Curve(losses, "train", faint=True), Curve(smoothed, "train")],
+        _words.range_told(test),
+        [
+            Curve(Series(list(test.lrs), list(test.losses)), "train", faint=True),
+            Curve(smoothed, "train"),
+        ],
         x_label="learning rate",
         log_x=True,
         band=test.band,
-        marks=[
-            Mark(test.steepest, _height(smoothed, test.steepest), "train"),
-            Mark(test.suggestion, _height(smoothed, test.suggestion), "accent"),
-        ],
+        marks=marks,
     )
-    caption = (
-        key("faint", "loss"),
-        key("train", "smoothed"),
-        key("ring", "steepest fall"),
-        key("ring accent", "suggestion"),
-        key("accent", "band"),
-    )
-    rows = [
-        ("Suggested learning rate", f"{test.suggestion:.3g}"),
-        ("Steepest fall of the loss", f"{test.steepest:.3g}"),
-        ("Band, 1/10 to 1/2 of that", f"{low:.3g} to {high:.3g}"),
-        ("Steps tried", str(len(test.lrs))),
-    ]
-    if test.diverged_at is not None:
-        rows.append(("Diverged, and was stopped, at", f"{test.diverged_at:.3g}"))
-    found = pairs("Range test", rows)
-    drawing = figure("Loss over learning rate", svg, " ".join(caption))
-    return grid(drawing, titled("What it says", found))
+    return grid(figure("Loss over learning rate", svg, " ".join(keys)), found)
 
 
 def _height(curve: Series, x: float) -> float:

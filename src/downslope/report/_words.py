@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._history import History, Series
 
 if TYPE_CHECKING:
+    from ..finder import RangeTest
     from ..training import Run
 
 __all__ = ["duration", "environment_rows", "facts_of", "headline", "lede", "recipe_rows", "told"]
@@ -80,6 +81,33 @@ def data_rows(history: History) -> Iterator[tuple[str, str]]:
             yield name, f"{plan[field]:,}"
 
 
+def range_rows(test: RangeTest) -> Iterator[tuple[str, str]]:
+    """Name and value of each line about the range test; only what it found."""
+    if test.suggestion is not None:
+        yield "Suggested learning rate", f"{test.suggestion:.3g}"
+    if test.steepest is not None:
+        yield "Steepest fall of the loss", f"{test.steepest:.3g}"
+    if test.band is not None:
+        yield "Band to choose from", "{:.3g} to {:.3g}".format(*test.band)
+    yield "Learning rates tried", str(len(test.lrs))
+    if test.diverged_at is not None:
+        yield "Diverged, and was stopped, at", f"{test.diverged_at:.3g}"
+    if test.reason:
+        yield "Note", test.reason
+
+
+def range_told(test: RangeTest) -> str:
+    """The range test in a sentence or two, for readers who cannot see its curve."""
+    swept = (
+        f"Line chart: the loss over learning rates from {test.lrs[0]:.3g} to {test.lrs[-1]:.3g}."
+    )
+    if test.suggestion is None:
+        return swept
+    return (
+        f"{swept} It falls most steeply at {test.steepest:.3g}; suggested is {test.suggestion:.3g}."
+    )
+
+
 def recipe_rows(run: Run) -> Iterator[tuple[str, str, str, str, bool]]:
     """Of each setting: name, meaning, value, default, and whether they differ.
 
@@ -92,9 +120,13 @@ def recipe_rows(run: Run) -> Iterator[tuple[str, str, str, str, bool]]:
 
 
 def environment_rows(path: Path) -> Iterator[tuple[str, str]]:
-    """Name and value of each line of the environment's file."""
-    if path.is_file():
-        for name, value in json.loads(path.read_text(encoding="utf-8")).items():
+    """Name and value of each line of the environment's file; groups are flattened."""
+    if not path.is_file():
+        return
+    for name, value in json.loads(path.read_text(encoding="utf-8")).items():
+        if isinstance(value, dict):
+            yield from ((inner, shown(version)) for inner, version in value.items())
+        else:
             yield name.replace("_", " "), shown(value)
 
 

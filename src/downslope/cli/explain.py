@@ -1,0 +1,165 @@
+"""``downslope explain``: an optimizer's formula, arguments, memory and sources, from its rule."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .app import Debug
+
+if TYPE_CHECKING:
+    from ..optim import Optimizer
+    from ..rules import Hyper, Rule
+
+__all__ = ["command", "explanation", "formulas"]
+
+WIDTH = 88
+Group = Mapping[str, Any]
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Optimizer, such as adamw.", metavar="NAME")],
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Print the formula alone, as LaTeX.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Explain an optimizer: its formula, arguments, memory and sources."""
+    from .. import optim
+
+    optimizer = optim.get(name)
+    if latex:
+        from ..engines import symbolic
+
+        for condition, formula in formulas(optimizer, symbolic.latex):
+            typer.echo(f"% {condition}\n{formula}" if condition else formula)
+    else:
+        typer.echo(explanation(optimizer))
+
+
+def explanation(optimizer: type[Optimizer]) -> str:
+    """All that is known about an optimizer, as text for a terminal."""
+    from ..engines import symbolic
+
+    rule, group = optimizer.rule, _defaults(optimizer)
+    parts = [f"{optimizer.__name__}: {rule.summary}"]
+    for condition, formula in formulas(optimizer, symbolic.pretty):
+        parts.append(_titled(f"Formula, {condition}" if condition else "Formula", formula))
+    rows = [
+        (_place(h), _letter(h.symbol), f"{h.of(group):g}", h.meaning, h.range) for h in rule.hypers
+    ]
+    parts.append(_titled("Hyperparameters (letter, default, meaning, range)", _columns(rows)))
+    parts.append(_titled("Memory", _memory(rule, group)))
+    sections = {"When to use it": rule.use, "Paper": rule.paper}
+    parts += [_titled(title, _wrapped(text)) for title, text in sections.items() if text]
+    if rule.errata:
+        told = "\n".join(_wrapped(text, bullet="- ") for text in rule.errata)
+        parts.append(_titled("Where a guide differs", told))
+    return "\n\n".join(parts)
+
+
+def formulas(optimizer: type[Optimizer], show: Callable[[Any], str]) -> Iterator[tuple[str, str]]:
+    """The update with the default arguments, then with each argument that adds something to it.
+
+    Args:
+        optimizer: the class.
+        show: prints equations.
+
+    Yields:
+        the condition (empty for the defaults) and the formula.
+    """
+    from ..engines import symbolic
+
+    rule, group = optimizer.rule, _defaults(optimizer)
+    yield "", show(symbolic.equations(rule, group))
+    for key in _switches(rule):
+        if not group[key]:
+            changed = _switched_on(rule, group, key)
+            condition = "with " + " and ".join(k for k in changed if changed[k] != group[k])
+            yield condition, show(symbolic.equations(rule, changed))
+
+
+def _defaults(optimizer: type[Optimizer]) -> dict[str, Any]:
+    """The parameter group that the class makes without arguments."""
+    import torch
+
+    make: Any = optimizer  # each class has a constructor of its own, unlike their base
+    return dict(make([torch.zeros(1, requires_grad=True)]).defaults)
+
+
+def _switches(rule: Rule) -> list[str]:
+    """The group keys that make a slot exist or the formula branch, each once."""
+    keys = [slot.when for slot in rule.slots if slot.when]
+    return list(dict.fromkeys([*keys, *(flag.key or flag.name for flag in rule.flags)]))
+
+
+def _switched_on(rule: Rule, group: Group, key: str) -> Group:
+    """The group with one more part of the formula, and with what that part cannot go without."""
+    changed = {**group, key: True}
+    if rule.conflict(changed):
+        changed |= {slot.when: True for slot in rule.slots if slot.when}
+    return changed
+
+
+def _memory(rule: Rule, group: Group) -> str:
+    """Bytes a parameter, and the slots that take them."""
+    import torch
+
+    size = torch.float32.itemsize
+    always = [slot for slot in rule.slots if slot.present(group)]
+    lines = [
+        f"{size * len(always)} bytes a parameter in float32, beside the weight and its gradient"
+    ]
+    rows = [
+        (
+            slot.name,
+            _letter(slot.symbol),
+            f"{size} bytes",
+            slot.meaning + ("" if slot.present(group) else f" (only with {slot.when})"),
+        )
+        for slot in rule.slots
+    ]
+    return "\n".join([*lines, _columns(rows)] if rows else lines)
+
+
+def _place(hyper: Hyper) -> str:
+    """Where a call gives the hyperparameter: ``lr``, ``betas[0]``."""
+    return hyper.group_key + ("" if hyper.index is None else f"[{hyper.index}]")
+
+
+def _letter(symbol: str) -> str:
+    """A letter as the formula shows it.
+
+    >>> _letter("beta_1")
+    'β₁'
+    """
+    import sympy
+
+    return str(sympy.pretty(sympy.Symbol(symbol), use_unicode=True))
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of text with the columns aligned.
+
+    >>> print(_columns([("lr", "1"), ("momentum", "0")]))
+    lr        1
+    momentum  0
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _titled(title: str, text: str) -> str:
+    return f"{title}\n{textwrap.indent(text, '  ')}"
+
+
+def _wrapped(text: str, bullet: str = "") -> str:
+    return textwrap.fill(
+        text, WIDTH - 2, initial_indent=bullet, subsequent_indent=" " * len(bullet)
+    )
