@@ -105,7 +105,7 @@ class Bucket(ABC):
         if self.fresh.any():
             self.fresh[:] = 0
 
-    def columns(self, table: Table, steps: Float64) -> dict[str, Float64]:
+    def columns(self, table: Table, steps: npt.NDArray[Any]) -> dict[str, Float64]:
         """The host's scalars by name, one number a tensor, with ``factor``."""
         numbers = table.numbers[self.groups]
         named = {h.name: numbers[:, k] for k, h in enumerate(self.rule.scalar_hypers)}
@@ -252,7 +252,7 @@ class CompiledBucket(Bucket):
         self._rows = np.zeros((len(params), len(rule.scalars) + 1))
         self._table: Table | None = None
 
-    def _gather_steps(self) -> Float64 | npt.NDArray[np.float32]:
+    def _gather_steps(self) -> npt.NDArray[Any]:
         """Make the step counts views of one vector, so that all are counted by one addition."""
         if not self.rule.counts_steps:
             return np.zeros(len(self.groups))

@@ -3,13 +3,16 @@
 Parameters and slots must lie where the plan found them when it was made. The plan holds an alias of
 each, so such an address cannot belong to another storage; any difference makes the plan stale and
 its owner makes a new one, which validates kind, size and layout. Gradients are new objects at
-recycled addresses every step, so their address, kind, size and layout are all read each step.
+recycled addresses every step, so their address, size and layout are all read each step.
+
+With a thousand small tensors these reads are most of the step, so each is one call in C over a list,
+and none is made that another already implies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter, itemgetter
+from operator import attrgetter, is_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,9 +23,9 @@ from torch import Tensor
 __all__ = ["Plan", "adopt", "dense"]
 
 _pointer = Tensor.data_ptr
-_dtype: Callable[[Tensor], torch.dtype] = attrgetter("dtype")
-_numel = Tensor.numel
 _stride = Tensor.stride
+_contiguous = Tensor.is_contiguous
+_bytes: Callable[[Tensor], int] = attrgetter("nbytes")
 
 
 def dense(tensor: Tensor) -> bool:
@@ -72,31 +75,37 @@ class Plan:
         step: str | None,
     ) -> None:
         self._slots = [itemgetter(n) for n in names]
-        self._checked = [itemgetter(n) for n in (*names, *((step,) if step else ()))]
-        slots = [list(map(get, state)) for get in self._checked]
+        slots = [list(map(get, state)) for get in self._slots]
         self._aliases = [t.detach() for group in (params, *slots) for t in group]
         self._params = list(map(_pointer, params))
         self._places = [list(map(_pointer, group)) for group in slots]
-        self._strides = list(map(_stride, params))
-        self._dtypes = list(map(_dtype, params))
-        self._numels = list(map(_numel, params))
+        self._step = itemgetter(step) if step else None
+        self._steps = [s[step] for s in state] if step else []
+        self._strides = None if all(map(_contiguous, params)) else list(map(_stride, params))
+        self._sizes = list(map(_bytes, params))
         self._grads: Sequence[Tensor] = ()
         self.addresses: npt.NDArray[np.int64] = np.array(
-            [self._params, self._params, *self._places[: len(names)]], np.int64
+            [self._params, self._params, *self._places], np.int64
         )
+
+    def _laid_out(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether tensors of the parameters' shapes have the layout that the plan found."""
+        if self._strides is None:
+            return all(map(_contiguous, tensors))
+        return list(map(_stride, tensors)) == self._strides
 
     def holds(self, params: Sequence[Tensor], state: Sequence[dict[str, Any]]) -> bool:
         """Whether all parameters and slots lie where the plan found them, laid out as it did."""
-        if list(map(_pointer, params)) != self._params:
-            return False
-        if list(map(_stride, params)) != self._strides or list(map(_dtype, params)) != self._dtypes:
+        if list(map(_pointer, params)) != self._params or not self._laid_out(params):
             return False
         try:
+            if self._step and not all(map(is_, map(self._step, state), self._steps)):
+                return False
             return all(
                 list(map(_pointer, map(get, state))) == places
-                for get, places in zip(self._checked, self._places, strict=True)
+                for get, places in zip(self._slots, self._places, strict=True)
             )
-        except (KeyError, TypeError, AttributeError):  # a slot was removed, or is no tensor now
+        except (KeyError, TypeError):  # a slot was removed, or is no tensor now
             return False
 
     def take(self, params: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
@@ -105,16 +114,13 @@ class Plan:
         A gradient that is laid out otherwise than its parameter (expanded, transposed, of another
         kind) is copied; the copies live until the next call.
         """
-        try:
-            alike = (
-                list(map(_stride, grads)) == self._strides
-                and list(map(_dtype, grads)) == self._dtypes
-                and list(map(_numel, grads)) == self._numels
-            )
-        except RuntimeError:  # only strided tensors have strides
+        if self._laid_out(grads) and list(map(_bytes, grads)) == self._sizes:
+            self._grads = grads
+        elif all(g.layout == torch.strided for g in grads):
+            self._grads = [_like(g, p) for p, g in zip(params, grads, strict=True)]
+        else:
             return False
-        self._grads = grads if alike else [_like(g, p) for p, g in zip(params, grads, strict=True)]
-        self.addresses[1] = list(map(_pointer, self._grads))
+        self.addresses[1] = np.fromiter(map(_pointer, self._grads), np.int64, len(self._grads))
         return True
 
     def release(self) -> None:

@@ -36,10 +36,12 @@ class Node:
     __slots__ = ("args", "elementwise", "op", "stage", "tracer")
 
     def __init__(self, tracer: Tracer, op: str, args: tuple[Any, ...]) -> None:
-        nodes = [a for a in args if isinstance(a, Node)]
+        nodes: list[Node] = [a for a in args if isinstance(a, Node)]
         self.tracer, self.op, self.args = tracer, op, args
-        self.stage = max((n.stage for n in nodes), default=0) + (op == "sum")
-        self.elementwise = op == "array" or (op != "sum" and any(n.elementwise for n in nodes))
+        self.stage: int = max((n.stage for n in nodes), default=0) + (op == "sum")
+        self.elementwise: bool = op == "array" or (
+            op != "sum" and any(n.elementwise for n in nodes)
+        )
 
     def __pow__(self, exponent: Any) -> Node:
         return self * self if exponent == 2 else self.tracer.node("pow", self, exponent)

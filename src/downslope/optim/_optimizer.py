@@ -16,6 +16,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._autograd import _profiler_enabled
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from ..engines.bucket import Bucket, Table
 from ..errors import EngineError, InputError, InputTypeError
@@ -42,9 +44,9 @@ class Optimizer(torch.optim.Optimizer):
             hyperparameter may be a number, a one-element tensor or a
             :class:`~downslope.schedules.Schedule` of the number of steps done.
 
-    Which engine runs a step follows torch's flags: ``fused=True`` the compiled one, ``foreach=True``
-    multi-tensor operations, ``False`` for either (and not True for the other) one parameter at a
-    time; neither given: the fastest that serves the tensor.
+    Which engine runs a step follows torch's flags: ``fused=True`` the compiled one,
+    ``foreach=True`` multi-tensor operations, ``False`` for either (and not True for the other) one
+    parameter at a time; neither given: the fastest that serves the tensor.
     """
 
     rule: ClassVar[Rule]
@@ -101,16 +103,15 @@ class Optimizer(torch.optim.Optimizer):
         check_group(owner, self.rule, {**self.defaults, **param_group})
         group = dict(param_group)
         super().add_param_group(group)
-        try:
-            for p in group["params"]:
-                if not (p.is_floating_point() or p.is_complex()):
-                    raise InputError(
-                        f"{owner} can only optimize floating point or complex tensors, got one of "
-                        f"{p.dtype}. Leave it out of the parameters"
-                    )
-        except InputError:
+        strange = [
+            p.dtype for p in group["params"] if not (p.is_floating_point() or p.is_complex())
+        ]
+        if strange:
             self.param_groups.pop()
-            raise
+            raise InputError(
+                f"{owner} can only optimize floating point or complex tensors, got one of "
+                f"{strange[0]}. Leave it out of the parameters"
+            )
         self._schedules.append(self._take_schedules(group))
         self._forget()
 
@@ -137,6 +138,22 @@ class Optimizer(torch.optim.Optimizer):
         Returns:
             the closure's loss, if there is one.
         """
+        # torch wraps every step in a profiler's record and loops over hooks. Both cost more than
+        # a small step, so they are entered only when somebody looks.
+        if (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _global_optimizer_pre_hooks
+            or _global_optimizer_post_hooks
+            or _profiler_enabled()
+        ):
+            watched = self._watched_step
+            return watched() if closure is None else watched(closure)
+        return self._plain_step(closure)
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch's mark that it need not wrap it
+
+    def _plain_step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -150,6 +167,8 @@ class Optimizer(torch.optim.Optimizer):
         for group, _ in self._scheduled():
             group["schedule_step"] += 1
         return loss
+
+    _watched_step = torch.optim.Optimizer.profile_hook_step(_plain_step)
 
     def _step_tensors(self, table: Table) -> None:
         params = [p for group in self.param_groups for p in group["params"]]

@@ -114,18 +114,18 @@ def make_buckets(
     Returns:
         each bucket with the positions of its tensors in ``members``.
     """
-    sorted_members: dict[tuple[Any, ...], list[tuple[int, int, Tensor, Tensor, Any, bool]]] = {}
-    for at, (number, group, p, g) in enumerate(members):
+    sorted_members: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for position, (number, group, p, g) in enumerate(members):
         engine = _engine(owner, rule, group, p, g)
         present = rule.present(group)
         state = states[p] if present or rule.counts_steps else {}
         fresh = make_state(owner, rule, group, p, state)
         kinds = tuple(state[n].dtype for n in (*present, *(("step",) if rule.counts_steps else ())))
         key = (engine, present, rule.flag_values(group), p.device, p.dtype, kinds)
-        sorted_members.setdefault(key, []).append((at, number, p, g, state, fresh))
+        sorted_members.setdefault(key, []).append((position, number, p, g, state, fresh))
     buckets = []
     for (engine, present, flags, *_), found in sorted_members.items():
-        at, groups, params, grads, state, fresh = zip(*found, strict=True)
-        bound = Members(params, grads, state, groups, fresh)
+        at, groups, params, grads, states_of, made = zip(*found, strict=True)
+        bound = Members(params, grads, states_of, groups, made)
         buckets.append((list(at), BUCKETS[engine](rule, present, flags, bound)))
     return buckets

@@ -20,7 +20,10 @@ CHUNK = 1 << 15
 #: Partial sums a chunk, added in a fixed tree: the same bits on any number of threads.
 LANES = 256
 
-if config.DISABLE_JIT:
+#: Whether kernels are compiled.
+JITTED = not config.DISABLE_JIT
+
+if not JITTED:
     sqrt, exp, log, atan2 = np.sqrt, np.exp, np.log, np.arctan2  # these keep float32 as float32
 
     def _view(dtype: Any, ctype: Any) -> Callable[[int, int], Any]:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import config
 
 from ..trace import Program
 from . import threads
 from .kernel import compiled
-from .library import CHUNK
+from .library import CHUNK, JITTED
 
 __all__ = ["Launch"]
 
@@ -69,8 +68,8 @@ class Launch:
         bounds = self._cut(torch.get_num_threads())
         args: tuple[Any, ...] = (addresses, rows, self._chunks, self._first, self._sums)
         for function in self._functions:
-            if config.DISABLE_JIT:  # as compiled: IEEE arithmetic without warnings
-                with np.errstate(all="ignore"):
-                    threads.run(function, args, bounds)
-            else:
+            if JITTED:
                 threads.run(function, args, bounds)
+            else:  # as compiled: IEEE arithmetic without warnings
+                with np.errstate(all="ignore"):
+                    function(*args, bounds[0], bounds[-1])
