@@ -16,6 +16,7 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,9 +31,9 @@ class RecordWriter:
 
     Args:
         path: the file; made where it is missing.
-        keep: bytes of an existing file to keep, the :attr:`size` that a checkpoint remembers;
-            what a killed run wrote after it, and a torn last line, is cut off. ``None`` keeps
-            every complete line.
+        keep: bytes of an existing file to keep: the :meth:`flushed_size` that a checkpoint
+            remembers; what a killed run wrote after it, and a torn last line, is cut off.
+            ``None`` keeps every complete line.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -48,9 +49,9 @@ class RecordWriter:
             _cut(path, keep)
         self._file = path.open("ab", buffering=0)
 
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
+    def flushed_size(self) -> int:
+        """Bytes written so far, after they have reached the disk."""
+        os.fsync(self._file.fileno())
         return self._file.tell()
 
     def write(self, record: dict[str, Any]) -> None:

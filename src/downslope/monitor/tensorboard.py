@@ -37,7 +37,8 @@ class TensorBoard:
         try:
             import torch.utils.tensorboard  # noqa: F401 - to fail here, not in the first event
         except ImportError:
-            raise MissingExtraError("tensorboard", "tensorboard", "Writing for TensorBoard") from None
+            extra = "tensorboard"
+            raise MissingExtraError(extra, extra, "Writing for TensorBoard") from None
         self._folder = Path(folder)
         self._writer: SummaryWriter | None = None
         self._metric = "metric"
@@ -50,8 +51,8 @@ class TensorBoard:
             case "train":
                 self._scalars("train", event, ("loss", "lr", "grad_norm"))
             case "validation":
-                self._scalars("validation", event, ("loss",))
-                self._scalars("validation", {**event, self._metric: event["metric"]}, (self._metric,))
+                named = {**event, self._metric: event["metric"]}
+                self._scalars("validation", named, ("loss", self._metric))
             case "end":
                 self.close()
 

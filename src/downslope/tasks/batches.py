@@ -13,9 +13,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
-__all__ = ["batches", "permutation"]
+__all__ = ["batches", "permutation", "size"]
 
-Pair = tuple[Tensor, Tensor]
+Pair = tuple[Tensor, ...]
+
+
+def size(dataset: Dataset[Pair]) -> int:
+    """How many rows a map-style data set has; :class:`~torch.utils.data.Dataset` has no length.
+
+    >>> size(TensorDataset(torch.zeros(3), torch.zeros(3)))
+    3
+    """
+    return len(cast(Sized, dataset))
 
 
 def permutation(size: int, seed: int, epoch: int) -> Tensor:
@@ -29,10 +38,16 @@ def permutation(size: int, seed: int, epoch: int) -> Tensor:
 
 
 class _Batches(Sampler[Tensor]):
-    """Index tensors of ``batch_size`` rows each; the last one may be shorter."""
+    """Index tensors of ``batch_size`` rows each; the last one may be shorter.
+
+    A row that would be left alone joins the batch before: batch norm cannot train on one row.
+    """
 
     def __init__(self, order: Tensor, batch_size: int, skip: int) -> None:
-        self._chunks = order.split(batch_size)[skip:]
+        chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        if len(chunks) > 1 and len(chunks[-2]) > 1 == len(chunks[-1]):
+            chunks[-2:] = [torch.cat(chunks[-2:])]
+        self._chunks = chunks[skip:]
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._chunks)
@@ -66,7 +81,7 @@ def batches(
     [[2.0, 1.0], [0.0]]
     """
     if order is None:
-        order = torch.arange(len(cast(Sized, dataset)))
+        order = torch.arange(size(dataset))
     chunks = _Batches(order, batch_size, skip)
     own = torch.Generator()  # or each iterator would draw a seed from the global generator
     if isinstance(dataset, TensorDataset):

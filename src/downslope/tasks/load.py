@@ -30,7 +30,9 @@ def load_task(spec: str, *, target: str | None = None, seed: int = 0) -> Task:
     (1437, 360, 'accuracy')
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise InputError(f"load_task: seed must be a whole number from 0 to 2**32 - 1, got {seed!r}.")
+        raise InputError(
+            f"load_task: seed must be a whole number from 0 to 2**32 - 1, got {seed!r}."
+        )
     path = Path(spec)
     if spec == "digits":
         if target is not None:

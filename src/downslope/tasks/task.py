@@ -76,8 +76,8 @@ class Task:
     name: str
     model: Callable[[], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
-    train: Dataset[tuple[Tensor, Tensor]]
-    validation: Dataset[tuple[Tensor, Tensor]]
+    train: Dataset[tuple[Tensor, ...]]
+    validation: Dataset[tuple[Tensor, ...]]
     metric: Metric
     batch_size: int
     epochs: int

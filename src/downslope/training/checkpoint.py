@@ -61,7 +61,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise _damaged(path, f"the checksum of {damaged} is wrong")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever unpickling trips over is damage
         raise _damaged(path, " ".join(str(error).split())) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{str(path)!r} is a torch file, but not a checkpoint of Downslope.")

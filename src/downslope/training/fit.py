@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import warnings
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..tasks import Task
+import torch
+from torch.utils.data import TensorDataset
+
+from ..errors import InputError
+from ..files import write_atomically
+from ..finder import RangeTest, find_lr
+from ..monitor import RecordWriter
+from ..tasks import Task, size
+from .checkpoint import save_checkpoint
+from .environment import environment
+from .interrupt import Interrupt
+from .loop import Event, TrainingDivergedError, train
 from .recipe import Recipe
-from .run import Run
+from .run import Run, RunFiles
+from .state import State
 
 __all__ = ["fit"]
+
+Sink = Callable[[Event], None]
 
 
 def fit(
@@ -19,5 +37,201 @@ def fit(
     run_dir: str | Path | None = None,
     *,
     resume: bool = False,
-    on_event: Sequence[Callable[[dict[str, Any]], None]] = (),
-) -> Run: ...
+    on_event: Sequence[Sink] = (),
+) -> Run:
+    """Train a task by a recipe and keep everything in a directory.
+
+    Where the recipe has no learning rate, a range test finds one first. Ctrl-C or SIGTERM saves a
+    checkpoint and ends the run with the reason ``"interrupted"``; ``resume=True`` goes on from
+    there, or from the last checkpoint of a run that was killed, to the same bits that an
+    uninterrupted run would have reached. A run that has ended is returned as it is.
+
+    The global random generators of Python, NumPy and torch are seeded.
+
+    Args:
+        task: what is trained.
+        recipe: how; ``None`` takes the default recipe, or the run's own when resuming.
+        run_dir: a new or empty directory; ``None`` makes one under ``runs``.
+        resume: go on with the run in ``run_dir``.
+        on_event: called with every event, as in :mod:`downslope.monitor.records`, and with the
+            ``find_lr`` events of the range test.
+
+    Raises:
+        InputError: the directory holds something already, or the recipe cannot be used here.
+        CheckpointError: the checkpoint to resume from is missing, damaged or of another task.
+        TrainingDivergedError: the loss is not finite; the last checkpoint is kept.
+
+    >>> import tempfile
+    >>> from downslope import Recipe, fit, load_task
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = fit(load_task("digits"), Recipe(lr=3e-3, epochs=1), f"{folder}/run")
+    >>> run.reason, run.best_step, run.best_metric > 0.8
+    ('finished', 23, True)
+    """
+    if resume:
+        if run_dir is None:
+            raise InputError("fit: resume=True needs the run_dir of the run to go on with.")
+        return _resume(task, recipe, RunFiles(Path(run_dir)), on_event)
+    recipe = (recipe or Recipe()).resolve(task)
+    files = _new_directory(task, run_dir)
+    recipe, test = _with_lr(task, recipe, on_event)
+    _write_settings(files, task, recipe, test)
+    return _run(State(task, recipe), task, recipe, files, on_event, keep=0, resumed=False)
+
+
+def _resume(task: Task, recipe: Recipe | None, files: RunFiles, on_event: Sequence[Sink]) -> Run:
+    run = Run.load(files.path)
+    if recipe is not None:
+        _check_same(recipe.resolve(task), run.recipe, ignore_lr=recipe.lr is None)
+    if json.loads(files.task.read_text(encoding="utf-8"))["data"] != _fingerprint(task):
+        raise InputError(
+            f"{str(files.path)!r} was trained on other data than this task's: "
+            f"the file {dict(task.source).get('spec', task.name)!r} or the split has changed. "
+            "Resume with the same data, or start a new run."
+        )
+    if run.reason in ("finished", "early stop"):
+        return run
+    state = State(task, run.recipe)
+    keep = state.load(files.last)
+    return _run(state, task, run.recipe, files, on_event, keep=keep, resumed=True)
+
+
+def _run(
+    state: State,
+    task: Task,
+    recipe: Recipe,
+    files: RunFiles,
+    on_event: Sequence[Sink],
+    *,
+    keep: int,
+    resumed: bool,
+) -> Run:
+    """Train, with every event in the records and at the sinks."""
+    with RecordWriter(files.records, keep=keep) as records, Interrupt() as interrupt:
+
+        def emit(event: Event) -> None:
+            records.write(event)
+            for sink in on_event:
+                sink(event)
+
+        def save(which: Literal["last", "best"]) -> None:
+            path = {"last": files.last, "best": files.best}[which]
+            save_checkpoint(state.state_dict(records_size=records.flushed_size()), path)
+
+        emit(_start_event(state, task, recipe, resumed=resumed))
+        if not resumed:
+            save("last")
+        try:
+            reason = train(
+                state, task, recipe, emit=emit, save=save, stop=lambda: interrupt.requested
+            )
+        except TrainingDivergedError:
+            emit(_end_event(state, "diverged"))
+            raise
+        emit(_end_event(state, reason))
+    return Run.load(files.path)
+
+
+def _with_lr(
+    task: Task, recipe: Recipe, on_event: Sequence[Sink]
+) -> tuple[Recipe, RangeTest | None]:
+    """The recipe with a learning rate: its own, or the range test's."""
+    if recipe.lr is not None:
+        return recipe, None
+
+    def tell(event: Event) -> None:
+        for sink in on_event:
+            sink(event)
+
+    test = find_lr(task, optimizer=recipe.optimizer, on_step=tell)
+    if test.suggestion is not None:
+        return recipe.replace(lr=test.suggestion), test
+    lr = recipe.default_lr()
+    warnings.warn(
+        f"The range test found no learning rate on {task.name!r}: training starts with the default "
+        f"of {recipe.optimizer}, {lr:g}.",
+        stacklevel=3,
+    )
+    return recipe.replace(lr=lr), test
+
+
+def _new_directory(task: Task, run_dir: str | Path | None) -> RunFiles:
+    """The place of a new run; made only when there is something to put in it."""
+    if run_dir is None:
+        name = Path(task.name).stem
+        run_dir = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    path = Path(run_dir)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(
+            f"The run directory {str(path)!r} exists already. Choose a new one, or resume the run "
+            "that is in it."
+        )
+    return RunFiles(path)
+
+
+def _write_settings(files: RunFiles, task: Task, recipe: Recipe, test: RangeTest | None) -> None:
+    """Make the directory and write what is known before the first step."""
+    files.last.parent.mkdir(parents=True, exist_ok=True)
+    about = {"name": task.name, "source": dict(task.source), "data": _fingerprint(task)}
+    write_atomically(files.recipe, recipe.to_toml())
+    write_atomically(files.task, _json(about))
+    write_atomically(files.environment, _json(environment(torch.device(recipe.device))))
+    if test is not None:
+        write_atomically(files.find_lr, _json(test.to_dict()))
+
+
+def _start_event(state: State, task: Task, recipe: Recipe, *, resumed: bool) -> Event:
+    return {
+        "event": "start",
+        "task": task.name,
+        "metric": task.metric.name,
+        "higher_is_better": task.metric.higher_is_better,
+        "parameters": sum(p.numel() for p in state.model.parameters() if p.requires_grad),
+        "train_size": size(task.train),
+        "validation_size": size(task.validation),
+        "epochs": state.epochs,
+        "steps_per_epoch": state.steps_per_epoch,
+        "total_steps": state.total_steps,
+        "lr": recipe.lr,
+        "resumed_from": state.progress.step if resumed else None,
+    }
+
+
+def _end_event(state: State, reason: str) -> Event:
+    at = state.progress
+    return {
+        "event": "end",
+        "step": at.step,
+        "epoch": at.epoch,
+        "best_metric": at.best_metric,
+        "best_step": at.best_step,
+        "seconds": state.watch.seconds,
+        "reason": reason,
+    }
+
+
+def _check_same(given: Recipe, stored: Recipe, *, ignore_lr: bool) -> None:
+    """Refuse to resume with another recipe than the run was started with."""
+    for name, value in given.model_dump().items():
+        before = getattr(stored, name)
+        if value != before and not (name == "lr" and ignore_lr):
+            raise InputError(
+                f"The run was started with {name} = {before!r}, not {value!r}: a changed recipe "
+                "needs a new run. Resume without a recipe."
+            )
+
+
+def _fingerprint(task: Task) -> str:
+    """A hash of the data, in order, so that resuming on other data is noticed."""
+    digest = hashlib.sha256()
+    for data in (task.train, task.validation):
+        digest.update(str(size(data)).encode())
+        if isinstance(data, TensorDataset):
+            for tensor in data.tensors:
+                digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"

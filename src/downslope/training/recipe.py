@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -167,6 +166,10 @@ class Recipe(BaseModel):
             chosen["weight_decay"] = _defaults(optim.get(self.optimizer)).get("weight_decay")
         return self.replace(**chosen)
 
+    def default_lr(self) -> float:
+        """The learning rate that the optimizer itself has as its default."""
+        return float(_defaults(optim.get(self.optimizer))["lr"])
+
     def build_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         """The optimizer that this recipe names, over ``parameters``."""
         cls = optim.get(self.optimizer)
@@ -220,7 +223,7 @@ def _device(name: str) -> torch.device:
 
 
 def _one_line(error: ValidationError) -> str:
-    """pydantic's findings as one line: what came and what is allowed."""
+    """The findings of pydantic as one line: what came and what is allowed."""
     findings = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"][:1]) or "recipe"

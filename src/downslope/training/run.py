@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from ..errors import CheckpointError, InputError
-from ..files import write_atomically
 from ..monitor import read_records
 from ..tasks import Task, load_task
 from .checkpoint import load_checkpoint
@@ -117,7 +113,8 @@ class Run:
         start = next((r for r in records if r["event"] == "start"), None)
         if start is None:
             raise InputError(f"{str(files.records)!r} holds no start record: nothing was trained.")
-        best = next((r for r in reversed(records) if r["event"] == "validation" and r["best"]), {})
+        better = [r for r in records if r["event"] == "validation" and r["best"]]
+        best = better[-1] if better else {}
         return cls(
             path=files.path,
             recipe=Recipe.from_toml(files.recipe),
@@ -178,7 +175,6 @@ class Run:
             model.load_state_dict(state["model"])
         except RuntimeError as error:
             raise CheckpointError(
-                f"{str(file)!r} does not fit the model of this task: "
-                f"{' '.join(str(error).split())}"
+                f"{str(file)!r} does not fit the model of this task: {' '.join(str(error).split())}"
             ) from None
         return model.eval()

@@ -1,0 +1,95 @@
+"""The arithmetic of a step: float32, or 16 bits where that is safe.
+
+``bf16`` runs matrix products in bfloat16 (autocast); its range is float32's, so nothing is scaled.
+``fp16`` runs them in float16, whose gradients underflow: the loss is scaled up before the backward
+pass and the gradients are scaled back *before* they are clipped; a step whose gradients overflowed
+is skipped and the scale lowered. Weights and optimizer state stay float32 in every case.
+
+Micikevicius et al., Mixed Precision Training, arXiv 1710.03740.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+__all__ = ["Precision"]
+
+_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """Autocast and loss scaling behind the four calls of a training step.
+
+    Args:
+        name: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        device: where the model is.
+
+    >>> model = nn.Linear(2, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> precision = Precision("bf16", torch.device("cpu"))
+    >>> with precision.autocast():
+    ...     loss = model(torch.ones(1, 2)).sum()
+    >>> precision.backward(loss)
+    >>> norm = precision.clip(optimizer, model.parameters(), 1.0)
+    >>> precision.step(optimizer)
+    True
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self._dtype = _DTYPES[name]
+        self._device = device.type
+        self._scaler = GradScaler(device.type, enabled=name == "fp16")
+
+    @property
+    def scales(self) -> bool:
+        """Whether the loss is scaled, so that an overflow is skipped rather than an error."""
+        return self._scaler.is_enabled()
+
+    @property
+    def scale(self) -> float:
+        """What the loss is multiplied by; 1 where it is not scaled."""
+        return self._scaler.get_scale()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of the forward pass and the loss."""
+        if self._dtype is None:
+            return nullcontext()
+        return torch.autocast(self._device, dtype=self._dtype)
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of the loss, scaled where that is needed."""
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
+
+    def clip(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: Iterable[Tensor],
+        max_norm: float | None,
+    ) -> Tensor:
+        """Scale the gradients back, then clip them; returns their norm before clipping."""
+        self._scaler.unscale_(optimizer)
+        limit = math.inf if max_norm is None else max_norm
+        return nn.utils.clip_grad_norm_(parameters, limit)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Update the parameters; ``False`` where the gradients overflowed and nothing changed."""
+        before = self._scaler.get_scale()
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        return self._scaler.get_scale() >= before
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss scale and its counters; empty where nothing is scaled."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved loss scale."""
+        if self.scales:
+            self._scaler.load_state_dict(state)
