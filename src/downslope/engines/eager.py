@@ -114,5 +114,6 @@ def update(
     if pairs:
         inputs = [None if v is None else torch.view_as_real(v) for v in inputs]
     outputs = rule.update(sys.modules[__name__], *inputs, **scalars, **flags)
-    named = {n: o for n, o in zip((n for n in names if n != "g"), outputs) if o is not None}
+    written = [n for n in names if n != "g"]
+    named = {n: o for n, o in zip(written, outputs, strict=True) if o is not None}
     return {n: torch.view_as_complex(o) for n, o in named.items()} if pairs else named

@@ -5,8 +5,8 @@ each, so such an address cannot belong to another storage; any difference makes 
 its owner makes a new one, which validates kind, size and layout. Gradients are new objects at
 recycled addresses every step, so their address, size and layout are all read each step.
 
-With a thousand small tensors these reads are most of the step, so each is one call in C over a list,
-and none is made that another already implies.
+With a thousand small tensors these reads are most of the step, so each is one call in C over a
+list, and none is made that another already implies.
 """
 
 from __future__ import annotations

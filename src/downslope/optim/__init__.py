@@ -1,7 +1,7 @@
 """``torch.optim``, name for name: the same numbers and checkpoints, faster.
 
-Replace ``import torch.optim as optim`` by ``import downslope.optim as optim``; nothing else changes.
-Read ``_optimizer.py`` for the step that all classes share.
+Replace ``import torch.optim as optim`` by ``import downslope.optim as optim``; nothing else
+changes. Read ``_optimizer.py`` for the step that all classes share.
 """
 
 from __future__ import annotations

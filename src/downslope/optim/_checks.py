@@ -1,4 +1,4 @@
-"""What a hyperparameter may be: one check for every optimizer, when it is given and when it changes.
+"""What a hyperparameter may be: one check for all optimizers, when it is given and when it changes.
 
 Messages begin with torch's words, then say what is allowed and what to do.
 """
@@ -77,7 +77,7 @@ def check_group(owner: str, rule: Rule, group: Mapping[str, Any]) -> None:
 
 
 def check_keys(owner: str, group: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Raise if a group's key looks like a misspelt hyperparameter; other keys are the user's own."""
+    """Raise if a key looks like a misspelt hyperparameter; other keys are the user's own."""
     for key in group:
         if key in known or key in _KNOWN or not isinstance(key, str):
             continue

@@ -1,8 +1,8 @@
-"""The driver that every optimizer class shares: from parameter groups to one call an engine.
+"""The driver that all optimizer classes share: from parameter groups to one call an engine.
 
-A step reads the groups (hyperparameters, flags), the gradients and the state afresh, makes sure that
-the buckets of the last step are still right for them, and hands each bucket its tensors. A class is
-a declaration: a rule, a constructor with torch's signature, and its documentation.
+A step reads the groups (hyperparameters, flags), the gradients and the state afresh, makes sure
+that the buckets of the last step are still right for them, and hands each bucket its tensors. A
+class is a declaration: a rule, a constructor with torch's signature, and its documentation.
 """
 
 from __future__ import annotations
@@ -253,12 +253,14 @@ class Optimizer(torch.optim.Optimizer):
         """Raise for a value that was set in a group since the last step and cannot be used."""
         flat = list(itertools.chain.from_iterable(hypers))
         self._tensors = not _NUMBERS.issuperset(map(type, flat))
-        rows = np.array(list(map(float, flat))).reshape(len(hypers), -1)
-        wanted = self.rule.scalar_hypers
-        low, high = np.array([h.low for h in wanted]), np.array([h.high for h in wanted])
-        if self._tensors or not (np.isfinite(rows) & (rows >= low) & (rows < high)).all():
-            for group in self.param_groups:
-                check_group(type(self).__name__, self.rule, group)
+        if not self._tensors:
+            rows = np.array(flat, np.float64).reshape(len(hypers), -1)
+            wanted = self.rule.scalar_hypers
+            low, high = np.array([h.low for h in wanted]), np.array([h.high for h in wanted])
+            if (np.isfinite(rows) & (rows >= low) & (rows < high)).all():
+                return
+        for group in self.param_groups:  # one by one: the error names what is wrong
+            check_group(type(self).__name__, self.rule, group)
 
     # -- saving and loading -----------------------------------------------------------------------
 
