@@ -22,6 +22,7 @@ from .checkpoint import save_checkpoint
 from .environment import environment
 from .interrupt import Interrupt
 from .loop import Event, TrainingDivergedError, train
+from .precision import Precision
 from .recipe import Recipe
 from .run import Run, RunFiles
 from .state import State
@@ -143,13 +144,28 @@ def _with_lr(
         for sink in on_event:
             sink(event)
 
-    test = find_lr(task, optimizer=recipe.optimizer, on_step=tell)
+    device = torch.device(recipe.device)
+    precision = Precision(recipe.precision, device)
+    test = find_lr(
+        task,
+        optimizer=recipe.optimizer,
+        hyperparameters=recipe.optimizer_arguments(),
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        device=device,
+        steps=recipe.total_steps(task),
+        clip_norm=recipe.clip_norm,
+        autocast=precision.dtype,
+        scaler=precision.scaler if precision.scales else None,
+        progress=False,
+        on_step=tell,
+    )
     if test.suggestion is not None:
         return recipe.replace(lr=test.suggestion), test
     lr = recipe.default_lr()
     warnings.warn(
-        f"The range test found no learning rate on {task.name!r}: training starts with the default "
-        f"of {recipe.optimizer}, {lr:g}.",
+        f"No learning rate was found for {task.name!r}: {test.reason}. Training starts with the "
+        f"default of {recipe.optimizer}, {lr:g}.",
         stacklevel=3,
     )
     return recipe.replace(lr=lr), test

@@ -43,29 +43,29 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        self._dtype = _DTYPES[name]
+        self.dtype = _DTYPES[name]
+        self.scaler = GradScaler(device.type, enabled=name == "fp16")
         self._device = device.type
-        self._scaler = GradScaler(device.type, enabled=name == "fp16")
 
     @property
     def scales(self) -> bool:
         """Whether the loss is scaled, so that an overflow is skipped rather than an error."""
-        return self._scaler.is_enabled()
+        return self.scaler.is_enabled()
 
     @property
     def scale(self) -> float:
         """What the loss is multiplied by; 1 where it is not scaled."""
-        return self._scaler.get_scale()
+        return self.scaler.get_scale()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of the forward pass and the loss."""
-        if self._dtype is None:
+        if self.dtype is None:
             return nullcontext()
-        return torch.autocast(self._device, dtype=self._dtype)
+        return torch.autocast(self._device, dtype=self.dtype)
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of the loss, scaled where that is needed."""
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
 
     def clip(
         self,
@@ -74,22 +74,22 @@ class Precision:
         max_norm: float | None,
     ) -> Tensor:
         """Scale the gradients back, then clip them; returns their norm before clipping."""
-        self._scaler.unscale_(optimizer)
+        self.scaler.unscale_(optimizer)
         limit = math.inf if max_norm is None else max_norm
         return nn.utils.clip_grad_norm_(parameters, limit)
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Update the parameters; ``False`` where the gradients overflowed and nothing changed."""
-        before = self._scaler.get_scale()
-        self._scaler.step(optimizer)
-        self._scaler.update()
-        return self._scaler.get_scale() >= before
+        before = self.scaler.get_scale()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return self.scaler.get_scale() >= before
 
     def state_dict(self) -> dict[str, Any]:
         """The loss scale and its counters; empty where nothing is scaled."""
-        return self._scaler.state_dict()
+        return self.scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved loss scale."""
         if self.scales:
-            self._scaler.load_state_dict(state)
+            self.scaler.load_state_dict(state)

@@ -11,8 +11,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .. import optim
-from ..errors import InputError, InputTypeError, unknown
-from ..tasks import Task
+from ..errors import InputError, unknown
+from ..tasks import Task, batches
 
 __all__ = ["Recipe"]
 
@@ -166,6 +166,16 @@ class Recipe(BaseModel):
             chosen["weight_decay"] = _defaults(optim.get(self.optimizer)).get("weight_decay")
         return self.replace(**chosen)
 
+    def total_steps(self, task: Task) -> int:
+        """Optimizer steps of the whole run."""
+        one_epoch = batches(task.train, self.batch_size or task.batch_size)
+        return (self.epochs or task.epochs) * len(one_epoch)
+
+    def optimizer_arguments(self) -> dict[str, Any]:
+        """What the optimizer is built with, besides its learning rate."""
+        decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
+        return {**self.hyperparameters, **decay}
+
     def default_lr(self) -> float:
         """The learning rate that the optimizer itself has as its default."""
         return float(_defaults(optim.get(self.optimizer))["lr"])
@@ -174,27 +184,21 @@ class Recipe(BaseModel):
         """The optimizer that this recipe names, over ``parameters``."""
         cls = optim.get(self.optimizer)
         allowed = _defaults(cls)
-        arguments = dict(self.hyperparameters)
-        for name in arguments:
+        for name in self.hyperparameters:
             if name not in allowed or name in _NOT_HYPERPARAMETERS:
                 raise unknown(
                     f"hyperparameter of {cls.__name__}", name, set(allowed) - _NOT_HYPERPARAMETERS
                 )
-        if self.weight_decay is not None:
-            if "weight_decay" not in allowed:
-                raise InputError(
-                    f"Recipe: weight_decay = {self.weight_decay} was given, but {cls.__name__} has "
-                    "no weight decay. Leave weight_decay out."
-                )
-            arguments["weight_decay"] = self.weight_decay
-        if self.lr is not None:
-            arguments["lr"] = self.lr
+        if self.weight_decay is not None and "weight_decay" not in allowed:
+            raise InputError(
+                f"Recipe: weight_decay = {self.weight_decay} was given, but {cls.__name__} has no "
+                "weight decay. Leave weight_decay out."
+            )
+        lr: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}
         try:
-            optimizer: torch.optim.Optimizer = cls(parameters, **arguments)
+            optimizer: torch.optim.Optimizer = cls(parameters, **self.optimizer_arguments(), **lr)
         except (ValueError, TypeError, RuntimeError) as error:
-            if isinstance(error, (InputError, InputTypeError)):
-                raise
-            raise InputError(f"Recipe: {cls.__name__} refuses its arguments: {error}") from error
+            raise InputError(f"Recipe: {error}") from error
         return optimizer
 
 
@@ -226,7 +230,9 @@ def _one_line(error: ValidationError) -> str:
     """The findings of pydantic as one line: what came and what is allowed."""
     findings = []
     for item in error.errors():
+        if item["type"] == "value_error":  # one of ours, complete as it is
+            return str(item["ctx"]["error"])
         where = ".".join(str(part) for part in item["loc"][:1]) or "recipe"
-        message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        message = item["msg"].removeprefix("Input should be ")
         findings.append(f"{where} must be {message}, got {item['input']!r}")
     return f"Recipe: {'; '.join(findings)}."

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
+from ..randomness import random_state, restore_random_state, seed_everything
 from ..tasks import Task, batches, permutation, size
 from .checkpoint import load_checkpoint
 from .learning_rate import LearningRate
 from .precision import Precision
-from .randomness import random_state, restore_random_state, seed_everything
 from .recipe import Recipe
 
 __all__ = ["Progress", "State", "Stopwatch"]
@@ -92,15 +92,11 @@ class State:
         self.model = task.model().to(self.device)
         self.optimizer = recipe.build_optimizer(self.model.parameters())
         self.precision = Precision(recipe.precision, self.device)
-        self.steps_per_epoch = len(batches(task.train, self.batch_size))
+        self.total_steps = recipe.total_steps(task)
+        self.steps_per_epoch = self.total_steps // self.epochs
         self.lr = LearningRate(self.optimizer, recipe, self.total_steps)
         self.progress = Progress()
         self.watch = Stopwatch()
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole run."""
-        return self.epochs * self.steps_per_epoch
 
     @property
     def evaluation_batch_size(self) -> int:

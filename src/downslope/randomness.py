@@ -1,4 +1,7 @@
-"""The global random generators that a training step may draw from: seeded, saved, restored."""
+"""The global random generators that a training step may draw from: seeded, saved, restored.
+
+Python's, NumPy's and torch's, for a user's data set or model may draw from any of them.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,13 @@ def random_state() -> dict[str, Any]:
     >>> bool(torch.rand(1) == first)
     True
     """
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch's
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - as above
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.array(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if cuda else [],
     }
 
 
