@@ -7,6 +7,7 @@ class is a declaration: a rule, a constructor with torch's signature, and its do
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import warnings
 from collections.abc import Callable, Iterable
@@ -54,6 +55,11 @@ class Optimizer(torch.optim.Optimizer):
     # Set by GradScaler around a step when ``_step_supports_amp_scaling``.
     grad_scale: Tensor | None = None
     found_inf: Tensor | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "rule" in vars(cls):
+            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{_described(cls.rule)}"
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         if isinstance(params, (set, frozenset)):
@@ -288,6 +294,27 @@ class Optimizer(torch.optim.Optimizer):
         """How many steps a group has done, from a checkpoint that did not count them itself."""
         counts = [self.state.get(p, _NO_STATE).get("step", 0) for p in group["params"]]
         return int(max(map(float, counts), default=0))
+
+
+def _described(rule: Rule) -> str:
+    """The part of a class's documentation that its rule knows."""
+    hypers = [
+        f"    {h.group_key if h.index is None else f'{h.group_key}[{h.index}]'}: "
+        f"{h.meaning}; {h.range}, a one-element tensor or a schedule."
+        for h in rule.hypers
+    ]
+    return "\n".join(
+        [
+            "Args:",
+            "    params: parameters, named parameters or parameter groups.",
+            *hypers,
+            "    maximize, foreach, fused, capturable, differentiable: as in torch.",
+            "",
+            f"Formula: in ``{rule.update.__module__}``; ``downslope explain`` prints it from there.",
+            "",
+            f"Source: {rule.paper}",
+        ]
+    )
 
 
 def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
