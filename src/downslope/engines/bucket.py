@@ -45,7 +45,8 @@ class Table:
     @cached_property
     def numbers(self) -> Float64:
         """All of it as float64 [groups, hyperparameters + 1], the factor last."""
-        rows = [(*map(float, row), f) for row, f in zip(self.values, self.factor, strict=True)]
+        plain = ([v.detach() if isinstance(v, Tensor) else v for v in row] for row in self.values)
+        rows = [(*map(float, row), f) for row, f in zip(plain, self.factor, strict=True)]
         return np.array(rows, np.float64)
 
 
@@ -159,14 +160,14 @@ class EagerBucket(_OneByOne):
 
     def _sparse(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
         """Only the rows that the gradient has; a slot that must decay everywhere makes it dense."""
-        if self.flags.get("nesterov") or "momentum_buffer" in self.present:
-            self._dense(p, g.to_dense(), state, scalars)
-            return
         if scalars["weight_decay"] != 0:
             raise RuntimeError(
                 "weight_decay option is not compatible with sparse gradients: it would touch every "
                 "row. Set weight_decay=0 for this group"
             )
+        if "momentum_buffer" in self.present:
+            self._dense(p, g.to_dense(), state, scalars)
+            return
         g = g.coalesce()  # the update is not linear, so every row must come once
         rows = tuple(g.indices())
         values = {"p": p[rows], "g": g.values(), **{s.name: None for s in self.rule.slots}}

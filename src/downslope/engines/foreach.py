@@ -50,7 +50,7 @@ def update(
     }
     factor = _scalar(columns["factor"])
     if factor != 1.0:
-        env["g"] = torch._foreach_mul(env["g"], factor)
+        env["g"] = list(torch._foreach_mul(env["g"], factor))
     env.update(columns)
     for step in program.passes:
         _run_pass(step, env)

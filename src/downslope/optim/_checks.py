@@ -39,7 +39,7 @@ def number(owner: str, hyper: Hyper, value: Any) -> float:
                 f"Tensor {hyper.group_key}{place} must be 1-element, got shape "
                 f"{tuple(value.shape)}. {owner}: give one number, or one group a value"
             )
-        return float(value)
+        return float(value.detach())
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InputTypeError(
             f"{owner}: {hyper.name} must be {hyper.range}, a one-element tensor or a schedule, "

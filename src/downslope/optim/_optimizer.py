@@ -52,10 +52,6 @@ class Optimizer(torch.optim.Optimizer):
 
     rule: ClassVar[Rule]
 
-    # Set by GradScaler around a step when ``_step_supports_amp_scaling``.
-    grad_scale: Tensor | None = None
-    found_inf: Tensor | None = None
-
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "rule" in vars(cls):
@@ -164,8 +160,10 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self.found_inf is not None and float(self.found_inf) != 0:
-            return loss  # GradScaler: nothing of this step may reach parameters or state
+        # A GradScaler sets these two around the step when ``_step_supports_amp_scaling``.
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is not None and float(found_inf) != 0:
+            return loss  # nothing of this step may reach parameters or state
         for group, schedules in self._scheduled():
             _set_scheduled(group, schedules)
         table = self._read_groups()
@@ -245,30 +243,43 @@ class Optimizer(torch.optim.Optimizer):
             where = [structure(rule, g) for g in groups]
             if where != self._structure:
                 self._buckets, self._used, self._structure = [], [], where
-            hypers = tuple(tuple(h.of(g) for h in rule.scalar_hypers) for g in groups)
-            self._check(hypers)
+            hypers = self._checked_hypers()
             signs = tuple(-1.0 if g["maximize"] else 1.0 for g in groups)
             table = self._table = Table(hypers, signs)
             self._values, self._sizes = values, sizes
-        if self.grad_scale is not None:
-            scale = float(self.grad_scale)
+        grad_scale = getattr(self, "grad_scale", None)
+        if grad_scale is not None:
+            scale = float(grad_scale)
             table = Table(table.values, tuple(f / scale for f in table.factor))
         return table
 
-    def _check(self, hypers: tuple[tuple[Any, ...], ...]) -> None:
-        """Raise for a value that was set in a group since the last step and cannot be used."""
-        flat = list(itertools.chain.from_iterable(hypers))
-        self._tensors = not _NUMBERS.issuperset(map(type, flat))
-        if not self._tensors:
-            rows = np.array(flat, np.float64).reshape(len(hypers), -1)
-            wanted = self.rule.scalar_hypers
-            low, high = np.array([h.low for h in wanted]), np.array([h.high for h in wanted])
-            if (np.isfinite(rows) & (rows >= low) & (rows < high)).all():
-                return
-        for group in self.param_groups:  # one by one: the error names what is wrong
+    def _checked_hypers(self) -> tuple[tuple[Any, ...], ...]:
+        """Each group's hyperparameters; raise for one that was set since and cannot be used."""
+        wanted, groups = self.rule.scalar_hypers, self.param_groups
+        tuples = {h.group_key for h in wanted if h.index is not None}
+        if all(len(g[key]) == 2 for g in groups for key in tuples):
+            hypers = tuple(tuple(h.of(g) for h in wanted) for g in groups)
+            flat = list(itertools.chain.from_iterable(hypers))
+            self._tensors = not _NUMBERS.issuperset(map(type, flat))
+            if not self._tensors:
+                rows = np.array(flat, np.float64).reshape(len(hypers), -1)
+                low, high = np.array([h.low for h in wanted]), np.array([h.high for h in wanted])
+                if (np.isfinite(rows) & (rows >= low) & (rows < high)).all():
+                    return hypers
+        for group in groups:  # one by one: the error names what is wrong
             check_group(type(self).__name__, self.rule, group)
+        return hypers
 
     # -- saving and loading -----------------------------------------------------------------------
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a saved state, of this class or of torch's twin; what is loaded is copied.
+
+        A hyperparameter that is a schedule here goes on from the step it had reached.
+        """
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            state.update({k: v.clone() for k, v in state.items() if isinstance(v, Tensor)})
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_schedules": self._schedules}
@@ -310,7 +321,7 @@ def _described(rule: Rule) -> str:
             *hypers,
             "    maximize, foreach, fused, capturable, differentiable: as in torch.",
             "",
-            f"Formula: in ``{rule.update.__module__}``; ``downslope explain`` prints it from there.",
+            f"Formula: ``{rule.update.__module__}``; ``downslope explain`` prints it from there.",
             "",
             f"Source: {rule.paper}",
         ]
