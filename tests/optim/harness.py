@@ -23,6 +23,7 @@ __all__ = [
     "assert_same",
     "assert_same_bits",
     "build",
+    "detached",
     "drive",
     "follow_oracle",
     "gradients",
@@ -30,19 +31,20 @@ __all__ = [
     "oracle_end",
     "quadratic",
     "snapshot",
+    "tensors",
     "torch_end",
     "zoo",
 ]
 
 DTYPES = (torch.float32, torch.float64)
-STEPS = 25
+STEPS = 20
 
 #: How far two correct implementations may drift apart in STEPS steps: one unit in the last place a
 #: step, of numbers of size 1, which is the size of everything in the zoo.
 TOLERANCE = {dtype: STEPS * torch.finfo(dtype).eps for dtype in DTYPES}
 TOLERANCE |= {torch.complex64: TOLERANCE[torch.float32], torch.complex128: TOLERANCE[torch.float64]}
 
-_LONG = 5003  # no multiple of any vector's or block's length
+_LONG = 1031  # no multiple of any vector's or block's length
 
 
 @cache
@@ -135,6 +137,16 @@ def drive(
 def snapshot(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """A copy of the state dict, whose tensors would otherwise be the live ones."""
     return tree_map_only(Tensor, lambda t: t.detach().clone(), optimizer.state_dict())
+
+
+def detached(params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters' values, outside autograd."""
+    return [p.detach() for p in params]
+
+
+def tensors(state_dict: Mapping[str, Any]) -> list[Tensor]:
+    """Every tensor of a state dict's state."""
+    return [t for slots in state_dict["state"].values() for t in slots.values()]
 
 
 def assert_same(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:

@@ -125,7 +125,7 @@ def adam(
     amsgrad: bool = False,
     decoupled_weight_decay: bool = False,
 ) -> Array:
-    """Kingma & Ba 2015, algorithm 1; AMSGrad (Reddi et al. 2018) keeps the largest uncorrected v."""
+    """Kingma & Ba 2015, algorithm 1; AMSGrad (Reddi et al. 2018) maximises the uncorrected v."""
     if decoupled_weight_decay:
         p = p - lr * weight_decay * p
     else:

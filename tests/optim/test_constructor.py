@@ -77,7 +77,7 @@ def test_catalogue_is_complete() -> None:
 
 def test_unknown_name_offers_the_nearest() -> None:
     """An unknown optimizer is refused with the nearest name."""
-    with pytest.raises(InputError, match="'adamv'.*Did you mean 'adamw'"):
+    with pytest.raises(InputError, match=r"'adamv'.*Did you mean .*'adamw'"):
         downslope.optim.get("adamv")
 
 
@@ -90,15 +90,13 @@ _REFUSED = [
 
 @pytest.mark.parametrize(("entry", "case"), _REFUSED)
 def test_refuses_what_torch_refuses(entry: Entry, case: Any) -> None:
-    """Each of torch's own bad inputs gives the same type of error, and a message beginning alike."""
+    """Each of torch's own bad inputs gives the same type of error, in words that begin alike."""
     given = case.optimizer_error_input
-
-    def make(cls: type[torch.optim.Optimizer]) -> Callable[[], object]:
-        return lambda: build(
-            cls, [parameter()] if given.params is None else given.params, given.kwargs
-        )
-
-    theirs, ours = complaint(make(entry.torch)), complaint(make(entry.ours))
+    params = [parameter()] if given.params is None else given.params
+    theirs, ours = (
+        complaint(lambda cls=cls: build(cls, params, given.kwargs))
+        for cls in (entry.torch, entry.ours)
+    )
     assert isinstance(theirs, case.error_type)
     assert isinstance(ours, case.error_type)
     assert str(ours).startswith(str(theirs).rstrip("."))
@@ -168,13 +166,9 @@ def test_clashing_flags(entry: Entry, flags: dict[str, bool]) -> None:
 def test_nesterov_needs_undamped_momentum(entry: Entry, kwargs: dict[str, Any]) -> None:
     """Nesterov without momentum, or with dampening, is refused with torch's words."""
     with pytest.raises(
-        InputError, match="^Nesterov momentum requires a momentum and zero dampening"
+        InputError, match=r"^Nesterov momentum requires a momentum and zero dampening"
     ):
         build(entry.ours, [parameter()], kwargs, {"nesterov": True})
-
-
-def _frozen() -> list[torch.Tensor]:
-    return [parameter().requires_grad_(False)]
 
 
 @each()
@@ -182,22 +176,25 @@ def _frozen() -> list[torch.Tensor]:
     ("params", "word"),
     [
         (lambda: {parameter()}, "set"),
-        (
-            lambda: [torch.nn.Parameter(torch.ones(2, dtype=torch.int64), requires_grad=False)],
-            "int",
-        ),
-        (_frozen, "requires_grad|frozen"),
+        (lambda: [torch.zeros(2, dtype=torch.int64)], "int64"),
         (lambda: [{"params": [parameter()], "weight_decays": 0.1}], "weight_decay"),
     ],
-    ids=["set", "integers", "frozen", "misspelt-key"],
+    ids=["set", "integers", "misspelt-key"],
 )
-def test_questionable_parameters_are_not_silent(
-    entry: Entry, params: Callable[[], Any], word: str
-) -> None:
-    """A set, integer or frozen parameters and a misspelt group key are refused or warned about."""
+def test_questionable_parameters(entry: Entry, params: Callable[[], Any], word: str) -> None:
+    """A set, integers and a misspelt group key are refused or warned about, in words that help."""
     said = complaint(lambda: build(entry.ours, params()))
     assert isinstance(said, DownslopeError | UserWarning)
-    assert any(w in str(said) for w in word.split("|"))
+    assert word in str(said)
+
+
+@each()
+def test_nothing_to_train_is_not_silent(entry: Entry) -> None:
+    """When nothing requires a gradient, the constructor or the first step says so."""
+    frozen = parameter().requires_grad_(False)
+    said = complaint(lambda: build(entry.ours, [frozen]).step())
+    assert isinstance(said, DownslopeError | UserWarning)
+    assert "requires_grad" in str(said)
 
 
 @each()
@@ -208,7 +205,7 @@ def test_groups_may_carry_other_keys(entry: Entry) -> None:
 
 
 @each()
-@pytest.mark.parametrize("params", [lambda: [], lambda: iter(()), lambda: [1.0], lambda: 3])
+@pytest.mark.parametrize("params", [list, lambda: iter(()), lambda: [1.0], lambda: 3])
 def test_unusable_parameters(entry: Entry, params: Callable[[], Any]) -> None:
     """No parameters, or something else than tensors, gives torch's type of error."""
     theirs = complaint(lambda: build(torch.optim.SGD, params()))

@@ -1,4 +1,4 @@
-"""Same inputs, same bits: on repeat, at any thread count, in threads of the user's, after a fork."""
+"""Same inputs, same bits: on repeat, on any number of threads, in two threads, after a fork."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .catalogue import Entry, each, each_implementation
-from .harness import assert_same_bits, build, drive, gradients, leaves
+from .harness import assert_same_bits, build, detached, drive, gradients, leaves
 
 #: Enough elements that the kernel spreads them over threads, in unequal tensors.
 LARGE = tuple(
@@ -46,7 +46,7 @@ def end(entry: Entry, *kwargs: dict[str, Any]) -> list[Tensor]:
     optimizer = build(entry.ours, params, *kwargs)
     drive(optimizer, ROWS)
     state = (t for p in params for t in optimizer.state[p].values())
-    return [*(p.detach() for p in params), *state]
+    return [*detached(params), *state]
 
 
 @each_implementation(without=("differentiable",))
@@ -73,7 +73,7 @@ def test_order_of_parameters_does_not_matter(entry: Entry) -> None:
     drive(build(entry.ours, together, widest(entry)), ROWS)
     for i in reversed(range(len(LARGE))):
         drive(build(entry.ours, [alone[i]], widest(entry)), [[row[i]] for row in ROWS])
-    assert_same_bits((p.detach() for p in together), (p.detach() for p in alone))
+    assert_same_bits(detached(together), detached(alone))
 
 
 @each()
@@ -120,7 +120,7 @@ def test_fork_after_a_step(entry: Entry) -> None:
         _wait(child)
         with os.fdopen(read, "rb") as pipe:
             theirs = pipe.read()
-        assert_same_bits((p.detach() for p in params), before)
+        assert_same_bits(detached(params), before)
         optimizer.step()
     assert theirs == b"".join(_digest(p) for p in params)
 

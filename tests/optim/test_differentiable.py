@@ -14,8 +14,8 @@ from .catalogue import CATALOGUE, Entry, each, each_variant
 from .harness import build
 
 STEPS = 4  # torch's own amsgrad and centered RMSprop break in the third
-POINT = torch.tensor([0.7, -1.3, 0.2, 2.1], dtype=torch.float64)
-CENTRE = torch.tensor([0.1, 0.4, -0.6, 0.9], dtype=torch.float64)
+POINT = torch.tensor([0.7, -1.3], dtype=torch.float64)
+CENTRE = torch.tensor([0.1, 0.4], dtype=torch.float64)
 
 
 def unrolled(entry: Entry, start: Tensor, kwargs: dict[str, Any]) -> Tensor:

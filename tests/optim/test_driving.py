@@ -13,7 +13,17 @@ from torch.optim.optimizer import (
 from torch.profiler import ProfilerActivity, profile
 
 from .catalogue import TWINNED, Entry, each, each_implementation
-from .harness import assert_same, assert_same_bits, build, drive, gradients, leaves, quadratic, zoo
+from .harness import (
+    assert_same,
+    assert_same_bits,
+    build,
+    detached,
+    drive,
+    gradients,
+    leaves,
+    quadratic,
+    zoo,
+)
 
 START = zoo(torch.float64)
 ROWS = gradients(START, 8)
@@ -44,7 +54,7 @@ def test_named_parameters(entry: Entry) -> None:
 
 @each_implementation(without=LEAVING_GRADIENTS)
 def test_closure(entry: Entry, flags: dict[str, Any]) -> None:
-    """``step(closure)`` evaluates once with gradients on, returns the loss and uses its gradient."""
+    """``step(closure)`` evaluates once, with gradients on, uses them and returns the loss."""
     params = leaves(START)
     optimizer = build(entry.ours, params, flags)
     by_hand = leaves(START)
@@ -63,7 +73,7 @@ def test_closure(entry: Entry, flags: dict[str, Any]) -> None:
     quadratic(by_hand).backward()
     other.step()
     assert [returned] == losses
-    assert_same_bits((p.detach() for p in params), (p.detach() for p in by_hand))
+    assert_same_bits(detached(params), detached(by_hand))
 
 
 @each()
@@ -136,7 +146,7 @@ def test_maximize_climbs(entry: Entry) -> None:
     drive(build(entry.ours, up, {"maximize": True, "weight_decay": 0}), ROWS)
     negative = [[-g for g in row] for row in ROWS]
     drive(build(entry.ours, down, {"weight_decay": 0}), negative)
-    assert_same_bits((p.detach() for p in up), (p.detach() for p in down))
+    assert_same_bits(detached(up), detached(down))
 
 
 @each()

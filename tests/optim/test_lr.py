@@ -17,6 +17,7 @@ from .harness import (
     assert_same,
     assert_same_bits,
     build,
+    detached,
     drive,
     gradients,
     leaves,
@@ -39,7 +40,7 @@ def end(
     params = leaves(START, kwargs[-1] if kwargs else None)
     optimizer = build(cls, params, *kwargs)
     drive(optimizer, ROWS, before(optimizer) if before else None)
-    return [p.detach() for p in params]
+    return detached(params)
 
 
 def by_hand(optimizer: torch.optim.Optimizer) -> Callable[[int], object]:
@@ -174,7 +175,7 @@ def test_schedule_resumes_from_the_state_dict(entry: Entry) -> None:
     second.load_state_dict(snapshot(optimizer))
     for o in (optimizer, second):
         drive(o, ROWS[5:])
-    assert_same_bits((p.detach() for p in resumed), (p.detach() for p in params))
+    assert_same_bits(detached(resumed), detached(params))
 
 
 @each()

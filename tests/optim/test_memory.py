@@ -11,7 +11,18 @@ from torch import Tensor
 from downslope.errors import EngineError
 
 from .catalogue import Entry, each, each_implementation
-from .harness import assert_same, assert_same_bits, build, drive, gradients, leaves, snapshot, zoo
+from .harness import (
+    assert_same,
+    assert_same_bits,
+    build,
+    detached,
+    drive,
+    gradients,
+    leaves,
+    snapshot,
+    tensors,
+    zoo,
+)
 
 START = zoo(torch.float64)
 ROWS = gradients(START, 6)
@@ -42,7 +53,7 @@ def stepped(entry: Entry, flags: dict[str, Any]) -> tuple[list[Tensor], torch.op
 def live(params: list[Tensor], optimizer: torch.optim.Optimizer) -> list[Tensor]:
     """Every tensor that the next step may write to: parameters and state."""
     return [
-        *(p.detach() for p in params),
+        *detached(params),
         *(t for p in params for t in optimizer.state[p].values() if isinstance(t, Tensor)),
     ]
 
@@ -59,7 +70,7 @@ def test_parameter_data_replaced(entry: Entry, flags: dict[str, Any]) -> None:
     drive(optimizer, ROWS[3:])
     drive(reference, ROWS[3:])
     assert_same_bits(old, before)
-    assert_same((p.detach() for p in params), (p.detach() for p in same))
+    assert_same(detached(params), detached(same))
 
 
 @each_implementation(without=IN_PLACE)
@@ -71,7 +82,7 @@ def test_parameter_data_of_another_layout(entry: Entry, flags: dict[str, Any]) -
         p.data = p.data.contiguous().clone()
     drive(optimizer, ROWS[3:])
     drive(reference, ROWS[3:])
-    assert_same((p.detach() for p in params), (p.detach() for p in same))
+    assert_same(detached(params), detached(same))
 
 
 @each_implementation(without=IN_PLACE)
@@ -97,7 +108,7 @@ def test_state_emptied_starts_afresh(entry: Entry, flags: dict[str, Any]) -> Non
     optimizer.state.clear()
     drive(optimizer, ROWS[3:])
     drive(build(entry.ours, fresh, widest(entry), flags), ROWS[3:])
-    assert_same_bits((p.detach() for p in params), (p.detach() for p in fresh))
+    assert_same_bits(detached(params), detached(fresh))
 
 
 @each_implementation(without=IN_PLACE)
@@ -116,7 +127,7 @@ def test_loaded_dict_is_left_alone(entry: Entry) -> None:
     """The dict that was loaded does not change with the steps (in torch it does)."""
     _, optimizer = stepped(entry, {})
     loaded = snapshot(optimizer)
-    kept = [t for slots in loaded["state"].values() for t in slots.values()]
+    kept = tensors(loaded)
     before = [t.clone() for t in kept]
     optimizer.load_state_dict(loaded)
     drive(optimizer, ROWS[3:])
@@ -186,7 +197,7 @@ def test_module_halved_before_the_first_step(entry: Entry, flags: dict[str, Any]
 
 @each_implementation(without=IN_PLACE)
 def test_module_moved_to_double_after_steps(entry: Entry, flags: dict[str, Any]) -> None:
-    """After ``module.double()`` in the middle of a run, the old float tensors are not written to."""
+    """After ``module.double()`` in the middle of a run, nothing writes to the old float tensors."""
     module = torch.nn.Linear(4, 3)
     optimizer = build(entry.ours, module.parameters(), widest(entry), flags)
     drive(optimizer, [[torch.ones_like(p) for p in module.parameters()]] * 2)

@@ -12,10 +12,12 @@ from .harness import (
     assert_same,
     assert_same_bits,
     build,
+    detached,
     drive,
     gradients,
     leaves,
     snapshot,
+    tensors,
     zoo,
 )
 
@@ -42,11 +44,6 @@ def scaled_steps(
     return scales
 
 
-def tensors(state_dict: dict[str, Any]) -> list[torch.Tensor]:
-    """Every tensor of the state."""
-    return [t for slots in state_dict["state"].values() for t in slots.values()]
-
-
 @each_implementation(without=("differentiable",))
 def test_scaled_steps_are_plain_steps(entry: Entry, flags: dict[str, Any]) -> None:
     """Scaling the loss and unscaling in the step gives the parameters and state of plain steps."""
@@ -70,7 +67,7 @@ def test_an_infinite_gradient_skips_the_step(entry: Entry, flags: dict[str, Any]
         infinite = [g.clone() for g in ROWS[3]]
         infinite[-1].view(-1)[17] = float("inf")
         assert scaled_steps(optimizer, [infinite]) == [SCALE / 2]
-        assert_same_bits((p.detach() for p in params), moved)
+        assert_same_bits(detached(params), moved)
         assert_same_bits(*map(tensors, (snapshot(optimizer), state)))
 
 

@@ -16,6 +16,7 @@ from .harness import (
     assert_same,
     assert_same_bits,
     build,
+    detached,
     drive,
     gradients,
     leaves,
@@ -108,9 +109,9 @@ def test_copies_go_on_alone(entry: Entry, duplicate: Any) -> None:
         twin = duplicate(optimizer)
         moved = [p for group in twin.param_groups for p in group["params"]]
         drive(twin, ROWS[HALF:])
-        assert_same_bits((p.detach() for p in params), before)
+        assert_same_bits(detached(params), before)
         drive(optimizer, ROWS[HALF:])
-        assert_same_bits((p.detach() for p in moved), (p.detach() for p in params))
+        assert_same_bits(detached(moved), detached(params))
 
 
 @each()
@@ -124,7 +125,7 @@ def test_state_dict_before_the_first_step(entry: Entry) -> None:
             optimizer.load_state_dict(build(entry.ours, leaves(zoo())).state_dict())
         drive(optimizer, gradients(zoo(), 3))
         ends.append(params)
-    assert_same_bits(*([p.detach() for p in end] for end in ends))
+    assert_same_bits(*(detached(end) for end in ends))
 
 
 @each(tuple(e for e in TWINNED if e.name != "SGD"))  # SGD counts no steps
