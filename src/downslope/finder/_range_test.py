@@ -1,0 +1,99 @@
+"""The result of a range test: a record that can be saved, read back and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["RangeTest"]
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a learning-rate range test saw, and what follows from it.
+
+    Args:
+        optimizer: the optimizer's class, in lower case.
+        lrs: the learning rate of each iteration.
+        losses: the training loss of each iteration, before its step; all finite.
+        smoothed: their bias-corrected exponential moving average.
+        diverged_at: the learning rate at which the loss blew up or became NaN; None if it did not.
+        steepest: where the smoothed loss falls fastest, per decade of the learning rate.
+        band: 1/10 to 1/2 of ``steepest``, the range that tutorials recommend.
+        suggestion: the learning rate to train with.
+        reason: why there is no suggestion; or, beside one, why it may be too low; else ``""``.
+
+    ``steepest``, ``band`` and ``suggestion`` are None together, where the curve has no answer:
+    the loss never fell by more than its noise, or diverged before it could.
+    """
+
+    optimizer: str
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    diverged_at: float | None
+    steepest: float | None
+    band: tuple[float, float] | None
+    suggestion: float | None
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings, ready for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RangeTest:
+        """The record that :meth:`to_dict` wrote.
+
+        Raises:
+            InputError: a key is missing or unknown.
+        """
+        names = {field.name for field in fields(cls)}
+        if set(values) != names:
+            raise InputError(
+                f"not a saved range test: it has the keys {sorted(values)}, "
+                f"expected {sorted(names)}"
+            )
+        taken: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**taken)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the curve, the band and the suggestion.
+
+        Args:
+            ax: where to draw; None makes a new figure.
+
+        Returns:
+            the axes, with a logarithmic x axis.
+        """
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            ax = plt.subplots()[1]
+        ax.plot(self.lrs, self.losses, color="tab:blue", alpha=0.3, linewidth=1, label="loss")
+        ax.plot(self.lrs, self.smoothed, color="tab:blue", label="smoothed")
+        if self.band is not None:
+            low, high = self.band
+            ax.axvspan(
+                low, high, color="tab:green", alpha=0.15, label=f"band {low:.1e} to {high:.1e}"
+            )
+        if self.steepest is not None:
+            height = self.smoothed[self.lrs.index(self.steepest)]
+            ax.plot(
+                self.steepest, height, "o", color="tab:blue", label=f"steepest {self.steepest:.1e}"
+            )
+        if self.suggestion is not None:
+            text = f"suggestion {self.suggestion:.1e}"
+            ax.axvline(self.suggestion, color="tab:orange", linestyle="--", label=text)
+        ax.set(xscale="log", xlabel="learning rate", ylabel="training loss")
+        ax.set_title(self.reason, fontsize="small", wrap=True)
+        ax.legend()
+        return ax
