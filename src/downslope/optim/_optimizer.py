@@ -36,6 +36,12 @@ _grad: Callable[[Tensor], Tensor | None] = attrgetter("grad")
 _NUMBERS = frozenset((float, int))
 
 
+# torch keeps its compiler out of these by a wrapper whose first call imports that whole compiler,
+# some seconds, in every program that makes an optimizer. Nothing in them needs it.
+_add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+_load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+
+
 class Optimizer(torch.optim.Optimizer):
     """What all optimizers here are: ``torch.optim.Optimizer`` with one step for every rule.
 
@@ -51,6 +57,9 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     rule: ClassVar[Rule]
+
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -104,7 +113,7 @@ class Optimizer(torch.optim.Optimizer):
         check_keys(owner, param_group, self.defaults)
         check_group(owner, self.rule, {**self.defaults, **param_group})
         group = dict(param_group)
-        super().add_param_group(group)
+        _add_param_group(self, group)
         strange = [
             p.dtype for p in group["params"] if not (p.is_floating_point() or p.is_complex())
         ]
@@ -277,7 +286,7 @@ class Optimizer(torch.optim.Optimizer):
 
         A hyperparameter that is a schedule here goes on from the step it had reached.
         """
-        super().load_state_dict(state_dict)
+        _load_state_dict(self, state_dict)
         for state in self.state.values():
             state.update({k: v.clone() for k, v in state.items() if isinstance(v, Tensor)})
 
