@@ -6,6 +6,7 @@ import importlib
 import io
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
@@ -36,7 +37,7 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
 
 Debug = Annotated[
     bool,
-    typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error."),
+    typer.Option("--debug", callback=_remember_debug, help="show the traceback of an error"),
 ]
 
 
@@ -51,7 +52,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand; a user's mistake ends with exit code 2, a fault of ours with 1."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning  # type: ignore[assignment]  # needs one of its arguments
+                return super().invoke(ctx)
         except (typer.TyperException, typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except (DownslopeError, OSError) as error:
@@ -95,7 +98,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False,
     debug: Debug = False,
 ) -> None:
     """Train PyTorch models: optimizers, learning rates, runs to watch and to resume."""
@@ -126,6 +129,11 @@ def _load(name: str) -> Any:
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name, context_settings={"help_option_names": ["-h", "--help"]})(module.command)
     return typer.main.get_command(single)
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    """A warning in one line, without the place in the source that Python adds."""
+    typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
 
 
 def _fail(message: str, *, code: int, trace: bool = False) -> NoReturn:

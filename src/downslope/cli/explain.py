@@ -21,9 +21,9 @@ Group = Mapping[str, Any]
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Optimizer, such as adamw.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="optimizer, such as adamw", metavar="NAME")],
     latex: Annotated[
-        bool, typer.Option("--latex", help="Print the formula alone, as LaTeX.")
+        bool, typer.Option("--latex", help="print the formula alone, as LaTeX")
     ] = False,
     debug: Debug = False,
 ) -> None:

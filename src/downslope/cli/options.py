@@ -1,40 +1,101 @@
-"""Options that are derived from the recipe's fields, so that none of them is written twice."""
+"""Options that are derived from where their values go, so that none of them is written twice."""
 
 from __future__ import annotations
 
 import inspect
+import re
 import tomllib
 import types
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from pydantic.fields import FieldInfo
 
 from ..errors import InputError
 
-__all__ = ["assignments", "from_text", "with_options"]
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+__all__ = ["Spec", "assignments", "from_text", "of_fields", "of_function", "with_options"]
+
+_PLAIN = {int, float, str, Literal, types.NoneType}
 
 
-def with_options(
-    command: Callable[..., None], fields: Mapping[str, FieldInfo]
-) -> Callable[..., None]:
-    """``command`` with one more option for each field; what was given arrives as ``given``.
+@dataclass(frozen=True)
+class Spec:
+    """An option before typer knows it; ``default`` is shown, not used."""
 
-    Args:
-        command: takes ``given``, a dictionary of field names and values, among its arguments.
-        fields: pydantic's; each has a description. Dictionaries are left out: they are for
-            ``--set name=value``.
+    name: str
+    annotation: Any
+    default: Any
+    help: str
+
+    @property
+    def option(self) -> str:
+        """How it is written on the command line.
+
+        >>> Spec("batch_size", int, 32, "rows a step").option
+        '--batch-size'
+        """
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def parameter(self) -> inspect.Parameter:
+        """The argument of a command that typer makes the option from."""
+        shown = "" if self.default is None else f" [default: {self.default}]"
+        option = typer.Option(
+            self.option, help=self.help + shown, metavar=_metavar(self.annotation)
+        )
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, option],
+        )
+
+
+def of_fields(fields: Mapping[str, FieldInfo]) -> Iterator[Spec]:
+    """An option for each field of a pydantic model that holds a number or a word."""
+    for name, field in fields.items():
+        if _PLAIN.issuperset(_kinds(field.annotation)):
+            yield Spec(name, field.annotation, field.default, field.description or "")
+
+
+def of_function(function: Callable[..., Any]) -> Iterator[Spec]:
+    """An option for each keyword-only argument that is a number or a word.
+
+    The help is what the docstring's ``Args:`` say.
+
+    >>> def f(*, rows: int = 3, seen: list[int] = []):
+    ...     '''Do.
+    ...
+    ...     Args:
+    ...         rows: how
+    ...             many.
+    ...         seen: other things.
+    ...     '''
+    >>> list(of_function(f))
+    [Spec(name='rows', annotation=<class 'int'>, default=3, help='how many')]
     """
-    plain = {n: f for n, f in fields.items() if dict not in _kinds(f.annotation)}
-    own = inspect.signature(command, eval_str=True)
-    parameters = [p for p in own.parameters.values() if p.name != "given"]
-    parameters += [_parameter(name, field) for name, field in plain.items()]
+    told = dict(re.findall(r"^    (\w+): ((?:.|\n {6,})+)", inspect.getdoc(function) or "", re.M))
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        kinds = _kinds(parameter.annotation)
+        if parameter.kind is parameter.KEYWORD_ONLY and _PLAIN.issuperset(kinds):
+            text = " ".join(told.get(parameter.name, "").split()).replace("`", "").rstrip(".")
+            yield Spec(parameter.name, parameter.annotation, parameter.default, text)
+
+
+def with_options(command: Callable[..., None], specs: Iterable[Spec]) -> Callable[..., None]:
+    """``command`` with further options; those that were given arrive as its argument ``given``."""
+    by_name = {spec.name: spec for spec in specs}
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [p for p in own if p.name != "given"] + [s.parameter for s in by_name.values()]
 
     def wrapper(**arguments: Any) -> None:
-        texts = {name: arguments.pop(name) for name in plain}
+        texts = {name: arguments.pop(name) for name in by_name}
         given = {
-            name: from_text(plain[name].annotation, text)
+            name: from_text(by_name[name].annotation, text)
             for name, text in texts.items()
             if text is not None
         }
@@ -65,13 +126,15 @@ def assignments(texts: list[str]) -> dict[str, Any]:
 
 
 def from_text(annotation: Any, text: str) -> Any:
-    """The number that a text stands for, where the field holds numbers; else the text.
+    """The number that a text stands for, where numbers are wanted; ``none`` where None may be.
 
-    What is not a number stays text, so that the recipe itself says what is allowed.
+    Anything else stays text, so that whoever takes the value says what is allowed.
 
-    >>> from_text(float | None, "3e-4"), from_text(int, "12"), from_text(float, "fast")
-    (0.0003, 12, 'fast')
+    >>> from_text(float | None, "3e-4"), from_text(int | None, "none"), from_text(float, "fast")
+    (0.0003, None, 'fast')
     """
+    if text == "none" and types.NoneType in _kinds(annotation):
+        return None
     for kind in (int, float):
         if kind in _kinds(annotation):
             try:
@@ -79,21 +142,6 @@ def from_text(annotation: Any, text: str) -> Any:
             except ValueError:
                 continue
     return text
-
-
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    option = typer.Option(
-        f"--{name.replace('_', '-')}",
-        help=_sentence(field.description or ""),
-        metavar=_metavar(field.annotation),
-        show_default=False if field.default is None else str(field.default),
-    )
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[str | None, option],
-    )
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
@@ -120,10 +168,6 @@ def _metavar(annotation: Any) -> str:
         return "|".join(map(str, get_args(annotation)))
     words = {int: "INT", float: "FLOAT"}
     return next((words[kind] for kind in _kinds(annotation) if kind in words), "TEXT")
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _toml(text: str) -> Any:

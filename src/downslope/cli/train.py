@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from .. import report
 from ..errors import InputError
 from ..tasks import load_task
-from ..training import Recipe, Run, fit
+from ..training import Recipe, Run, TrainingDivergedError, fit
 from .app import Debug
-from .options import assignments, with_options
+from .options import assignments, of_fields, with_options
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -26,39 +28,40 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 def _train(
     task: Annotated[
-        str | None, typer.Argument(help="digits, or the path of a CSV file.", metavar="TASK")
+        str | None, typer.Argument(help="digits, or the path of a CSV file", metavar="TASK")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Column of the file to predict.", metavar="COLUMN")
+        str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(help="TOML file of settings; options given here come first.", metavar="FILE"),
+        typer.Option(help="TOML file of settings; options given here come first", metavar="FILE"),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Another argument of the optimizer, such as momentum=0.9 or 'betas=[0.9, 0.99]'.",
+            help="another argument of the optimizer, such as momentum=0.9 or 'betas=[0.9, 0.99]'",
             metavar="NAME=VALUE",
         ),
     ] = None,
     run_dir: Annotated[
         Path | None,
         typer.Option(
-            help="New directory of the run.", metavar="DIR", show_default="runs/TASK-TIME"
+            help="new directory of the run [default: runs/TASK-TIME]",
+            metavar="DIR",
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with an interrupted run.", metavar="RUN_DIR")
+        Path | None, typer.Option(help="go on with an interrupted run", metavar="RUN_DIR")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved recipe as TOML and stop.")
+        bool, typer.Option("--dry-run", help="print the resolved recipe as TOML and stop")
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write for TensorBoard, in the directory.")
+        bool, typer.Option("--tensorboard", help="also write for TensorBoard, in the directory")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print the last line only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print the last line only")] = False,
     debug: Debug = False,
     *,
     given: dict[str, Any],
@@ -72,14 +75,14 @@ def _train(
             raise InputError("Missing TASK: give digits, the path of a CSV file, or --resume DIR.")
         plan = _recipe(recipe, given, assignments(settings or []))
         chosen = load_task(task, target=target)
-        folder = run_dir or _fresh(Path("runs"), chosen.name)
+        folder = run_dir or _fresh(Path("runs"), Path(chosen.name).stem)
     if dry_run:
         _print_recipe(plan.resolve(chosen))
         return
     _run(chosen, plan, folder, resume=resume is not None, tensorboard=tensorboard, quiet=quiet)
 
 
-command = with_options(_train, Recipe.model_fields)
+command = with_options(_train, of_fields(Recipe.model_fields))
 
 
 def _recipe(file: Path | None, given: dict[str, Any], hyperparameters: dict[str, Any]) -> Recipe:
@@ -137,18 +140,37 @@ def _run(
         from ..monitor import TensorBoard
 
         sinks.append(TensorBoard(folder))
-    if quiet:
-        run = fit(task, recipe, folder, resume=resume, on_event=sinks)
-    else:
-        from rich.console import Console
-
-        from .live import view_for
-
-        title = f"{task.name} · {recipe.optimizer} · {recipe.schedule}"
-        with view_for(Console(), title) as view:
-            run = fit(task, recipe, folder, resume=resume, on_event=[view, *sinks])
+    try:
+        with _view(task, recipe, quiet=quiet) as view:
+            sinks += [view] if view is not None else []
+            run = fit(task, recipe, folder, resume=resume, on_event=sinks)
+    except KeyboardInterrupt:
+        _interrupted(folder)
+    except TrainingDivergedError as error:
+        page = report.write_report(folder)
+        raise TrainingDivergedError(f"{error} What was recorded is drawn in {page}.") from error
     page = report.write_report(run)
     if run.reason == "interrupted":
-        typer.echo(f"interrupted; go on with: downslope train --resume {run.path}", err=True)
-        raise typer.Exit(INTERRUPTED)
+        _interrupted(folder)
     typer.echo(f"{report.headline(run)} -> {page}")
+
+
+def _view(
+    task: Task, recipe: Recipe, *, quiet: bool
+) -> AbstractContextManager[Callable[[dict[str, Any]], None] | None]:
+    if quiet:
+        return nullcontext()
+    from rich.console import Console
+
+    from .live import view_for
+
+    return view_for(Console(), f"{task.name} · {recipe.optimizer} · {recipe.schedule}")
+
+
+def _interrupted(folder: Path) -> NoReturn:
+    if (folder / "checkpoints").exists():
+        told = f"go on with: downslope train --resume {shlex.quote(str(folder))}"
+    else:
+        told = "training had not begun, so nothing was written"
+    typer.echo(f"interrupted; {told}", err=True)
+    raise typer.Exit(INTERRUPTED)

@@ -88,7 +88,7 @@ def range_rows(test: RangeTest) -> Iterator[tuple[str, str]]:
     if test.steepest is not None:
         yield "Steepest fall of the loss", f"{test.steepest:.3g}"
     if test.band is not None:
-        yield "Band to choose from", "{:.3g} to {:.3g}".format(*test.band)
+        yield "Band that tutorials recommend", "{:.3g} to {:.3g}".format(*test.band)
     yield "Learning rates tried", str(len(test.lrs))
     if test.diverged_at is not None:
         yield "Diverged, and was stopped, at", f"{test.diverged_at:.3g}"

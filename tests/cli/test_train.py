@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from downslope.cli import app
+from downslope.training import Recipe, Run
+
+RUNNER = CliRunner()
+
+
+def train(*arguments: object) -> Result:
+    return RUNNER.invoke(app, ["train", *map(str, arguments)])
+
+
+def recipe_of(*arguments: object) -> Recipe:
+    """The recipe that a dry run prints, read back."""
+    result = train(*arguments, "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    return Recipe(**tomllib.loads(result.stdout))
+
+
+def test_digits_ends_with_the_result_and_the_report() -> None:
+    """The last line says accuracy, learning rate and where the report is."""
+    result = train("digits", "--epochs", 1, "--lr", 0.00512345, "--run-dir", "here")
+    last = result.stdout.splitlines()[-1]
+    assert re.fullmatch(r"digits: accuracy 0\.\d{4} at lr 0\.00512 -> here/report\.html", last)
+    assert Path("here/report.html").is_file()
+
+
+def test_a_table_finds_its_learning_rate(csv: Path) -> None:
+    """Without --lr a range test finds one, and the report shows it."""
+    result = train(csv, "--target", "kind", "--epochs", 2, "--run-dir", "here")
+    run = Run.load("here")
+    test = run.range_test()
+    assert test is not None
+    assert result.stdout.splitlines()[-1].endswith(f"at lr {run.lr:.3g} -> here/report.html")
+    assert "Learning-rate range test" in Path("here/report.html").read_text()
+
+
+def test_one_line_an_epoch_where_there_is_no_terminal(csv: Path) -> None:
+    """A pipe gets a line at the start, a line an epoch and the result."""
+    lines = train(csv, "--target", "kind", "--epochs", 3, "--lr", 0.01).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["shapes:", "epoch", "epoch", "epoch", "shapes:"]
+
+
+def test_quiet_prints_the_result_only(csv: Path) -> None:
+    """`--quiet` leaves the last line."""
+    result = train(csv, "--target", "kind", "--epochs", 1, "--lr", 0.01, "--quiet")
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == ""
+
+
+def test_runs_are_never_overwritten(csv: Path) -> None:
+    """Two runs started in the same second get two directories."""
+    for _ in range(2):
+        train(csv, "--target", "kind", "--epochs", 1, "--lr", 0.01, "--quiet")
+    assert len(list(Path("runs").iterdir())) == 2
+
+
+def test_dry_run_prints_the_resolved_recipe(csv: Path) -> None:
+    """What would be used is printed as TOML, choices filled in, and nothing is written."""
+    before = sorted(Path.cwd().iterdir())
+    recipe = recipe_of(csv, "--target", "kind")
+    assert recipe.lr is None
+    assert None not in (recipe.batch_size, recipe.epochs, recipe.weight_decay)
+    assert sorted(Path.cwd().iterdir()) == before
+
+
+VALUES = {
+    "optimizer": "sgd",
+    "lr": 0.25,
+    "weight_decay": 0.125,
+    "schedule": "step",
+    "warmup": 0.5,
+    "clip_norm": 2.5,
+    "precision": "bf16",
+    "batch_size": 7,
+    "epochs": 3,
+    "early_stop": 4,
+    "checkpoint_every": 5,
+    "seed": 9,
+    "device": "cpu",
+}
+
+
+def test_every_field_of_the_recipe_is_tried_below() -> None:
+    """A new field of the recipe must be tried as an option too."""
+    assert set(VALUES) | {"hyperparameters"} == set(Recipe.model_fields)
+
+
+@pytest.mark.parametrize(("field", "value"), VALUES.items())
+def test_every_field_is_an_option(field: str, value: object) -> None:
+    """Each setting of a recipe can be given on the command line."""
+    recipe = recipe_of("digits", f"--{field.replace('_', '-')}", value)
+    assert getattr(recipe, field) == value
+
+
+def test_none_switches_off() -> None:
+    """`none` is a value where a setting may be absent."""
+    assert recipe_of("digits", "--clip-norm", "none").clip_norm is None
+
+
+def test_further_arguments_of_the_optimizer() -> None:
+    """`--set` gives what is no field of the recipe, numbers, pairs and flags alike."""
+    recipe = recipe_of("digits", "--set", "betas=[0.8, 0.99]", "--set", "amsgrad=true")
+    assert recipe.hyperparameters == {"betas": (0.8, 0.99), "amsgrad": True}
+
+
+def test_a_file_and_what_overrides_it() -> None:
+    """Options come before the file, the file before the defaults."""
+    Path("my.toml").write_text(
+        'optimizer = "sgd"\nlr = 0.5\nepochs = 2\n[hyperparameters]\nmomentum = 0.9\n'
+    )
+    recipe = recipe_of("digits", "--recipe", "my.toml", "--lr", 0.1, "--set", "nesterov=true")
+    assert (recipe.optimizer, recipe.lr, recipe.epochs) == ("sgd", 0.1, 2)
+    assert recipe.hyperparameters == {"momentum": 0.9, "nesterov": True}
+
+
+def test_a_dry_run_is_a_recipe_file() -> None:
+    """What a dry run prints can be given back with --recipe and means the same."""
+    printed = train("digits", "--optimizer", "sgd", "--clip-norm", "none", "--dry-run").stdout
+    Path("same.toml").write_text(printed)
+    assert train("digits", "--recipe", "same.toml", "--dry-run").stdout == printed
+
+
+def test_tensorboard_writes_beside_the_run(csv: Path) -> None:
+    """`--tensorboard` leaves its event file in the run's directory."""
+    pytest.importorskip("tensorboard")
+    train(csv, "--target", "kind", "--epochs", 1, "--lr", 0.01, "--run-dir", "r", "--tensorboard")
+    assert list(Path("r").glob("events.out.tfevents.*"))
+
+
+def test_a_finished_run_is_resumed_to_its_result(csv: Path) -> None:
+    """Resuming what has ended says the result again."""
+    first = train(csv, "--target", "kind", "--epochs", 1, "--lr", 0.01, "--run-dir", "r")
+    again = train("--resume", "r")
+    assert again.exit_code == 0
+    assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+
+
+def test_divergence_is_told_and_drawn(csv: Path) -> None:
+    """A run that blows up ends with code 2, one line, and a report of what was recorded."""
+    result = train(
+        *(csv, "--target", "kind", "--optimizer", "sgd", "--lr", 1e30, "--clip-norm", "none"),
+        *("--run-dir", "r", "--quiet"),
+    )
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "r/report.html" in result.stderr
+    assert "Diverged" in Path("r/report.html").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on(csv: Path, number: signal.Signals) -> None:
+    """Ctrl-C saves, exits with 130 and names the command that finishes the run."""
+    command = [sys.executable, "-m", "downslope", "train"]
+    options = [str(csv), "--target", "kind", "--lr", "0.01", "--epochs", "40", "--run-dir", "r"]
+    process = subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("epoch 2/"):
+        assert process.poll() is None
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told == "interrupted; go on with: downslope train --resume r\n"
+    assert Run.load("r").reason == "interrupted"
+    assert "can be resumed" in Path("r/report.html").read_text()
+
+    resumed = subprocess.run(
+        [*command, "--resume", "r", "--quiet"], capture_output=True, text=True, timeout=120
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.startswith("shapes: ")
+    assert Run.load("r").reason == "finished"
