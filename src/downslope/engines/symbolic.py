@@ -132,6 +132,12 @@ class _Unicode(PrettyPrinter):  # type: ignore[misc]  # sympy ships no types
             return super()._print_Symbol(symbol)
         return prettyForm(pretty_symbol(letter[1:]) + time.translate(_SUBSCRIPTS))
 
+    def _print_Max(self, maximum: sp.Max) -> prettyForm:  # noqa: N802  # as above
+        return self._helper_print_function(maximum.func, maximum.args, func_name="max")
+
+    def _print_Min(self, minimum: sp.Min) -> prettyForm:  # noqa: N802  # as above
+        return self._helper_print_function(minimum.func, minimum.args, func_name="min")
+
 
 _SUBSCRIPTS = str.maketrans("t-1", "ₜ₋₁")
 
