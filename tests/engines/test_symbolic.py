@@ -1,0 +1,59 @@
+"""The printed formula is the formula that runs."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import sympy as sp
+import torch
+
+from downslope.engines import eager
+from downslope.engines.symbolic import equations, latex, pretty
+
+from ..optim.catalogue import Entry, Variant, each_variant
+
+
+def group_of(entry: Entry, variant: Variant) -> dict[str, object]:
+    """A parameter group's values for a variant."""
+    return entry.ours([torch.nn.Parameter(torch.zeros(1))], **variant.kwargs).param_groups[0]
+
+
+@each_variant()
+def test_equations_compute_what_the_rule_computes(entry: Entry, variant: Variant) -> None:
+    """Random numbers put into the printed equations give the eager engine's results."""
+    rule, group = entry.ours.rule, group_of(entry, variant)
+    draw = random.Random(variant.name).uniform
+    # Slots near one another: a mean of squares is never less than the square of a mean.
+    slots = {n: draw(0.5, 0.6) for n in rule.present(group)}
+    values = {"p": draw(-1, 1), "g": draw(-0.5, 0.5), **slots}
+    scalars = {h.name: float(h.of(group)) for h in rule.hypers}
+    tensors = {n: torch.tensor(v, dtype=torch.float64) for n, v in values.items()}
+    expected = eager.update(
+        rule,
+        {**{s.name: None for s in rule.slots}, **tensors},
+        {n: {**scalars, "step": 3.0, "fresh": 0.0}[n] for n in rule.scalars},
+        dict(rule.flag_values(group)),
+    )
+    letters = {"p": "theta", "g": "g", **{s.name: s.symbol for s in rule.slots}}
+    known: dict[str, float] = {h.symbol: scalars[h.name] for h in rule.hypers}
+    known.update({f"~{letters[n]}@{'t' if n == 'g' else 't-1'}": v for n, v in values.items()})
+    known["t"] = 3.0
+    for equation in equations(rule, group):
+        numbers = {s: known[s.name] for s in equation.rhs.free_symbols}
+        known[equation.lhs.name] = float(equation.rhs.subs(numbers))
+    for name, tensor in expected.items():
+        assert math.isclose(known[f"~{letters[name]}@t"], float(tensor), rel_tol=1e-12)
+
+
+@each_variant()
+def test_printers_spell_every_letter(entry: Entry, variant: Variant) -> None:
+    """No internal spelling of a letter reaches a reader."""
+    found = equations(entry.ours.rule, group_of(entry, variant))
+    assert "@" not in pretty(found) + latex(found)
+
+
+def test_a_formula_is_one_line_of_text_a_term() -> None:
+    """A sum is printed with what is subtracted last."""
+    x, y = sp.symbols("x y", positive=True)
+    assert pretty([sp.Eq(y, -x + y, evaluate=False)]) == "y = y - x"
