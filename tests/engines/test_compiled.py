@@ -24,7 +24,7 @@ for name, kwargs, start, rows in torch.load(sys.argv[1], weights_only=True):
         for p, g in zip(params, row):
             p.grad = g
         optimizer.step()
-    ends.append(detached(params))
+    ends.append([p.detach() for p in params])
 kernels = [m for n, m in sys.modules.items() if n.startswith("downslope_kernel_")]
 stats = [getattr(m.run0, "stats", None) for m in kernels]
 misses = sum(sum(s.cache_misses.values()) for s in stats if s)

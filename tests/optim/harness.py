@@ -61,7 +61,6 @@ def zoo(dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[Tensor, ...]
     return (
         draw(),
         draw(1),
-        draw(0),
         draw(0, 3),
         draw(7),
         draw(13, 5),

@@ -33,7 +33,7 @@ def test_complex_follows_torch(entry: Entry, variant: Variant, dtype: torch.dtyp
     subject = build(entry.ours, ours, variant.kwargs)
     twin = build(entry.torch, theirs, variant.kwargs, {"foreach": False})
     for optimizer in (subject, twin):
-        drive(optimizer, gradients(zoo(dtype), 8))
+        drive(optimizer, gradients(zoo(dtype), 4))
     assert_same(ours, theirs)
     assert_equal_state(snapshot(subject), snapshot(twin))
 

@@ -25,7 +25,7 @@ from .harness import (
     zoo,
 )
 
-STEPS = 12
+STEPS = 11
 START = zoo(torch.float64)
 ROWS = gradients(START, STEPS)
 LRS = [0.01 * 0.8**i for i in range(STEPS)]

@@ -22,7 +22,7 @@ from .harness import (
 )
 
 SCALE = 2.0**10  # a power of two: scaling and unscaling then round nothing
-ROWS = gradients(zoo(), 6)
+ROWS = gradients(zoo(), 4)
 
 
 def scaled_steps(

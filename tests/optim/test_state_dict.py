@@ -24,7 +24,7 @@ from .harness import (
     zoo,
 )
 
-HALF = 5
+HALF = 3
 ROWS = gradients(zoo(torch.float64), 2 * HALF)
 
 
