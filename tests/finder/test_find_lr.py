@@ -370,5 +370,7 @@ def test_wrong_arguments_say_what_was_meant() -> None:
         find_lr(model)  # type: ignore[call-overload]  # on purpose
     with pytest.raises(InputTypeError, match="with a task, optimizer must be a name, got SGD"):
         find_lr(line_task(), optimizer=optim.SGD(model.parameters()))  # type: ignore[call-overload]  # on purpose
+    with pytest.raises(InputError, match="Unknown argument of AdamW 'momentum'"):
+        find_lr(line_task(), hyperparameters={"momentum": 0.9})
     with pytest.raises(InputError, match="Unknown optimizer 'adamv'"):
         find_lr(line_task(), optimizer="adamv")

@@ -14,8 +14,10 @@ import torch.optim.lr_scheduler as theirs
 from torch import Tensor
 from torch.optim import Optimizer
 
+from downslope import optim
 from downslope.errors import InputError, InputTypeError
 from downslope.optim import lr_scheduler as ours
+from downslope.schedules import Schedule, cosine, linear, step
 
 STEPS = 200
 NAMES = ("StepLR", "LinearLR", "CosineAnnealingLR", "SequentialLR", "ReduceLROnPlateau")
@@ -372,6 +374,42 @@ def test_a_nan_metric_warns() -> None:
     with pytest.warns(UserWarning, match="metric is nan"):
         scheduler.step(math.nan)
     assert now(scheduler.optimizer) == pytest.approx([0.01])
+
+
+PAIRS: dict[str, tuple[Schedule, Callable[[Optimizer], Any]]] = {
+    "step": (step(7, gamma=0.5), lambda o: ours.StepLR(o, 7, 0.5)),
+    "linear": (linear(9, start=0.2, end=1.0), lambda o: ours.LinearLR(o, 0.2, total_iters=9)),
+    "cosine": (cosine(30, end=0.01), lambda o: ours.CosineAnnealingLR(o, 30, eta_min=0.001)),
+    "sequence": (
+        linear(5, start=0.1, end=1.0) >> cosine(25),
+        lambda o: ours.SequentialLR(
+            o, [ours.LinearLR(o, 0.1, total_iters=5), ours.CosineAnnealingLR(o, 25)], [5]
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("schedule", "build"), PAIRS.values(), ids=PAIRS)
+@pytest.mark.parametrize("kind", [optim.SGD, optim.AdamW])
+def test_a_schedule_as_lr_trains_like_the_class(
+    schedule: Schedule, build: Callable[[Optimizer], Any], kind: Any
+) -> None:
+    """``lr=0.1 * schedule`` and the class on ``lr=0.1`` give the same weights to rounding."""
+
+    def trained(lr: Any, scheduler: Callable[[Optimizer], Any] | None) -> Tensor:
+        p = torch.nn.Parameter(torch.linspace(-1, 1, 5, dtype=torch.float64))
+        optimizer = kind([p], lr=lr)
+        driver = scheduler(optimizer) if scheduler else None
+        for k in range(30):
+            p.grad = torch.cos(p.detach() + k)
+            optimizer.step()
+            if driver:
+                driver.step()
+        return p.detach()
+
+    torch.testing.assert_close(
+        trained(0.1 * schedule, None), trained(0.1, build), rtol=1e-10, atol=1e-12
+    )
 
 
 BAD: dict[str, tuple[Callable[[Optimizer], Any], str]] = {

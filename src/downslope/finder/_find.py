@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import partial
@@ -15,11 +16,12 @@ from torch.optim import Optimizer
 
 from .. import optim
 from ..errors import InputError, InputTypeError, unknown
+from ..randomness import seed_everything
 from ..schedules._schedule import finite, whole
 from ..tasks import Task
 from ..tasks.batches import batches, permutation
 from ._range_test import RangeTest
-from ._snapshot import randomness_restored, seed_all
+from ._snapshot import randomness_restored
 from ._sweep import LossFunction, Sweep
 
 __all__ = ["find_lr"]
@@ -187,17 +189,16 @@ def _parts_of(
             f"find_lr: with a task, optimizer must be a name, got {type(optimizer).__name__}; its "
             "arguments go into hyperparameters={...}"
         )
+    kind, arguments = optim.get(optimizer), hyperparameters or {}
+    for name in arguments:
+        if name not in inspect.signature(kind).parameters:
+            raise unknown(f"argument of {kind.__name__}", name, inspect.signature(kind).parameters)
     rows = batch_size if batch_size is None else whole("find_lr: batch_size", batch_size)
-    seed_all(whole("find_lr: seed", seed, least=0))
+    seed_everything(whole("find_lr: seed", seed, least=0))
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = task.model().to(place)
-    build = cast(Callable[..., Optimizer], optim.get(optimizer))
-    return (
-        model,
-        task.loss,
-        _Epochs(task, rows or task.batch_size, seed),
-        build(model.parameters(), **(hyperparameters or {})),
-    )
+    built = cast(Callable[..., Optimizer], kind)(model.parameters(), **arguments)
+    return model, task.loss, _Epochs(task, rows or task.batch_size, seed), built
 
 
 class _Epochs:

@@ -8,20 +8,19 @@ trial runs on clones, so the very same objects return.
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from ..errors import InputError
+from ..randomness import random_state, restore_random_state
 
-__all__ = ["randomness_restored", "restored", "seed_all"]
+__all__ = ["randomness_restored", "restored"]
 
 
 @contextmanager
@@ -40,7 +39,7 @@ def restored(
     """
     parameters = _parameters(modules, optimizer)
     with ExitStack() as stack:  # each is put back even where another fails
-        stack.callback(_randomness(generators))
+        stack.enter_context(randomness_restored(generators))
         stack.callback(_state(optimizer))
         for group in optimizer.param_groups:
             stack.callback(_group(group))
@@ -52,18 +51,15 @@ def restored(
 
 
 @contextmanager
-def randomness_restored() -> Iterator[None]:
-    """Run the body, then put the global random generators back."""
-    with ExitStack() as stack:
-        stack.callback(_randomness([]))
+def randomness_restored(generators: list[torch.Generator] | None = None) -> Iterator[None]:
+    """Run the body, then put the global random generators back, and those given."""
+    state, own = random_state(), [(g, g.get_state()) for g in generators or []]
+    try:
         yield
-
-
-def seed_all(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  # a task's data may draw from the global one
-    torch.manual_seed(seed)
+    finally:
+        restore_random_state(state)
+        for generator, before in own:
+            generator.set_state(before)
 
 
 Undo = Callable[[], None]
@@ -143,20 +139,3 @@ def _state(optimizer: Optimizer) -> Undo:
 
 def _clone(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-
-
-def _randomness(generators: list[torch.Generator]) -> Undo:
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # the global one is what a model or loader may use
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # torch's
-    own = [generator.get_state() for generator in generators]
-
-    def undo() -> None:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002  # as above
-        torch.set_rng_state(cpu)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
-        for generator, state in zip(generators, own, strict=True):
-            generator.set_state(state)
-
-    return undo
