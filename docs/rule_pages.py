@@ -1,0 +1,117 @@
+"""One page an optimizer, written from its rule, so that a page cannot disagree with the code.
+
+``conf.py`` calls :func:`write` before every build; the pages are not kept in the repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import sympy
+import torch
+
+from downslope import optim
+from downslope.cli.explain import formulas
+from downslope.engines import symbolic
+
+__all__ = ["write"]
+
+
+def write(folder: Path) -> None:
+    """Write a page for every optimizer, and an index of them.
+
+    Args:
+        folder: where; made if it is missing. Pages that say the same already are left alone, so
+            that Sphinx does not build them again.
+    """
+    folder.mkdir(exist_ok=True)
+    classes = [optim.get(name) for name in optim.names()]
+    pages = {f"{cls.__name__.lower()}.md": _page(cls) for cls in classes}
+    pages["index.md"] = _index(classes)
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def _index(classes: Sequence[type[optim.Optimizer]]) -> str:
+    rows = [
+        (f"[{cls.__name__}]({cls.__name__.lower()}.md)", cls.rule.summary, cls.rule.use)
+        for cls in classes
+    ]
+    names = "\n".join(cls.__name__.lower() for cls in classes)
+    return _joined(
+        "# Optimizers",
+        "Each page is printed from the rule that runs, formula included, so it cannot disagree "
+        "with the code. `downslope explain NAME` prints the same on a terminal.",
+        _table(("optimizer", "what it does", "when to use it"), rows),
+        f"```{{toctree}}\n:hidden:\n\n{names}\n```",
+    )
+
+
+def _page(cls: type[optim.Optimizer]) -> str:
+    rule = cls.rule
+    parts = [
+        f"# {cls.__name__}",
+        rule.summary,
+        f"Arguments and an example: {{class}}`downslope.optim.{cls.__name__}`.",
+        "## Formula",
+    ]
+    for condition, formula in formulas(cls, symbolic.latex):
+        parts += [f"{condition.capitalize()}:"] if condition else []
+        parts.append(f"$$\n{formula}\n$$")
+    parts += ["## Hyperparameters", _hyperparameters(cls), "## State", _state(cls)]
+    parts += ["## When to use it", rule.use, "## Paper", rule.paper]
+    if rule.errata:
+        parts += ["## Where a guide differs", "\n".join(f"- {_plain(e)}" for e in rule.errata)]
+        parts.append("All of them, each with a test: [](../guides-errata.md).")
+    return _joined(*parts)
+
+
+def _hyperparameters(cls: type[optim.Optimizer]) -> str:
+    group = _defaults(cls)
+    rows = []
+    for hyper in cls.rule.hypers:
+        place = hyper.group_key + ("" if hyper.index is None else f"[{hyper.index}]")
+        letter, default = _letter(hyper.symbol), f"{hyper.of(group):g}"
+        rows.append((f"`{place}`", letter, default, hyper.meaning, hyper.range))
+    return _table(("argument", "letter", "default", "meaning", "range"), rows)
+
+
+def _state(cls: type[optim.Optimizer]) -> str:
+    rule, size = cls.rule, torch.float32.itemsize
+    kept = size * len(rule.present(_defaults(cls)))
+    total = f"{kept} bytes a parameter in float32, beside the weight and its gradient."
+    if not rule.slots:
+        return total
+    rows = [
+        (f"`{s.name}`", _letter(s.symbol), s.meaning, f"with `{s.when}`" if s.when else "always")
+        for s in rule.slots
+    ]
+    table = _table(("slot", "letter", "what it holds", "kept"), rows)
+    return _joined(f"{total} Each slot takes {size}:", table).rstrip()
+
+
+def _defaults(cls: type[optim.Optimizer]) -> dict[str, Any]:
+    make: Any = cls  # each class has a constructor of its own, unlike their base
+    return dict(make([torch.zeros(1, requires_grad=True)]).defaults)
+
+
+def _letter(symbol: str) -> str:
+    return f"${sympy.latex(sympy.Symbol(symbol))}$"
+
+
+def _plain(text: str) -> str:
+    """Text as it is: a formula's stars and underscores are no Markdown."""
+    return text.replace("*", r"\*").replace("_", r"\_")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = (head, ["---"] * len(head), *rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _joined(*parts: str) -> str:
+    return "\n\n".join(parts) + "\n"
