@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 from typer.testing import CliRunner
@@ -103,3 +104,15 @@ def test_debug_shows_the_traceback(arguments: list[str]) -> None:
     assert result.exit_code == 2
     assert "Traceback (most recent call last)" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: Unknown optimizer 'x'")
+
+
+@pytest.mark.filterwarnings("always")
+def test_warnings_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning is shown without the place in the source that Python adds."""
+
+    def warning(name: str) -> None:
+        warnings.warn("take\ncare", stacklevel=1)
+        raise InputError("stop")
+
+    monkeypatch.setattr("downslope.optim.get", warning)
+    assert RUNNER.invoke(app, ["explain", "x"]).stderr == "warning: take care\nerror: stop\n"

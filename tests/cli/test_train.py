@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from downslope.cli import app
+from downslope.cli.live import PlainView
 from downslope.training import Recipe, Run
 
 RUNNER = CliRunner()
@@ -58,11 +62,19 @@ def test_quiet_prints_the_result_only(csv: Path) -> None:
     assert result.stderr == ""
 
 
-def test_runs_are_never_overwritten(csv: Path) -> None:
+def test_runs_are_never_overwritten(csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs started in the same second get two directories."""
+    monkeypatch.setattr(time, "strftime", lambda _: "now")
     for _ in range(2):
         train(csv, "--target", "kind", "--epochs", 1, "--lr", 0.01, "--quiet")
-    assert len(list(Path("runs").iterdir())) == 2
+    assert {path.name for path in Path("runs").iterdir()} == {"shapes-now", "shapes-now-2"}
+
+
+def test_an_empty_value_is_not_taken_for_none() -> None:
+    """An option whose value is empty, as from an unset shell variable, is refused."""
+    result = train("digits", "--lr", "", "--dry-run")
+    assert result.exit_code == 2
+    assert "lr must be" in result.stderr
 
 
 def test_dry_run_prints_the_resolved_recipe(csv: Path) -> None:
@@ -158,27 +170,58 @@ def test_divergence_is_told_and_drawn(csv: Path) -> None:
     assert "Diverged" in Path("r/report.html").read_text()
 
 
+HOW_TO_GO_ON = "interrupted; go on with: downslope train --resume r\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on(csv: Path, number: signal.Signals) -> None:
-    """Ctrl-C saves, exits with 130 and names the command that finishes the run."""
-    command = [sys.executable, "-m", "downslope", "train"]
-    options = [str(csv), "--target", "kind", "--lr", "0.01", "--epochs", "40", "--run-dir", "r"]
+def test_an_interrupted_run_goes_on(
+    csv: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A signal saves, exits with 130 and names the command, which then finishes the run."""
+    printed = PlainView.__call__
+
+    def interrupting(view: PlainView, event: dict[str, Any]) -> None:
+        printed(view, event)
+        if event.get("epoch") == 2 and event["event"] == "validation":
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(PlainView, "__call__", interrupting)
+    result = train(csv, "--target", "kind", "--lr", 0.01, "--epochs", 4, "--run-dir", "r")
+    assert (result.exit_code, result.stderr) == (130, HOW_TO_GO_ON)
+    assert "can be resumed" in Path("r/report.html").read_text()
+
+    resumed = train("--resume", "r")
+    assert "resumed after step" in resumed.stdout.splitlines()[0]
+    assert resumed.stdout.splitlines()[-1].startswith("shapes: accuracy")
+    assert Run.load("r").reason == "finished"
+
+
+def test_ctrl_c_in_a_real_process(csv: Path) -> None:
+    """A process that gets SIGINT while it trains ends with 130 and one line, no traceback."""
+    options = ["--target", "kind", "--lr", "0.01", "--epochs", "1000", "--run-dir", "r"]
     process = subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "downslope", "train", str(csv), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     while not process.stdout.readline().startswith("epoch 2/"):
         assert process.poll() is None
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert told == "interrupted; go on with: downslope train --resume r\n"
-    assert Run.load("r").reason == "interrupted"
-    assert "can be resumed" in Path("r/report.html").read_text()
+    assert (process.returncode, told) == (130, HOW_TO_GO_ON)
 
-    resumed = subprocess.run(
-        [*command, "--resume", "r", "--quiet"], capture_output=True, text=True, timeout=120
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.startswith("shapes: ")
-    assert Run.load("r").reason == "finished"
+
+def test_an_interrupt_before_training(csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a learning rate is searched leaves nothing behind, and says so."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("downslope.training.fit"), "find_lr", interrupted)
+    before = sorted(Path.cwd().iterdir())
+    result = train(csv, "--target", "kind", "--quiet")
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted; training had not begun, so nothing was written\n"
+    assert sorted(Path.cwd().iterdir()) == before

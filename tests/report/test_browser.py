@@ -58,10 +58,10 @@ def test_text_in_figures_is_readable_on_a_phone(page: Path, tmp_path: Path) -> N
 def test_the_page_follows_the_readers_colour_scheme(page: Path, tmp_path: Path) -> None:
     """In a dark browser the paper is dark, the ink light, and so are the figures' labels."""
     expression = (
-        "[getComputedStyle(document.body).backgroundColor,"
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,"
         " getComputedStyle(document.querySelector('svg text')).fill]"
         ".map(c => c.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) > 382)"
     )
     light = evaluate(page, tmp_path, expression, scheme="light")
     dark = evaluate(page, tmp_path, expression, scheme="dark")
-    assert (light, dark) == ([True, False], [False, True])
+    assert (light, dark) == ([True, False, False], [False, True, True])

@@ -149,9 +149,10 @@ def test_a_run_that_stopped_anywhere_has_a_page(
 
 
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
-    """A run of 20,000 steps and 400 epochs makes a page under 1 MB."""
-    folder = make_run(tmp_path, epochs=400, steps_per_epoch=50)
-    assert write_report(folder).stat().st_size < 1_000_000
+    """A page grows with the screen, not with the run: ten times the steps add little."""
+    short = write_report(make_run(tmp_path / "short", epochs=40, steps_per_epoch=50))
+    long = write_report(make_run(tmp_path / "long", epochs=400, steps_per_epoch=50))
+    assert long.stat().st_size < 2 * short.stat().st_size < 200_000
 
 
 def test_the_same_files_make_the_same_page(tmp_path: Path) -> None:
