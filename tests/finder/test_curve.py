@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downslope.finder._curve import Answer, Average, diverged, factor, memory, read
+from downslope.finder._curve import Answer, Average, decay, diverged, factor, memory, read
 
 LRS = np.geomspace(1e-7, 10, 100).tolist()
 SETTLED = memory(100)
 
 
 def smoothed(losses: list[float]) -> list[float]:
-    average = Average(math.exp(-1 / SETTLED))
+    average = Average(decay(SETTLED))
     return [average.add(x) for x in losses]
 
 
@@ -90,11 +90,20 @@ def test_the_band_is_a_tenth_to_a_half_of_the_steepest() -> None:
     assert found.band == (0.1 * found.steepest, 0.5 * found.steepest)
 
 
-def test_the_suggestion_is_the_minimum_over_the_factor() -> None:
-    """The learning rate of the smallest average, divided by the optimizer's factor."""
+def test_the_suggestion_is_where_most_of_the_fall_is_done() -> None:
+    """The learning rate at which 70% of the fall is done, divided by the optimizer's factor."""
+    averages = smoothed(valley(60))
+    at = int(np.argmax(np.array(averages) <= 2 - 0.7 * (2 - min(averages))))
+    assert answer(valley(60)).suggestion == LRS[at] / factor("sgd", 300)
+
+
+def test_a_flat_bottom_does_not_move_the_suggestion() -> None:
+    """Where on the bottom the smallest average happens to lie makes no difference."""
     losses = valley(60)
-    at = int(np.argmin(smoothed(losses)))
-    assert answer(losses).suggestion == LRS[at] / factor("sgd", 300)
+    early, late = losses.copy(), losses.copy()
+    early[70] -= 0.02
+    late[82] -= 0.02
+    assert answer(early).suggestion == answer(late).suggestion
 
 
 def test_a_longer_run_gets_a_lower_suggestion() -> None:
@@ -122,10 +131,10 @@ def test_a_flat_curve_has_no_answer() -> None:
 
 
 def test_noise_alone_has_no_answer() -> None:
-    """Of 200 sweeps over pure noise at most 6 find something."""
+    """Of 200 sweeps over pure noise at most 14 find something: 4% are expected."""
     rng = np.random.default_rng(1)
     found = [answer((2 + 0.3 * rng.normal(size=100)).tolist()) for _ in range(200)]
-    assert sum(f.suggestion is not None for f in found) <= 6
+    assert sum(f.suggestion is not None for f in found) <= 14
 
 
 def test_a_fall_clear_of_the_noise_has_an_answer() -> None:

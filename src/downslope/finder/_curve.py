@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Answer", "Average", "diverged", "factor", "memory", "read"]
+__all__ = ["Answer", "Average", "decay", "diverged", "factor", "memory", "read"]
 
 # The loss has diverged when its average is this many times its best: fastai's rule
 # (`fastai/callback/schedule.py`, LRFinder), after Smith, arXiv 1506.01186.
@@ -20,11 +20,13 @@ DIVERGED = 4.0
 # The share of the steepest point's learning rate that tutorials recommend.
 BAND = (0.1, 0.5)
 
-# The suggestion is the learning rate at the smoothed minimum, divided by a factor that was fitted
-# for each optimizer on planned runs of 300 steps with warmup, cosine and clipping, and that grows
-# with the length of the run (dev/LOG.md, 2026-11-21: half a decade from 300 to 1,500 steps).
-FACTORS = {"sgd": 10.0, "adam": 6.0, "adamw": 6.0}
-USUAL_FACTOR = 10.0
+# The suggestion is the learning rate at which this share of the fall is done, divided by a factor
+# that was fitted for each optimizer on planned runs of 300 steps with warmup, cosine and clipping,
+# and that grows with the length of the run. (The minimum itself lies anywhere on a flat bottom: its
+# learning rate varies three times as much between seeds. dev/LOG.md, 2026-11-21.)
+DONE = 0.7
+FACTORS = {"sgd": 5.0, "adam": 2.0, "adamw": 2.0}
+USUAL_FACTOR = 5.0
 FITTED_STEPS = 300
 LENGTH_POWER = 0.7
 
@@ -33,10 +35,9 @@ LENGTH_POWER = 0.7
 MEMORY = 1 / 16
 LEAST_MEMORY = 5
 
-# There is no answer unless the loss falls by this many standard deviations of its noise (1 in 100
-# sweeps over noise alone does; the least clear of 36 real ones fell by 1.8), and by this share of
-# its first value.
-NOISE = 1.5
+# There is no answer unless the loss falls by this many standard errors of its noise (4 in 100
+# sweeps over noise alone do; of 60 real ones none fell by less) and by this share of its value.
+ERRORS = 3.3
 LEAST_FALL = 0.01
 
 
@@ -72,6 +73,15 @@ def memory(iterations: int) -> int:
     6
     """
     return max(LEAST_MEMORY, round(MEMORY * iterations))
+
+
+def decay(settled: int) -> float:
+    """The average's beta, for a memory of so many iterations.
+
+    >>> round(decay(memory(100)), 3)
+    0.846
+    """
+    return math.exp(-1 / settled)
 
 
 def diverged(smoothed: Sequence[float], settled: int) -> bool:
@@ -130,21 +140,23 @@ def read(
             reason=f"the loss was lowest at the start, {lrs[0]:.1e}{_at(diverged_at)}: start lower"
         )
     before = losses[: (lowest + 1) // 2]
-    fall = float(np.mean(before)) - smoothed[lowest]
-    # From the differences, so that the fall itself does not count as noise.
-    noise = float(np.std(np.diff(losses[: lowest + 1]))) / math.sqrt(2)
-    if fall <= max(NOISE * noise, LEAST_FALL * abs(smoothed[0])):
+    level = float(np.mean(before))
+    fall = level - smoothed[lowest]
+    if fall <= max(
+        ERRORS * _error(losses[: lowest + 1], len(before), settled), LEAST_FALL * abs(level)
+    ):
         return Answer(
             reason=f"the loss never fell by more than its noise between {lrs[0]:.1e} and "
             f"{lrs[-1]:.1e}{_at(diverged_at)}: is the model trained already, or do the targets "
             "not depend on the inputs?"
         )
+    done = next(k for k in range(lowest + 1) if k >= settled and smoothed[k] <= level - DONE * fall)
     steepest = lrs[_steepest(lrs, smoothed, lowest, settled)]
     still_falling = diverged_at is None and lowest == len(lrs) - 1
     return Answer(
         steepest,
         (BAND[0] * steepest, BAND[1] * steepest),
-        lrs[lowest] / factor(optimizer, steps),
+        lrs[done] / factor(optimizer, steps),
         f"the loss was still falling at {lrs[-1]:.1e}: with a higher end the suggestion may be "
         "higher"
         if still_falling
@@ -153,10 +165,10 @@ def read(
 
 
 def factor(optimizer: str, steps: int) -> float:
-    """What the learning rate at the smoothed minimum is divided by.
+    """What the learning rate at which most of the fall is done is divided by.
 
-    >>> factor("sgd", steps=300), round(factor("sgd", steps=1500))
-    (10.0, 31)
+    >>> factor("sgd", steps=300), round(factor("sgd", steps=1500), 1)
+    (5.0, 15.4)
     """
     length = max(1.0, steps / FITTED_STEPS)
     return FACTORS.get(optimizer, USUAL_FACTOR) * math.pow(length, LENGTH_POWER)
@@ -173,6 +185,16 @@ def _steepest(lrs: Sequence[float], smoothed: Sequence[float], lowest: int, half
     values, decades = np.array(smoothed), np.log10(lrs)
     fall = values[middle - half] - values[middle + half]
     return int(middle[np.argmax(fall / (decades[middle + half] - decades[middle - half]))])
+
+
+def _error(losses: Sequence[float], before: int, settled: int) -> float:
+    """The standard error of a mean of ``before`` losses minus one average, from noise alone.
+
+    The noise is taken from the differences, so that the fall itself does not count.
+    """
+    noise = float(np.std(np.diff(losses))) / math.sqrt(2)
+    beta = decay(settled)
+    return noise * math.sqrt(1 / before + (1 - beta) / (1 + beta))
 
 
 def _at(diverged_at: float | None) -> str:

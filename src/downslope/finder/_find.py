@@ -99,9 +99,9 @@ def find_lr(
     the scaler, and the random generators of Python, NumPy, torch and the loader.
 
     The sweep stops early when the smoothed loss is 4 times its best (fastai's rule) or the loss is
-    not a finite number. The suggestion is the learning rate at the minimum of the smoothed loss,
-    divided by a factor fitted for the optimizer on short planned runs with warmup and cosine.
-    Where the curve has no answer, ``suggestion`` is None and ``reason`` says why.
+    not a finite number. The suggestion is the learning rate at which 70% of the fall is done,
+    divided by a factor fitted for the optimizer on planned runs with warmup and cosine. Where the
+    curve has no answer, ``suggestion`` is None and ``reason`` says why.
 
     Args:
         model: the model, or a task.

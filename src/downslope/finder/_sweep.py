@@ -15,7 +15,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from ..errors import InputError, InputTypeError
-from ._curve import Average, diverged, memory, read
+from ._curve import Average, decay, diverged, memory, read
 from ._range_test import RangeTest
 from ._snapshot import restored
 
@@ -48,7 +48,7 @@ class Sweep:
         smoothed: list[float] = []
         diverged_at: float | None = None
         settled = memory(len(self.lrs))
-        average = Average(math.exp(-1 / settled))
+        average = Average(decay(settled))
         modules = [m for m in (model, loss_fn) if isinstance(m, nn.Module)]
         with (
             restored(modules, optimizer, _generators(loader)) as parameters,
