@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 __all__ = ["TableModel", "batch_size_for", "epochs_for"]
 
-INPUT_PRIOR = 60  # rows; ridge penalty of the inputs
-HIDDEN_PRIOR = 400  # rows; the hidden layer's prior
-ROWS_A_UNIT = 50  # rows of training data that a hidden unit needs
+INPUT_PRIOR = 40  # rows; ridge penalty of the inputs
+HIDDEN_PRIOR = 1000  # rows; the hidden layer's prior
+ROWS_A_UNIT = 25  # rows of training data that a hidden unit needs
 HIDDEN = (8, 256)  # fewest and most hidden units
 BATCHES = 16  # steps an epoch that a small table is cut into
-BATCH_SIZE = (16, 256)
+BATCH_SIZE = (32, 256)
 STEPS = 1000  # fewest steps of a run
 EPOCHS = 10  # fewest epochs of a run
 
