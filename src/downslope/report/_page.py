@@ -135,7 +135,7 @@ def _metric(run: Run, history: History) -> str:
     caption = key("validation", "validation")
     if best:
         caption += escape(f" Best {best['metric']:.4f} in epoch {best['epoch']}.")
-    return figure(name[:1].upper() + name[1:], svg, caption)
+    return figure(f"Validation {name}", svg, caption)
 
 
 def _learning_rate(run: Run, history: History) -> str:
