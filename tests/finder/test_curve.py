@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downslope.finder._curve import Answer, Average, decay, diverged, factor, memory, read
+from downslope import optim
+from downslope.finder._curve import FACTORS, Answer, Average, decay, diverged, factor, memory, read
 
 LRS = np.geomspace(1e-7, 10, 100).tolist()
 SETTLED = memory(100)
@@ -117,6 +118,11 @@ def test_an_answer_does_not_depend_on_the_scale_of_the_loss() -> None:
     losses = valley(60, noise=0.05)
     once, scaled = answer(losses), answer([30 * x for x in losses])
     assert (once.steepest, once.suggestion) == (scaled.steepest, scaled.suggestion)
+
+
+def test_every_optimizer_has_a_measured_factor() -> None:
+    """No optimizer of ours falls back to the factor of unknown ones."""
+    assert set(optim.names()) <= set(FACTORS)
 
 
 def no_answer(found: Answer, reason: str) -> None:

@@ -25,8 +25,15 @@ BAND = (0.1, 0.5)
 # and that grows with the length of the run. (The minimum itself lies anywhere on a flat bottom: its
 # learning rate varies three times as much between seeds. dev/LOG.md, 2026-11-21.)
 DONE = 0.7
-FACTORS = {"sgd": 5.0, "adam": 2.0, "adamw": 2.0}
-USUAL_FACTOR = 5.0
+FACTORS = {
+    "sgd": 5.0,
+    "normalizedsgd": 3.0,
+    "rmsprop": 1.5,
+    "adagrad": 1.0,
+    "adam": 2.0,
+    "adamw": 2.0,
+}
+USUAL_FACTOR = 3.0
 FITTED_STEPS = 300
 LENGTH_POWER = 0.7
 
