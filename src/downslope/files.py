@@ -7,7 +7,9 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["remove_leftovers", "write_atomically"]
+
+_SUFFIX = ".tmp"
 
 
 def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
@@ -26,7 +28,7 @@ def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
     """
     path = Path(path)
     content = data.encode() if isinstance(data, str) else data
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             file.write(content)
@@ -39,6 +41,12 @@ def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
             Path(name).unlink()
         raise
     _flush_folder(path.parent)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the temporary files of writers that were killed; nobody else may be writing there."""
+    for path in Path(folder).glob(f".*{_SUFFIX}"):
+        path.unlink()
 
 
 def _mode(path: Path) -> int:

@@ -32,9 +32,10 @@ def random_state() -> dict[str, Any]:
     True
     """
     cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch's
+    version, words, gauss = random.getstate()
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - as above
     return {
-        "python": random.getstate(),
+        "python": (version, torch.tensor(words), gauss),
         "numpy": (name, torch.from_numpy(np.array(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if cuda else [],
@@ -43,8 +44,9 @@ def random_state() -> dict[str, Any]:
 
 def restore_random_state(state: dict[str, Any]) -> None:
     """Put every global generator back to where :func:`random_state` saw it."""
+    version, words, gauss = state["python"]
     name, keys, *rest = state["numpy"]
-    random.setstate(state["python"])
+    random.setstate((version, tuple(words.tolist()), gauss))
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - as above
     torch.set_rng_state(state["torch"])
     if state["cuda"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
@@ -33,7 +34,9 @@ def permutation(size: int, seed: int, epoch: int) -> Tensor:
     >>> permutation(5, seed=0, epoch=1).equal(permutation(5, seed=0, epoch=1))
     True
     """
-    generator = torch.Generator().manual_seed((seed << 32) + epoch)
+    # torch's CPU generator looks at 32 bits of its seed, so the two are mixed into those.
+    mixed = np.random.SeedSequence((seed, epoch)).generate_state(1).item()
+    generator = torch.Generator().manual_seed(mixed)
     return torch.randperm(size, generator=generator)
 
 
@@ -75,10 +78,10 @@ def batches(
         order: row indices; ``None`` takes the rows as they stand.
         skip: batches to leave out at the start.
 
-    >>> x = torch.arange(5.0)
-    >>> loader = batches(TensorDataset(x, x), 2, order=torch.tensor([4, 3, 2, 1, 0]), skip=1)
+    >>> x = torch.arange(6.0)
+    >>> loader = batches(TensorDataset(x, x), 2, order=torch.tensor([5, 4, 3, 2, 1, 0]), skip=1)
     >>> [inputs.tolist() for inputs, _ in loader]
-    [[2.0, 1.0], [0.0]]
+    [[3.0, 2.0], [1.0, 0.0]]
     """
     if order is None:
         order = torch.arange(size(dataset))

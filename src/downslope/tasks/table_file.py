@@ -45,19 +45,18 @@ def read_csv(path: Path) -> pl.DataFrame:
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
     except pl.exceptions.NoDataError:
-        raise InputError(
-            f"{str(path)!r} is empty. Give a CSV file with a header line and at least {MIN_ROWS} "
-            "rows."
-        ) from None
+        raise _empty(path) from None
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]
         raise InputError(
-            f"{str(path)!r} is not a CSV file that can be read: {reason}. Every row needs as many "
+            f"{str(path)!r} cannot be read as a CSV file: {reason}. Every row needs as many "
             "cells as the header, separated by commas, in UTF-8."
         ) from None
     cells = cells.with_columns(pl.all().str.strip_chars().fill_null(""))
-    names = list(cells.row(0)) if cells.height else []
-    frame = _without_blank_end(cells[1:])
+    cells = _without_blank_end(cells)
+    if not cells.height:
+        raise _empty(path)
+    names, frame = list(cells.row(0)), cells[1:]
     _check_header(path, names)
     if frame.height < MIN_ROWS:
         raise InputError(
@@ -101,6 +100,12 @@ def bad_cell(path: Path, cells: pl.Series, bad: NDArray[np.bool_], problem: str)
     return InputError(
         f"{str(path)!r}, row {row + 1} (the header not counted), column {cells.name!r}: "
         f"{problem}, got {shown}{more}. Remove the row or the column, or fill in a number."
+    )
+
+
+def _empty(path: Path) -> InputError:
+    return InputError(
+        f"{str(path)!r} is empty. Give a CSV file with a header line and at least {MIN_ROWS} rows."
     )
 
 

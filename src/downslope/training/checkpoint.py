@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -50,27 +50,31 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        damaged = zipfile.ZipFile(path).testzip()
+        with path.open("rb") as file:  # opened once: a writer may replace it in between
+            state = _verified(file)
     except OSError as error:
         raise CheckpointError(
             f"Checkpoint {str(path)!r} cannot be read: {error.strerror or error}."
         ) from None
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise _damaged(path, str(error)) from None
-    if damaged is not None:
-        raise _damaged(path, f"the checksum of {damaged} is wrong")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - whatever unpickling trips over is damage
+    except Exception as error:  # noqa: BLE001 - whatever unpacking trips over is damage
         raise _damaged(path, " ".join(str(error).split())) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{str(path)!r} is a torch file, but not a checkpoint of Downslope.")
-    if state["version"] != VERSION:
+    if state.get("version") != VERSION:
         raise CheckpointError(
-            f"{str(path)!r} is a checkpoint of version {state['version']}; this Downslope reads "
-            f"version {VERSION}."
+            f"{str(path)!r} is a checkpoint of version {state.get('version')}; this Downslope "
+            f"reads version {VERSION}."
         )
     return state
+
+
+def _verified(file: BinaryIO) -> Any:
+    """What a file holds, once the checksums of its parts agree."""
+    part = zipfile.ZipFile(file).testzip()
+    if part is not None:
+        raise zipfile.BadZipFile(f"the checksum of {part} is wrong")
+    file.seek(0)
+    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from ..errors import InputError
-from ..files import write_atomically
+from ..files import remove_leftovers, write_atomically
 from ..finder import RangeTest, find_lr
 from ..monitor import RecordWriter
 from ..tasks import Task, size
@@ -92,6 +92,7 @@ def _resume(task: Task, recipe: Recipe | None, files: RunFiles, on_event: Sequen
         )
     if run.reason in ("finished", "early stop"):
         return run
+    remove_leftovers(files.last.parent)
     state = State(task, run.recipe)
     keep = state.load(files.last)
     return _run(state, task, run.recipe, files, on_event, keep=keep, resumed=True)
