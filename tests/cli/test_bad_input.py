@@ -32,7 +32,7 @@ TRAIN = [
     ("one_class.csv --target kind", "class"),
     ("digits --target kind", "no target column"),
     ("", "Missing TASK"),
-    ("digits --optimizer adamv", "Did you mean 'adam' or 'adamw'?"),
+    ("digits --optimizer rmsprob", "Did you mean 'rmsprop'"),
     ("digits --lr fast", "fast"),
     ("digits --lr nan", "nan"),
     ("digits --lr -1", "-1"),
@@ -59,7 +59,7 @@ TRAIN = [
 ]
 FIND = [
     ("dgits", "Did you mean 'digits'?"),
-    ("digits --optimizer adamv", "Did you mean 'adam' or 'adamw'?"),
+    ("digits --optimizer rmsprob", "Did you mean 'rmsprop'"),
     ("digits --iterations 3", ">= 10"),
     ("digits --start 1 --end 0.1", "start"),
     ("digits --growth linar", "'linear'"),

@@ -66,6 +66,6 @@ def test_latex_is_the_formula_alone() -> None:
 
 def test_an_unknown_name_offers_the_nearest() -> None:
     """A misspelt optimizer ends with code 2 and the nearest names."""
-    result = RUNNER.invoke(app, ["explain", "adamv"])
+    result = RUNNER.invoke(app, ["explain", "rmsprob"])
     assert result.exit_code == 2
-    assert "Did you mean 'adam' or 'adamw'?" in result.stderr
+    assert "Did you mean 'rmsprop'" in result.stderr
