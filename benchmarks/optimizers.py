@@ -1,0 +1,287 @@
+"""Our optimizers beside torch's best mode: ``make bench`` or ``python -m benchmarks.optimizers``.
+
+Both step in one process, in turn, on tensors of the same shapes; the figure is the median over at
+least 15 turns. Torch's best mode is the fastest of its for-loop, its foreach and, where it has one,
+its fused implementation, found in a few turns before. A process a thread count, because OpenMP
+reads its own when it starts.
+
+A step must read every array of the formula once and write every array that changes once: AdamW
+reads p, g, exp_avg, exp_avg_sq and writes all but g, 7 x 4 bytes an element. Those bytes over the
+step's time, over the faster of the copy and the triad measured in the same run, is the share of the
+machine's memory bandwidth. (Small tensors stay in caches, where it says nothing; it is left out.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import downslope.optim
+from benchmarks.machine import bandwidth, describe, seconds
+from downslope.engines.trace import trace
+
+RESULTS = Path(__file__).parent / "results"
+WARM_UP = 3
+PILOT = 3
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Shapes to step, and how many steps make one measurement."""
+
+    title: str
+    shapes: tuple[tuple[int, ...], ...]
+    steps: int
+    groups: bool = False  # every tensor in a group of its own
+    from_memory: bool = False  # too large for any cache
+
+    @property
+    def elements(self) -> int:
+        """Numbers in all tensors."""
+        return sum(torch.Size(s).numel() for s in self.shapes)
+
+
+def _gpt2(width: int = 768, layers: int = 12, words: int = 50257) -> tuple[tuple[int, ...], ...]:
+    """The shapes of GPT-2 small's parameters."""
+    block: list[tuple[int, ...]] = [(width,), (width,)]
+    for rows, columns in ((3 * width, width), (width, width)):
+        block += [(rows, columns), (rows,)]
+    block += [(width,), (width,), (4 * width, width), (4 * width,), (width, 4 * width), (width,)]
+    return ((words, width), (1024, width), *(block * layers), (width,), (width,))
+
+
+WORKLOADS = {
+    "gpt2": Workload("GPT-2 small, 124M", _gpt2(), steps=1, from_memory=True),
+    "tiny": Workload("1000 tensors of 32", ((32,),) * 1000, steps=5),
+    "groups": Workload("1000 groups of one tensor of 32", ((32,),) * 1000, steps=5, groups=True),
+    "mlp": Workload(
+        "MLP, 6 tensors", ((128, 64), (128,), (128, 128), (128,), (10, 128), (10,)), steps=100
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An optimizer with its arguments, and the ratio to torch's time that it should stay under."""
+
+    name: str
+    kwargs: dict[str, Any]
+    goals: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """As it would be called."""
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in self.kwargs.items())})"
+
+
+SUBJECTS = (
+    Subject("SGD", {}),
+    Subject("SGD", {"momentum": 0.9}),
+    Subject("NormalizedSGD", {}),
+    Subject("RMSprop", {}, {"gpt2": 0.35}),
+    Subject("Adagrad", {}),
+    Subject("Adam", {}),
+    Subject("AdamW", {}, {"gpt2": 1.05, "tiny": 0.25, "mlp": 0.75}),
+)
+
+_MODES: dict[str, dict[str, bool]] = {
+    "for-loop": {"foreach": False, "fused": False},
+    "foreach": {"foreach": True, "fused": False},
+    "fused": {"foreach": False, "fused": True},
+}
+
+
+def _parameters(workload: Workload) -> list[torch.Tensor]:
+    """Parameters with gradients."""
+    make = torch.Generator().manual_seed(0)
+    params = []
+    for shape in workload.shapes:
+        p = torch.nn.Parameter(torch.randn(shape, generator=make).mul_(0.02))
+        p.grad = torch.randn(shape, generator=make).mul_(1e-3)
+        params.append(p)
+    return params
+
+
+def _optimizer(module: Any, subject: Subject, workload: Workload) -> torch.optim.Optimizer:
+    params = _parameters(workload)
+    groups = [{"params": [p]} for p in params] if workload.groups else params
+    return getattr(module, subject.name)(groups, **subject.kwargs)
+
+
+def _torch_modes(twin: torch.optim.Optimizer) -> dict[str, Callable[[], object]]:
+    """Each of torch's implementations, stepping the same parameters and state."""
+
+    def step_in(flags: dict[str, bool]) -> Callable[[], object]:
+        def step() -> None:
+            for group in twin.param_groups:
+                group.update(flags)
+            twin.step()
+
+        return step
+
+    fused = "fused" in twin.defaults
+    return {
+        name: step_in({k: v for k, v in flags.items() if fused or k != "fused"})
+        for name, flags in _MODES.items()
+        if fused or name != "fused"
+    }
+
+
+def measure(subject: Subject, workload: Workload, turns: int) -> dict[str, Any]:
+    """Seconds a step of ours and of torch's best mode.
+
+    Args:
+        subject: the optimizer.
+        workload: what it steps.
+        turns: how many measurements of each, alternating.
+    """
+    ours = _optimizer(downslope.optim, subject, workload)
+    sides: dict[str, Callable[[], object]] = {"ours": ours.step}
+    pilot: dict[str, float] = {}
+    if hasattr(torch.optim, subject.name):
+        modes = _torch_modes(_optimizer(torch.optim, subject, workload))
+        pilot = {
+            mode: min(seconds(step, workload.steps) for _ in range(PILOT + 1))
+            for mode, step in modes.items()
+        }
+        sides["torch"] = modes[min(pilot, key=pilot.__getitem__)]
+    for step in sides.values():
+        seconds(step, WARM_UP)
+    rows = [{s: seconds(step, workload.steps) for s, step in sides.items()} for _ in range(turns)]
+    median = {s: statistics.median(row[s] for row in rows) for s in sides}
+    return {
+        "optimizer": subject.title,
+        "ours_s": median["ours"],
+        "torch_s": median.get("torch"),
+        "torch_mode": min(pilot, key=pilot.__getitem__) if pilot else None,
+        "torch_modes_s": pilot,
+        "ratio": statistics.median(r["ours"] / r["torch"] for r in rows) if pilot else None,
+        "bytes": _traffic(ours) * workload.elements * 4,
+        "turns": turns,
+    }
+
+
+def _traffic(optimizer: torch.optim.Optimizer) -> int:
+    """How many arrays a step reads and writes."""
+    group, rule = optimizer.param_groups[0], type(optimizer).rule
+    return trace(rule, rule.present(group), rule.flag_values(group)).streams
+
+
+def work(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure at one thread count, in this process."""
+    torch.set_num_threads(options.worker)
+    yield {"bandwidth": bandwidth(64 if options.quick else 256)}
+    for name in options.workloads:
+        for subject in SUBJECTS:
+            if options.only and options.only not in subject.title:
+                continue
+            row = measure(subject, WORKLOADS[name], options.turns)
+            yield {"workload": name, "goal": subject.goals.get(name), **row}
+
+
+def _run_worker(options: argparse.Namespace, threads: int) -> Iterator[dict[str, Any]]:
+    """The same in a fresh process; yields its rows as they come."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.optimizers",
+        *sys.argv[1:],
+        "--worker",
+        str(threads),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        yield from map(json.loads, process.stdout)
+    if process.returncode:
+        raise SystemExit(f"the measurement at {threads} threads failed")
+
+
+def table(rows: Sequence[dict[str, Any]], speed: float, title: str) -> Table:
+    """The rows of one thread count and workload."""
+    shown = Table("optimizer", title=title, title_justify="left")
+    headings = ["ours, ms", "torch, ms", "torch's best", "ours / torch", "goal"]
+    large = WORKLOADS[rows[0]["workload"]].from_memory
+    for heading in headings + ["GB", "bandwidth"] * large:
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        goal, ratio = row["goal"], row["ratio"]
+        colour = "" if goal is None else "[green]" if ratio <= goal else "[red]"
+        cells = [
+            row["optimizer"],
+            f"{row['ours_s'] * 1e3:.3f}",
+            f"{row['torch_s'] * 1e3:.3f}" if row["torch_s"] else "",
+            row["torch_mode"] or "",
+            f"{colour}{ratio:.2f}" if ratio else "",
+            f"{goal:.2f}" if goal else "",
+        ]
+        if large:
+            cells += [f"{row['bytes'] / 1e9:.2f}", f"{row['bytes'] / row['ours_s'] / speed:.0%}"]
+        shown.add_row(*cells)
+    return shown
+
+
+def main() -> None:
+    """Measure at every thread count, print the tables, write the file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke run: few turns, small model")
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--only", default="", help="only optimizers whose call contains this")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--turns", type=int, default=15, help="measurements of each side")
+    parser.add_argument("--name", default="optimizers", help="of the file of results")
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.quick:
+        options.turns = 3
+        small = _gpt2(width=96, layers=2, words=5000)
+        WORKLOADS["gpt2"] = Workload("GPT-2, far smaller", small, steps=1)
+        WORKLOADS.update({n: replace(w, steps=1) for n, w in WORKLOADS.items()})
+    if options.worker:
+        for row in work(options):
+            print(json.dumps(row), flush=True)
+        return
+
+    console = Console() if sys.stdout.isatty() else Console(width=100)
+    result: dict[str, Any] = {"machine": describe(), "threads": {}}
+    for threads in options.threads:
+        rows: list[dict[str, Any]] = []
+        total = 1 + len(options.workloads) * len(SUBJECTS)
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(f"{threads} threads", total=total)
+            for row in _run_worker(options, threads):
+                rows.append(row)
+                progress.advance(task)
+        speed = rows.pop(0)["bandwidth"]
+        result["threads"][threads] = {"bandwidth_bytes_per_s": speed, "rows": rows}
+        figures = ", ".join(f"{name} {value / 1e9:.1f} GB/s" for name, value in speed.items())
+        for name in options.workloads:
+            title = f"{WORKLOADS[name].title}; torch threads: {threads}; {figures}"
+            mine = [row for row in rows if row["workload"] == name]
+            if not mine:
+                continue
+            console.print(table(mine, max(speed.values()), title))
+    console.print(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
+    if options.quick:
+        return  # its figures are no result
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{options.name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    console.print(f"-> {path}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
