@@ -1,0 +1,187 @@
+"""A run that was interrupted or killed goes on to the same bits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from downslope import Recipe, Run, Task, fit
+from downslope.errors import CheckpointError, InputError
+from downslope.training import load_checkpoint
+
+from .tiny import RECIPE, STEPS, Noisy, break_at, data, measured, tiny
+
+# Parts of a checkpoint that hold times, or the length of records that hold times.
+CLOCKS = ("seconds", "records_size")
+REPOSITORY = Path(__file__).parents[2]
+EVERY_THREE = RECIPE.replace(checkpoint_every=3)
+
+# In the middle of an epoch, at its end, in the middle of a later one; a kill loses two steps.
+SHOTS = {"SIGTERM:3": 3, "SIGINT:7": 7, "SIGTERM:12": 12, "SIGKILL:17": 15}
+
+
+def identical(a: Any, b: Any) -> bool:
+    """Whether two checkpoints' parts are equal to the last bit."""
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and a.equal(b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(identical, a, b))
+    return bool(a == b)
+
+
+def assert_same(resumed: Run, whole: Run) -> None:
+    """The same weights, optimizer state, random state and records, bit for bit."""
+    for which in ("last", "best"):
+        a = load_checkpoint(getattr(resumed.files, which))
+        b = load_checkpoint(getattr(whole.files, which))
+        different = [k for k in a if k not in CLOCKS and not identical(a[k], b[k])]
+        assert not different, which
+    assert measured(resumed) == measured(whole)
+    assert resumed.best_metric == whole.best_metric
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run that nobody interrupted."""
+    return fit(tiny(), EVERY_THREE, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs that a real process left behind, by the signal and the step at which it came."""
+    folder = tmp_path_factory.mktemp("shot")
+    folders = {name: folder / str(i) for i, name in enumerate(SHOTS)}
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.training.worker", *(f"{p}:{n}" for n, p in folders.items())],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert process.stdout.split() == ["interrupted"] * 3, process.stderr
+    assert process.returncode == -9
+    return folders
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_a_shot_process_is_resumed_to_the_same_bits(
+    whole: Run, shot: dict[str, Path], name: str
+) -> None:
+    """Signals in and between epochs, and a kill, leave no trace in the result."""
+    before = Run.load(shot[name])
+    resumed = fit(tiny(), None, shot[name], resume=True)
+    starts = [r["resumed_from"] for r in resumed.records() if r["event"] == "start"]
+    assert before.reason == (None if "KILL" in name else "interrupted")
+    assert starts == [None, SHOTS[name]]
+    assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": "plateau", "warmup": 0.2},
+        {"precision": "fp16"},
+        {"precision": "bf16"},
+        {"optimizer": "sgd", "hyperparameters": {"momentum": 0.9}},
+        {"clip_norm": None, "schedule": "step"},
+    ],
+    ids=str,
+)
+def test_every_kind_of_recipe_resumes_to_the_same_bits(tmp_path: Path, changes: dict) -> None:
+    """Schedules, loss scales and optimizer states are all in the checkpoint."""
+    recipe = EVERY_THREE.replace(**changes)
+    break_at(11, tiny(), recipe, tmp_path / "broken")
+    resumed = fit(tiny(), None, tmp_path / "broken", resume=True)
+    assert_same(resumed, fit(tiny(), recipe, tmp_path / "whole"))
+
+
+def test_random_numbers_of_a_data_set_are_resumed(tmp_path: Path) -> None:
+    """Python's, NumPy's and torch's generators go on where the checkpoint was."""
+    break_at(11, tiny(Noisy()), EVERY_THREE, tmp_path / "broken")
+    resumed = fit(tiny(Noisy()), None, tmp_path / "broken", resume=True)
+    assert_same(resumed, fit(tiny(Noisy()), EVERY_THREE, tmp_path / "whole"))
+
+
+def test_a_run_that_broke_before_its_first_epoch_resumes_from_its_start(tmp_path: Path) -> None:
+    """There is a checkpoint before the first step."""
+    break_at(2, tiny(), RECIPE, tmp_path / "run")
+    run = fit(tiny(), None, tmp_path / "run", resume=True)
+    assert [r["resumed_from"] for r in run.records() if r["event"] == "start"] == [None, 0]
+    assert [r["step"] for r in run.records() if r["event"] == "train"] == [*range(1, 22)]
+
+
+def test_the_given_recipe_may_repeat_the_run_s(tmp_path: Path, whole: Run) -> None:
+    """A job that is started again with the same arguments goes on."""
+    break_at(11, tiny(), EVERY_THREE, tmp_path / "run")
+    assert_same(fit(tiny(), EVERY_THREE, tmp_path / "run", resume=True), whole)
+
+
+def test_a_finished_run_is_returned_as_it_is(whole: Run) -> None:
+    """Resuming it trains nothing and writes nothing."""
+    content = whole.files.records.read_bytes()
+    assert fit(tiny(), None, whole.path, resume=True) == whole
+    assert whole.files.records.read_bytes() == content
+
+
+def test_temporary_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
+    """They would gather, one a kill."""
+    break_at(11, tiny(), RECIPE, tmp_path / "run")
+    left = tmp_path / "run" / "checkpoints" / ".last.pt.abc.tmp"
+    left.write_bytes(b"half")
+    fit(tiny(), None, tmp_path / "run", resume=True)
+    assert not left.exists()
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("broken") / "run"
+    break_at(STEPS + 1, tiny(), RECIPE, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("task", "recipe", "message"),
+    [
+        (tiny(), RECIPE.replace(lr=0.02), "lr = 0.01, not 0.02"),
+        (tiny(), RECIPE.replace(epochs=4), "epochs = 3, not 4"),
+        (tiny(data(5)), None, "other data"),
+    ],
+)
+def test_other_settings_or_data_are_not_resumed(
+    broken: Path, task: Task, recipe: Recipe | None, message: str
+) -> None:
+    """The result would be neither the old run's nor a new one's."""
+    with pytest.raises(InputError, match=message):
+        fit(task, recipe, broken, resume=True)
+
+
+def test_another_model_is_not_resumed(broken: Path) -> None:
+    """A checkpoint that does not fit is one line, not a dump of shapes."""
+    other = tiny(model=lambda: torch.nn.Linear(3, 1))
+    with pytest.raises(CheckpointError, match="does not fit this task") as caught:
+        fit(other, None, broken, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_resuming_needs_a_run(tmp_path: Path) -> None:
+    """Nothing, or another folder, cannot be resumed."""
+    with pytest.raises(InputError, match="needs the run_dir"):
+        fit(tiny(), resume=True)
+    with pytest.raises(InputError, match="not the directory of a run"):
+        fit(tiny(), run_dir=tmp_path, resume=True)
+
+
+def test_a_missing_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
+    """It is named, with the reason."""
+    break_at(2, tiny(), RECIPE, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"last.pt.*No such file"):
+        fit(tiny(), None, tmp_path / "run", resume=True)
