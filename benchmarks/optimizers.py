@@ -268,12 +268,12 @@ def main() -> None:
         speed = rows.pop(0)["bandwidth"]
         result["threads"][threads] = {"bandwidth_bytes_per_s": speed, "rows": rows}
         figures = ", ".join(f"{name} {value / 1e9:.1f} GB/s" for name, value in speed.items())
+        console.print(f"torch threads: {threads}; memory: {figures}", highlight=False)
         for name in options.workloads:
-            title = f"{WORKLOADS[name].title}; torch threads: {threads}; {figures}"
             mine = [row for row in rows if row["workload"] == name]
             if not mine:
                 continue
-            console.print(table(mine, max(speed.values()), title))
+            console.print(table(mine, max(speed.values()), WORKLOADS[name].title))
     console.print(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
     if options.quick:
         return  # its figures are no result

@@ -77,8 +77,8 @@ def test_catalogue_is_complete() -> None:
 
 def test_unknown_name_offers_the_nearest() -> None:
     """An unknown optimizer is refused with the nearest name."""
-    with pytest.raises(InputError, match=r"'adamv'.*Did you mean .*'adamw'"):
-        downslope.optim.get("adamv")
+    with pytest.raises(InputError, match=r"'adagard'.*Did you mean 'adagrad'"):
+        downslope.optim.get("adagard")
 
 
 _REFUSED = [
@@ -118,7 +118,7 @@ def test_refuses_bad_hyperparameters(entry: Entry, kwargs: dict[str, Any]) -> No
     assert isinstance(ours, ValueError | TypeError)
     ((key, value),) = kwargs.items()
     assert key in str(ours) or "Invalid" in str(ours)
-    assert str(value) in str(ours) or key == "betas"
+    assert str(value) in str(ours) or isinstance(value, tuple)
     assert "\n" not in str(ours)
     if not entry.twinned:
         return
@@ -177,7 +177,7 @@ def test_nesterov_needs_undamped_momentum(entry: Entry, kwargs: dict[str, Any]) 
     [
         (lambda: {parameter()}, "set"),
         (lambda: [torch.zeros(2, dtype=torch.int64)], "int64"),
-        (lambda: [{"params": [parameter()], "weight_decays": 0.1}], "weight_decay"),
+        (lambda: [{"params": [parameter()], "maximizes": True}], "maximize"),
     ],
     ids=["set", "integers", "misspelt-key"],
 )
@@ -216,9 +216,11 @@ def test_unusable_parameters(entry: Entry, params: Callable[[], Any]) -> None:
 
 @each()
 def test_no_gradient_at_all_is_not_silent(entry: Entry) -> None:
-    """A step for which no parameter has a gradient says so, once."""
+    """The first step for which no parameter has a gradient warns; the second does not again."""
     optimizer = build(entry.ours, [parameter()])
-    assert isinstance(complaint(optimizer.step), DownslopeError | UserWarning)
+    with pytest.warns(UserWarning, match="no parameter has a gradient"):
+        optimizer.step()
+    optimizer.step()
 
 
 @each()
