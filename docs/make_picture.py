@@ -58,13 +58,16 @@ def draw_range_test(axes: Axes, test: RangeTest) -> None:
     axes.set_ylim(0, 1.25 * test.smoothed[0])
     axes.axvspan(*test.band, color=accent, alpha=0.15, linewidth=0)
     beside = {"va": "center", "textcoords": "offset points"}
-    for lr, ink, text in (
-        (test.steepest, train, "steepest fall"),
-        (test.suggestion, accent, f"suggestion\n{test.suggestion:.2g}"),
-    ):
-        point = (lr, np.interp(lr, test.lrs, test.smoothed))
-        axes.plot(*point, "o", color=ink, markersize=7)
-        axes.annotate(text, point, (9, 4), ha="left", color=ink, **beside)
+    # They may lie close together, so one is a dot with its label below, the other a ring above.
+    at = {
+        lr: (lr, np.interp(lr, test.lrs, test.smoothed)) for lr in (test.steepest, test.suggestion)
+    }
+    axes.plot(*at[test.steepest], "o", color=train, markersize=6)
+    axes.plot(*at[test.suggestion], "o", color=accent, markersize=11, fillstyle="none")
+    below = {"ha": "right", "color": train, **beside}
+    axes.annotate("steepest fall", at[test.steepest], (-8, -9), **below)
+    above = {"ha": "left", "color": accent, **beside}
+    axes.annotate(f"suggestion {test.suggestion:.2g}", at[test.suggestion], (9, 8), **above)
     middle = (test.band[0], 0.25 * axes.get_ylim()[1])
     axes.annotate("1/10 to 1/2\nof the steepest", middle, (-8, 0), ha="right", **beside)
     axes.set_title("1  Range test: the loss at ever larger learning rates", loc="left", fontsize=12)

@@ -1,0 +1,138 @@
+"""The pages: examples run, links lead somewhere, translations have the same code."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from downslope import optim, rules
+from downslope.cli.explain import explanation
+from downslope.engines.cpu.kernel import source
+from downslope.engines.trace import trace
+from tests.optim import catalogue, oracles
+from tests.optim.harness import assert_same, build, drive, follow_oracle, gradients, leaves, zoo
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=lambda path: path.as_posix()
+)
+TRANSLATIONS = [("README.md", "README.zh-CN.md"), ("docs/tutorial.md", "docs/tutorial.zh.md")]
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+_OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def each(pages: list[Path]) -> pytest.MarkDecorator:
+    names = [path.relative_to(ROOT).as_posix() for path in pages]
+    return pytest.mark.parametrize("page", pages, ids=names)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of each fenced block."""
+    return _BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def examples(page: Path) -> doctest.DocTest:
+    """The page's Python sessions as one test, at their lines in the page."""
+    text = page.read_text(encoding="utf-8")
+    lines = [""] * len(text.splitlines())
+    for found in _BLOCK.finditer(text):
+        if found[1] == "python" and found[2].startswith(">>>"):
+            first = text.count("\n", 0, found.start(2))
+            code = found[2].splitlines()
+            lines[first : first + len(code)] = code
+    name = page.relative_to(ROOT).as_posix()
+    return doctest.DocTestParser().get_doctest("\n".join(lines), {}, name, str(page), 0)
+
+
+@each([page for page in PAGES if examples(page).examples and ".zh" not in page.name])
+def test_examples_run_and_print_what_the_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every >>> line of a page runs, from its first to its last."""
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=_OPTIONS).run(examples(page), out=said.append)
+    assert not said, "".join(said)
+
+
+@each(PAGES)
+def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
+    """A link is to the web, to a file, or to a page that the build writes from a rule."""
+    written = {f"docs/rules/{name}.md" for name in ("index", *optim.names())}
+    for target in _LINK.findall(page.read_text(encoding="utf-8")):
+        if not re.match(r"\w+:", target):
+            path = (page.parent / target).resolve()
+            assert path.exists() or path.relative_to(ROOT).as_posix() in written, target
+
+
+@pytest.mark.parametrize(("page", "translation"), TRANSLATIONS)
+def test_a_translation_has_the_same_code(page: str, translation: str) -> None:
+    """Comments aside, the two pages show the same code."""
+
+    def code(name: str) -> list[str]:
+        found = (text for language, text in blocks(ROOT / name) if language in ("python", "sh"))
+        return [re.sub(r"\s+#.*", "", text) for text in found]
+
+    assert code(translation) == code(page)
+
+
+def test_make_targets_on_the_pages_exist() -> None:
+    """``make X`` on a page is a target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"(?:^|`)make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert named <= targets
+
+
+def test_the_architecture_page_shows_the_kernel_and_the_formula_that_run() -> None:
+    """Its excerpts are pieces of the kernel printed for AdamW and of the formula's file."""
+    rule = optim.AdamW.rule
+    program = trace(rule, ("exp_avg", "exp_avg_sq"), (("decoupled", True),))
+    kernel = source(program, ("float32",) * 4)
+    formula = inspect.getsource(rule.update)
+    shown = [text for language, text in blocks(ROOT / "ARCHITECTURE.md") if language == "python"]
+    call, kernel_shown, formula_shown = shown
+    assert "AdamW" in call
+    assert all(piece in kernel for piece in kernel_shown.split("...\n"))
+    assert formula_shown in formula
+
+
+def _run(
+    code: str, package: str, given: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What a module of a package defines, without a file."""
+    module = {**given, "__package__": package, "__name__": f"{package}.lion"}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), module)
+    return module
+
+
+def test_the_worked_example_of_an_optimizer_agrees_with_its_oracle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lion, as written on the page, takes its oracle's path in every engine and explains itself."""
+    page = blocks(ROOT / "CONTRIBUTING.md")
+    rule, cls, naive, entry = (text for language, text in page if language == "python")
+    monkeypatch.setattr(rules, "LION", _run(rule, "downslope.rules")["LION"], raising=False)
+    lion = _run(cls, "downslope.optim")["Lion"]
+    oracle = _run(naive, "tests.optim", vars(oracles))["lion"]
+    made = eval(entry, {**vars(catalogue), "oracles": SimpleNamespace(lion=oracle)})
+    for variant in made.variants:
+        expected, _ = follow_oracle(made, zoo(), gradients(zoo()), variant.kwargs)
+        for flags in made.implementations().values():
+            params = leaves(zoo(), flags)
+            drive(build(lion, params, variant.kwargs, flags), gradients(zoo()))
+            assert_same(params, [e.to(p.dtype) for e, p in zip(expected, params, strict=True)])
+    assert "Symbolic Discovery" in explanation(lion)
