@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import sympy as sp
 import torch
@@ -28,7 +29,8 @@ def test_equations_compute_what_the_rule_computes(entry: Entry, variant: Variant
     slots = {n: draw(0.5, 0.6) for n in rule.present(group)}
     values = {"p": draw(-1, 1), "g": draw(-0.5, 0.5), **slots}
     scalars = {h.name: float(h.of(group)) for h in rule.hypers}
-    tensors = {n: torch.tensor(v, dtype=torch.float64) for n, v in values.items()}
+    tensors: dict[str, Any] = {n: torch.tensor(v, dtype=torch.float64) for n, v in values.items()}
+    tensors.update({n: values[n] for n in rule.numbers(rule.present(group))})
     expected = eager.update(
         rule,
         {**{s.name: None for s in rule.slots}, **tensors},
@@ -42,8 +44,10 @@ def test_equations_compute_what_the_rule_computes(entry: Entry, variant: Variant
     for equation in equations(rule, group):
         numbers = {s: known[s.name] for s in equation.rhs.free_symbols}
         known[equation.lhs.name] = float(equation.rhs.subs(numbers))
-    for name, tensor in expected.items():
-        assert math.isclose(known[f"~{letters[name]}@t"], float(tensor), rel_tol=1e-12)
+    # The printed formula leaves out that single numbers of state are kept in float32.
+    near = 1e-7 if rule.numbers(rule.present(group)) else 1e-12
+    for name, value in expected.items():
+        assert math.isclose(known[f"~{letters[name]}@t"], float(value), rel_tol=near)
 
 
 @each_variant()

@@ -284,6 +284,73 @@ CATALOGUE: tuple[Entry, ...] = (
         bad=_BAD_EVERYWHERE | _BAD_EPS | _BAD_BETAS,
         optimum={"lr": 0.2, "weight_decay": 0},
     ),
+    Entry(
+        "Adadelta",
+        oracles.adadelta,
+        extra=_variants({"lr": 0.5, "rho": 0.8, "eps": 0.03, "weight_decay": 0.3}),
+        ranges={
+            "lr": _STEP_SIZES,
+            "rho": _RATES,
+            "eps": _EPSILONS,
+            "weight_decay": _DECAYS,
+            "maximize": st.booleans(),
+        },
+        bad=_BAD_EPS
+        | {"rho": (_NAN, 1.5, -0.1), "weight_decay": _BAD_EVERYWHERE["weight_decay"]}
+        # The default lr is 1, and True == 1: a program that sets it later changes nothing.
+        | {"lr": tuple(v for v in _BAD_EVERYWHERE["lr"] if v is not True)},
+        optimum={"lr": 3.0, "eps": 1e-2},
+    ),
+    Entry(
+        "Adamax",
+        oracles.adamax,
+        extra=_variants({"lr": 0.02, "betas": (0.8, 0.95), "eps": 0.03, "weight_decay": 0.3}),
+        ranges={k: v for k, v in _ADAM_RANGES.items() if k != "amsgrad"},
+        bad=_BAD_EVERYWHERE | _BAD_EPS | _BAD_BETAS,
+        optimum={"lr": 0.2},
+    ),
+    Entry(
+        "NAdam",
+        oracles.nadam,
+        extra=_variants({"lr": 0.02, "betas": (0.8, 0.95), "eps": 0.03, "momentum_decay": 0.1}),
+        ranges={k: v for k, v in _ADAM_RANGES.items() if k != "amsgrad"}
+        | {"momentum_decay": st.floats(0, 0.1), "decoupled_weight_decay": st.booleans()},
+        bad=_BAD_EVERYWHERE | _BAD_EPS | _BAD_BETAS | {"momentum_decay": (_NAN, _INF, -0.1)},
+        optimum={"lr": 0.2},
+    ),
+    Entry(
+        "RAdam",
+        oracles.radam,
+        # 0.8: the average is long enough after a few steps, so both branches are taken.
+        extra=_variants({"lr": 0.02, "betas": (0.8, 0.8), "eps": 0.03, "weight_decay": 0.3}),
+        ranges={k: v for k, v in _ADAM_RANGES.items() if k != "amsgrad"}
+        | {"decoupled_weight_decay": st.booleans()},
+        bad=_BAD_EVERYWHERE | _BAD_EPS | _BAD_BETAS,
+        optimum={"lr": 0.3},
+    ),
+    Entry(
+        "Rprop",
+        oracles.rprop,
+        extra=_variants({"lr": 0.02, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.05)}),
+        ranges={"lr": _STEP_SIZES, "maximize": st.booleans()},
+        bad={"lr": _BAD_EVERYWHERE["lr"], "etas": ((1.0, 1.2), (0.5, 1.0), (0.5, _INF), (0.5,))},
+        optimum={"lr": 0.1},
+    ),
+    Entry(
+        "ASGD",
+        oracles.asgd,
+        extra=_variants({"lr": 0.03, "lambd": 0.1, "alpha": 0.5, "t0": 4, "weight_decay": 0.3}),
+        ranges={
+            "lr": _STEP_SIZES,
+            "lambd": st.floats(0, 0.1),
+            "alpha": st.floats(0, 1),
+            "t0": st.floats(0, 10),
+            "weight_decay": _DECAYS,
+            "maximize": st.booleans(),
+        },
+        bad=_BAD_EVERYWHERE | {"lambd": (_NAN, _INF), "t0": (_NAN,)},
+        optimum={"lr": 0.3, "lambd": 0},
+    ),
 )
 
 TWINNED: tuple[Entry, ...] = tuple(entry for entry in CATALOGUE if entry.twinned)

@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 __all__ = [
     "Array",
     "Oracle",
+    "adadelta",
     "adagrad",
     "adam",
+    "adamax",
     "adamw",
+    "asgd",
     "follow",
+    "nadam",
     "normalized_sgd",
+    "radam",
     "rmsprop",
+    "rprop",
     "sgd",
 ]
 
@@ -155,6 +161,145 @@ def adamw(
     """Loshchilov & Hutter 2019, algorithm 2; as in torch, the decay is multiplied by lr."""
     decayed = p - lr * weight_decay * p
     return adam(decayed, g, state, lr=lr, betas=betas, eps=eps, amsgrad=amsgrad)
+
+
+def adadelta(
+    p: Array,
+    g: Array,
+    state: dict[str, Any],
+    *,
+    lr: float = 1.0,
+    rho: float = 0.9,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+) -> Array:
+    """Zeiler 2012, algorithm 1, with torch's lr in front of the step."""
+    g = g + weight_decay * p
+    state["step"] = state.get("step", 0) + 1
+    state["square_avg"] = rho * state.get("square_avg", 0.0) + (1 - rho) * g**2
+    before = state.get("acc_delta", 0.0)
+    delta = np.sqrt(before + eps) / np.sqrt(state["square_avg"] + eps) * g
+    state["acc_delta"] = rho * before + (1 - rho) * delta**2
+    return p - lr * delta
+
+
+def adamax(
+    p: Array,
+    g: Array,
+    state: dict[str, Any],
+    *,
+    lr: float = 2e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> Array:
+    """Kingma & Ba 2015, algorithm 2; eps is added to the gradient's size, as in torch."""
+    g = g + weight_decay * p
+    beta1, beta2 = betas
+    t = state["step"] = state.get("step", 0) + 1
+    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    u = state["exp_inf"] = np.maximum(beta2 * state.get("exp_inf", 0.0), np.abs(g) + eps)
+    return p - lr / (1 - beta1**t) * m / u
+
+
+def nadam(
+    p: Array,
+    g: Array,
+    state: dict[str, Any],
+    *,
+    lr: float = 2e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum_decay: float = 4e-3,
+    decoupled_weight_decay: bool = False,
+) -> Array:
+    """Dozat 2016, algorithm 2; the product of momenta is kept in float32, as torch keeps it."""
+    if decoupled_weight_decay:
+        p = p - lr * weight_decay * p
+    else:
+        g = g + weight_decay * p
+    beta1, beta2 = betas
+    t = state["step"] = state.get("step", 0) + 1
+    mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+    mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+    product = float(np.float32(state.get("mu_product", 1.0)) * np.float32(mu))
+    state["mu_product"] = product
+    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g * g
+    m_hat = mu_next * m / (1 - product * mu_next) + (1 - mu) * g / (1 - product)
+    return p - lr * m_hat / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+def radam(
+    p: Array,
+    g: Array,
+    state: dict[str, Any],
+    *,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+) -> Array:
+    """Liu et al. 2020, algorithm 2, with torch's threshold of 5 for the length of the average."""
+    if decoupled_weight_decay:
+        p = p - lr * weight_decay * p
+    else:
+        g = g + weight_decay * p
+    beta1, beta2 = betas
+    t = state["step"] = state.get("step", 0) + 1
+    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g * g
+    m_hat = m / (1 - beta1**t)
+    longest = 2 / (1 - beta2) - 1
+    length = longest - 2 * t * beta2**t / (1 - beta2**t)
+    if length <= 5:
+        return p - lr * m_hat
+    r = ((length - 4) * (length - 2) * longest) / ((longest - 4) * (longest - 2) * length)
+    return p - lr * m_hat * np.sqrt(r) * np.sqrt(1 - beta2**t) / (np.sqrt(v) + eps)
+
+
+def rprop(
+    p: Array,
+    g: Array,
+    state: dict[str, Any],
+    *,
+    lr: float = 1e-2,
+    etas: tuple[float, float] = (0.5, 1.2),
+    step_sizes: tuple[float, float] = (1e-6, 50.0),
+) -> Array:
+    """Riedmiller & Braun 1993 without backtracking (iRprop-): a turned sign stays where it is."""
+    state["step"] = state.get("step", 0) + 1
+    turn = np.sign(g * state.get("prev", np.zeros_like(g)))
+    size = state.get("step_size", np.full_like(g, lr))
+    size = np.where(turn > 0, size * etas[1], np.where(turn < 0, size * etas[0], size))
+    state["step_size"] = np.clip(size, *step_sizes)
+    state["prev"] = np.where(turn < 0, 0.0, g)
+    return p - np.sign(state["prev"]) * state["step_size"]
+
+
+def asgd(
+    p: Array,
+    g: Array,
+    state: dict[str, Any],
+    *,
+    lr: float = 1e-2,
+    lambd: float = 1e-4,
+    alpha: float = 0.75,
+    t0: float = 1e6,
+    weight_decay: float = 0.0,
+) -> Array:
+    """Polyak & Juditsky 1992, in torch's form; eta and mu are kept in float32, as torch does."""
+    g = g + weight_decay * p
+    t = state["step"] = state.get("step", 0) + 1
+    eta = float(np.float32(state.get("eta", lr)))
+    p = (1 - lambd * eta) * p - eta * g
+    average = state.get("ax", np.zeros_like(p))
+    state["ax"] = average + state.get("mu", 1.0) * (p - average)
+    state["eta"] = float(np.float32(lr / (1 + lambd * lr * t) ** alpha))
+    state["mu"] = float(np.float32(1 / max(1.0, t - t0)))
+    return p
 
 
 def follow(

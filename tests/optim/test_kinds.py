@@ -115,7 +115,7 @@ def test_half_precision_follows_torch(entry: Entry, dtype: torch.dtype) -> None:
     rows = [
         [torch.randn(40, generator=torch.Generator().manual_seed(s)).to(dtype)] for s in range(5)
     ]
-    kwargs = {} if entry.name == "SGD" else {"eps": 1e-3}  # torch's default eps is 0 in fp16
+    kwargs = {"eps": 1e-3} if "eps" in entry.ranges else {}  # torch's default eps is 0 in fp16
     ends = []
     for cls in (entry.ours, entry.torch):
         params = leaves(start)

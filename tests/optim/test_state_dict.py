@@ -66,14 +66,18 @@ def test_same_groups_as_torch(entry: Entry, variant: Variant) -> None:
 @each_variant(TWINNED)
 @pytest.mark.parametrize("way", ["ours-to-torch", "torch-to-ours"])
 def test_the_other_resumes(entry: Entry, variant: Variant, way: str) -> None:
-    """A run that is saved by one library and resumed by the other goes on as if never stopped."""
-    first, second = (
-        (entry.ours, entry.torch) if way == "ours-to-torch" else (entry.torch, entry.ours)
-    )
-    params, optimizer = halfway(first, variant.kwargs)
-    resumed = finish(second, params, snapshot(optimizer), variant.kwargs)
-    drive(optimizer, ROWS[HALF:])
-    assert_same(resumed, params)
+    """A run of torch goes on here as if never stopped; one of ours, in torch, as its own do."""
+    theirs, optimizer = halfway(entry.torch, variant.kwargs)
+    if way == "torch-to-ours":
+        resumed = finish(entry.ours, theirs, snapshot(optimizer), variant.kwargs)
+        drive(optimizer, ROWS[HALF:])
+        assert_same(resumed, theirs)
+    else:
+        ours, saved = halfway(entry.ours, variant.kwargs)
+        resumed = finish(entry.torch, ours, snapshot(saved), variant.kwargs)
+        # Not torch's unbroken run: torch itself changes the kind of some numbers when it loads.
+        expected = finish(entry.torch, theirs, snapshot(optimizer), variant.kwargs)
+        assert_same(resumed, expected)
 
 
 @each_implementation(without=("differentiable",))

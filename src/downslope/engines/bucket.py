@@ -140,6 +140,21 @@ class _OneByOne(Bucket):
             state["step"] += 1
         return np.array([float(s["step"]) for s in self.members.state])
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The slots that are one number a parameter."""
+        return self.rule.numbers(self.present)
+
+    def _store(self, p: Tensor, state: State, name: str, new: Any) -> None:
+        """Take over a new parameter or slot: in place, or into the graph where there is one."""
+        old = p if name == "p" else state[name]
+        if not isinstance(new, Tensor):
+            new = torch.full_like(old, new, requires_grad=False)
+        if name != "p" and torch.is_grad_enabled():
+            state[name] = new.to(old.dtype)
+        else:
+            old.copy_(new)
+
 
 class EagerBucket(_OneByOne):
     """One parameter at a time, in torch operations."""
@@ -153,10 +168,11 @@ class EagerBucket(_OneByOne):
             run(p, g if factor == 1 else g * factor, state, scalars)
 
     def _dense(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
-        values = {"p": p, "g": g, **{s.name: None for s in self.rule.slots}}
+        values: dict[str, Any] = {"p": p, "g": g, **{s.name: None for s in self.rule.slots}}
         values.update({n: state[n] for n in self.present})
+        values.update({n: float(state[n]) for n in self.numbers})
         for name, new in eager.update(self.rule, values, scalars, self.flags).items():
-            (p if name == "p" else state[name]).copy_(new)
+            self._store(p, state, name, new)
 
     def _sparse(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
         """Only the rows that the gradient has; a slot that must decay everywhere makes it dense."""
@@ -196,26 +212,26 @@ class TensorScalarBucket(_OneByOne):
             }
             host = {"fresh": float(self.fresh[k]), "numel": float(p.numel())}
             if "step" in self.rule.scalars:
-                on_host = state["step"].device.type == "cpu"
-                host["step"] = float(state["step"]) if on_host else state["step"].clone()
+                host["step"] = _plain(state["step"])
             scalars.update({n: v for n, v in host.items() if n in self.rule.scalars})
             factor = table.factor[group]
-            values = {"g": g if factor == 1 else g * factor}
+            values: dict[str, Any] = {"g": g if factor == 1 else g * factor}
             # A copy: p is overwritten below, and the graph may need what it was.
             values["p"] = p.clone() if torch.is_grad_enabled() else p
             slots = {
                 s.name: state.get(s.name) if s.name in self.present else None
                 for s in self.rule.slots
             }
-            for name, new in eager.update(
-                self.rule, {**values, **slots}, scalars, self.flags
-            ).items():
-                if name == "p":
-                    p.copy_(new)
-                elif torch.is_grad_enabled():
-                    state[name] = new
-                else:
-                    state[name].copy_(new)
+            values.update(slots)
+            values.update({n: _plain(state[n]) for n in self.numbers})
+            for name, new in eager.update(self.rule, values, scalars, self.flags).items():
+                self._store(p, state, name, new)
+
+
+def _plain(number: Tensor) -> Any:
+    """A number of state in float64, unless a graph or a device needs it as a tensor."""
+    on_host = number.device.type == "cpu" and not number.requires_grad
+    return float(number) if on_host else number.clone()
 
 
 class ForeachBucket(_OneByOne):
@@ -223,9 +239,14 @@ class ForeachBucket(_OneByOne):
 
     def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
         program = trace(self.rule, self.present, tuple(self.flags.items()))
-        arrays = {n: [s[n] for s in self.members.state] for n in self.present}
+        states = self.members.state
+        arrays = {n: [s[n] for s in states] for n in self.rule.arrays(self.present)}
         columns = self.columns(table, self._count())
-        foreach.update(program, {"p": params, "g": grads, **arrays}, columns)
+        columns.update({n: np.array([float(s[n]) for s in states]) for n in self.numbers})
+        new = foreach.update(program, {"p": params, "g": grads, **arrays}, columns)
+        for name, column in new.items():
+            for state, value in zip(states, column.tolist(), strict=True):
+                state[name].fill_(value)
 
 
 class CompiledBucket(Bucket):
@@ -238,29 +259,31 @@ class CompiledBucket(Bucket):
 
         rule, params, state = self.rule, self.members.params, self.members.state
         self._program = trace(rule, self.present, tuple(self.flags.items()))
+        arrays, numbers = rule.arrays(self.present), rule.numbers(self.present)
         for p, s in zip(params, state, strict=True):
-            for name in self.present:
+            for name in arrays:
                 s[name] = adopt(s[name], p)
-        self._steps = self._gather_steps()
-        self._plan = Plan(params, state, self.present, "step" if rule.counts_steps else None)
-        elements = (params[0], params[0], *(state[0][n] for n in self.present))
-        numbers = 2 if params[0].is_complex() else 1  # a complex number is a pair of reals
+        counted = ("step",) if rule.counts_steps else ()
+        self._vectors = {name: self._gather(name) for name in (*counted, *numbers)}
+        self._plan = Plan(params, state, arrays, tuple(self._vectors))
+        elements = (params[0], params[0], *(state[0][n] for n in arrays))
+        reals = 2 if params[0].is_complex() else 1  # a complex number is a pair of reals
         self._launch = Launch(
             self._program,
             tuple(str(t.dtype.to_real())[6:] for t in elements),
-            [p.numel() * numbers for p in params],
+            [p.numel() * reals for p in params],
         )
-        self._rows = np.zeros((len(params), len(rule.scalars) + 1))
+        scalars = self._program.scalars
+        self._rows = np.zeros((len(params), len(scalars) + 1))
+        self._changing = [(k, n) for k, n in enumerate(scalars) if n in self._vectors]
         self._table: Table | None = None
 
-    def _gather_steps(self) -> npt.NDArray[Any]:
-        """Make the step counts views of one vector, so that all are counted by one addition."""
-        if not self.rule.counts_steps:
-            return np.zeros(len(self.groups))
-        counts = [s["step"] for s in self.members.state]
-        vector = torch.tensor([float(c) for c in counts], dtype=counts[0].dtype)
+    def _gather(self, name: str) -> npt.NDArray[Any]:
+        """Make one number of every tensor's state a view of one vector: one operation for all."""
+        values = [s[name] for s in self.members.state]
+        vector = torch.tensor([float(v) for v in values], dtype=values[0].dtype)
         for state, view in zip(self.members.state, vector.unbind(), strict=True):
-            state["step"] = view
+            state[name] = view
         return vector.numpy()
 
     def accepts(
@@ -269,21 +292,27 @@ class CompiledBucket(Bucket):
         return self._plan.holds(params, state) and self._plan.take(params, grads)
 
     def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
-        self._steps += 1
-        scalars, rows = self.rule.scalars, self._rows
+        rows, vectors = self._rows, self._vectors
+        if "step" in vectors:
+            vectors["step"] += 1
         if table is not self._table or self.fresh.any():
-            columns = self.columns(table, self._steps)
-            for k, name in enumerate((*scalars, "factor")):
+            columns = {**self.columns(table, vectors.get("step", _NO_STEPS)), **vectors}
+            for k, name in enumerate((*self._program.scalars, "factor")):
                 rows[:, k] = columns[name]
             # Kept only once no slot is fresh: that column then stays as it is.
             self._table = None if self.fresh.any() else table
-        elif "step" in scalars:
-            rows[:, scalars.index("step")] = self._steps
+        else:
+            for k, name in self._changing:
+                rows[:, k] = vectors[name]
         self._launch(self._plan.addresses, rows)
         self._plan.release()
+        for k, (name, _) in enumerate(self._program.passes[-1].numbers):
+            vectors[name][:] = self._launch.numbers[:, k]
         # Autograd must know that the parameters changed: a backward through an old graph raises.
         torch.autograd.graph.increment_version(params)
 
+
+_NO_STEPS = np.zeros(1)
 
 #: Engines by name.
 BUCKETS: dict[str, type[Bucket]] = {

@@ -53,7 +53,7 @@ atan2 = _binary(torch.atan2, math.atan2)
 def where(condition: Any, a: Any, b: Any) -> Any:
     """``a`` where the condition holds, else ``b``."""
     if isinstance(condition, Tensor):
-        return torch.where(condition != 0, a, b)
+        return torch.where(condition if condition.dtype == torch.bool else condition != 0, a, b)
     return a if condition else b
 
 
@@ -75,7 +75,11 @@ def fma(a: Any, b: Any, c: Any) -> Any:
 
 def f32(x: Any) -> Any:
     """Rounded to float32."""
-    return x if isinstance(x, Tensor) else struct.unpack("f", struct.pack("f", x))[0]
+    return (
+        x.float().to(x.dtype)
+        if isinstance(x, Tensor)
+        else struct.unpack("f", struct.pack("f", x))[0]
+    )
 
 
 def sum(x: Tensor) -> Tensor:
@@ -85,21 +89,21 @@ def sum(x: Tensor) -> Tensor:
 
 def update(
     rule: Rule,
-    values: Mapping[str, Tensor | None],
+    values: Mapping[str, Any],
     scalars: Mapping[str, Any],
     flags: Mapping[str, bool],
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """Call a rule on one parameter.
 
     Args:
         rule: the rule.
-        values: ``p``, ``g`` and every slot by name; an absent slot is None. All of one shape;
-            complex ones are treated as pairs of reals, as torch does.
+        values: ``p``, ``g`` and every slot by name; an absent slot is None. Arrays are of one
+            shape; complex ones are treated as pairs of reals, as torch does.
         scalars: numbers, or 0-d tensors to differentiate through.
         flags: the formula's booleans.
 
     Returns:
-        the new ``p`` and slots, as new tensors.
+        the new ``p`` and slots; arrays as new tensors.
 
     >>> import torch
     >>> from downslope.rules import SGD
@@ -109,11 +113,16 @@ def update(
     tensor([0.5000, 2.0000])
     """
     names = ("p", "g", *(s.name for s in rule.slots))
-    pairs = values["p"].is_complex()  # type: ignore[union-attr]  # p always exists
-    inputs = [values[n] for n in names]
-    if pairs:
-        inputs = [None if v is None else torch.view_as_real(v) for v in inputs]
+    inputs = [_pairs(values[n]) for n in names]
     outputs = rule.update(sys.modules[__name__], *inputs, **scalars, **flags)
     written = [n for n in names if n != "g"]
     named = {n: o for n, o in zip(written, outputs, strict=True) if o is not None}
-    return {n: torch.view_as_complex(o) for n, o in named.items()} if pairs else named
+    if values["p"].is_complex():
+        arrays = {"p", *rule.arrays(named)}
+        return {n: torch.view_as_complex(o) if n in arrays else o for n, o in named.items()}
+    return named
+
+
+def _pairs(value: Any) -> Any:
+    complex_array = isinstance(value, Tensor) and value.is_complex()
+    return torch.view_as_real(value) if complex_array else value

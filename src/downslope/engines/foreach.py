@@ -35,13 +35,16 @@ _HOST: dict[str, Callable[..., Any]] = {
 
 def update(
     program: Program, arrays: Mapping[str, Sequence[Tensor]], columns: Mapping[str, Column]
-) -> None:
+) -> dict[str, Column]:
     """Run a program in place.
 
     Args:
         program: the traced rule.
         arrays: the parameters, gradients and slots by name, one tensor each a parameter.
-        columns: the host's scalars by name, one number a tensor; ``factor`` multiplies gradients.
+        columns: the program's scalars by name, one number a tensor; ``factor`` scales gradients.
+
+    Returns:
+        the new values of slots that are single numbers, by name.
     """
     pairs = arrays["p"][0].is_complex()
     env: dict[str, Any] = {
@@ -54,6 +57,9 @@ def update(
     env.update(columns)
     for step in program.passes:
         _run_pass(step, env)
+    new = {name: env[f"new {name}"] for name, _ in program.passes[-1].numbers}
+    count = len(arrays["p"])
+    return {name: np.broadcast_to(np.asarray(column), count) for name, column in new.items()}
 
 
 def _scalar(column: Any) -> list[float] | float:
@@ -70,8 +76,8 @@ def _run_pass(step: Pass, env: dict[str, Any]) -> None:
     with np.errstate(all="ignore"):
         for instruction in step.scalars:
             env[instruction.name] = _HOST[instruction.op](*map(value, instruction.args))
-    for name, operand in step.hoisted:
-        env[name] = _scalar(value(operand))
+    env.update({name: _scalar(value(operand)) for name, operand in step.hoisted})
+    env.update({f"new {name}": value(operand) for name, operand in step.numbers})
     final = [operand for _, operand in (*step.writes, *step.totals)]
     left = Counter([*(a for i in step.body for a in i.args), *final])
     mine = {i.name for i in step.body}

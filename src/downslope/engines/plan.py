@@ -63,8 +63,8 @@ class Plan:
     Args:
         params: dense parameters.
         state: the state of each, in the same order.
-        names: the slots that the program uses.
-        step: the state key of the step count, or None.
+        names: the slots that are arrays.
+        numbers: the state keys of what is one number a parameter, the step count among them.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class Plan:
         params: Sequence[Tensor],
         state: Sequence[dict[str, Any]],
         names: Sequence[str],
-        step: str | None,
+        numbers: Sequence[str],
     ) -> None:
         self._slots = [itemgetter(n) for n in names]
         slots = [list(map(get, state)) for get in self._slots]
         self._aliases = [t.detach() for group in (params, *slots) for t in group]
         self._params = list(map(_pointer, params))
         self._places = [list(map(_pointer, group)) for group in slots]
-        self._step = itemgetter(step) if step else None
-        self._steps = [s[step] for s in state] if step else []
+        # These are views that belong to the plan's owner, so it is enough that they are the same.
+        self._numbers = [(itemgetter(n), [s[n] for s in state]) for n in numbers]
         self._strides = None if all(map(_contiguous, params)) else list(map(_stride, params))
         self._sizes = list(map(_bytes, params))
         self._grads: Sequence[Tensor] = ()
@@ -99,7 +99,7 @@ class Plan:
         if list(map(_pointer, params)) != self._params or not self._laid_out(params):
             return False
         try:
-            if self._step and not all(map(is_, map(self._step, state), self._steps)):
+            if not all(all(map(is_, map(get, state), own)) for get, own in self._numbers):
                 return False
             return all(
                 list(map(_pointer, map(get, state))) == places

@@ -15,7 +15,7 @@ from sympy.printing.pretty.pretty_symbology import pretty_symbol
 from sympy.printing.pretty.stringpict import prettyForm
 
 from ..rules import Rule
-from .trace import Operand, trace
+from .trace import Instruction, Operand, trace
 
 __all__ = ["equations", "latex", "pretty"]
 
@@ -68,24 +68,27 @@ def equations(rule: Rule, group: Mapping[str, Any]) -> list[sp.Eq]:
     letters = {"p": "theta", "g": "g", **{s.name: s.symbol for s in rule.slots}}
     env: dict[str, Any] = {h.name: sp.Symbol(h.symbol, real=True) for h in rule.hypers}
     env.update(step=_TIME, fresh=sp.Eq(_TIME, 1), numel=sp.Symbol("n", positive=True))
-    env.update({n: _timed(letters[n], "t" if n == "g" else "t-1") for n in program.arrays})
+    for name in (*program.arrays, *rule.numbers(program.present)):
+        env[name] = _timed(letters[name], "t" if name == "g" else "t-1")
 
     def value(operand: Operand) -> Any:
         return env[operand] if isinstance(operand, str) else sp.nsimplify(operand)
 
     found: list[sp.Eq] = []
-    for step in program.passes:
-        for instruction in step.scalars:
-            env[instruction.name] = _OPERATIONS[instruction.op](*map(value, instruction.args))
-        env.update({name: value(operand) for name, operand in step.hoisted})
-        new = {operand: name for name, operand in step.writes if name != "p"}
-        for instruction in step.body:
+
+    def compute(instructions: Sequence[Instruction], new: Mapping[Operand, str]) -> None:
+        for instruction in instructions:
             result = _OPERATIONS[instruction.op](*map(value, instruction.args))
             if instruction.name in new:
                 letter = _timed(letters[new[instruction.name]], "t")
                 found.append(sp.Eq(letter, result, evaluate=False))
                 result = letter
             env[instruction.name] = result
+
+    for step in program.passes:
+        compute(step.scalars, {operand: name for name, operand in step.numbers})
+        env.update({name: value(operand) for name, operand in step.hoisted})
+        compute(step.body, {operand: name for name, operand in step.writes if name != "p"})
         for name, operand in step.totals:
             env[name] = sp.Function("sum")(value(operand))
         found += [

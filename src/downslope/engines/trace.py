@@ -110,6 +110,7 @@ class Pass:
         body: elementwise instructions.
         totals: ``(name, operand)``: sums over all elements of the tensor that this pass makes.
         writes: ``(array, operand)``: what it stores; empty in all passes but the last.
+        numbers: ``(slot, operand)``: new values of slots that are one number a tensor.
     """
 
     scalars: tuple[Instruction, ...]
@@ -118,6 +119,7 @@ class Pass:
     body: tuple[Instruction, ...]
     totals: tuple[tuple[str, Operand], ...]
     writes: tuple[tuple[str, Operand], ...]
+    numbers: tuple[tuple[str, Operand], ...]
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ class Program:
     """A rule traced for one set of slots and flags.
 
     ``arrays`` are the parameter, the gradient and the present slots, in that order; ``scalars`` are
-    the columns of the table that the host fills, one row a tensor.
+    the columns of the table that the host fills, one row a tensor: the formula's scalars, then the
+    present slots that are single numbers.
     """
 
     rule: Rule
@@ -163,9 +166,10 @@ def trace(rule: Rule, present: tuple[str, ...], flags: tuple[tuple[str, bool], .
     5
     """
     xp = Tracer()
-    arrays = ("p", "g", *present)
+    arrays, numbers = ("p", "g", *rule.arrays(present)), rule.numbers(present)
+    kinds = {**dict.fromkeys(arrays, "array"), **dict.fromkeys(numbers, "scalar")}
     inputs: dict[str, Node | None] = {
-        name: xp.node("array", name) if name in arrays else None
+        name: xp.node(kinds[name], name) if name in kinds else None
         for name in ("p", "g", *(s.name for s in rule.slots))
     }
     scalars = {name: xp.node("scalar", name) for name in rule.scalars}
@@ -175,13 +179,14 @@ def trace(rule: Rule, present: tuple[str, ...], flags: tuple[tuple[str, bool], .
         for name, value in zip((n for n in inputs if n != "g"), values, strict=True)
         if value is not None and value is not inputs[name]
     }
-    absent = sorted(set(outputs) - set(arrays))
+    absent = sorted(set(outputs) - set(kinds))
     if absent:
         raise TypeError(f"rule {rule.name} returns slot {absent[0]!r}, which does not exist here")
-    return Program(rule, present, flags, arrays, rule.scalars, _passes(outputs))
+    passes = _passes(outputs, set(numbers))
+    return Program(rule, present, flags, arrays, (*rule.scalars, *numbers), passes)
 
 
-def _passes(outputs: dict[str, Node]) -> tuple[Pass, ...]:
+def _passes(outputs: dict[str, Node], numbers: set[str]) -> tuple[Pass, ...]:
     totals: dict[Node, str] = {}
     for node in _ordered(outputs.values(), lambda n: True):
         if node.op == "sum":
@@ -190,11 +195,19 @@ def _passes(outputs: dict[str, Node]) -> tuple[Pass, ...]:
     passes = []
     for stage in range(last + 1):
         due = {name: n.args[0] for n, name in totals.items() if n.stage == stage + 1}
-        passes.append(_one_pass(due, outputs if stage == last else {}, totals))
+        final = outputs if stage == last else {}
+        arrays = {name: node for name, node in final.items() if name not in numbers}
+        single = {name: node for name, node in final.items() if name in numbers}
+        passes.append(_one_pass(due, arrays, single, totals))
     return tuple(passes)
 
 
-def _one_pass(due: dict[str, Node], writes: dict[str, Node], totals: dict[Node, str]) -> Pass:
+def _one_pass(
+    due: dict[str, Node],
+    writes: dict[str, Node],
+    numbers: dict[str, Node],
+    totals: dict[Node, str],
+) -> Pass:
     needed = _ordered([*due.values(), *writes.values()], lambda n: n.elementwise)
     inner = [n for n in needed if n.elementwise and n.op != "array"]
     roots = [n for n in [*due.values(), *writes.values()] if isinstance(n, Node)]
@@ -204,7 +217,8 @@ def _one_pass(due: dict[str, Node], writes: dict[str, Node], totals: dict[Node, 
         for a in (n.args if n.elementwise else (n,))
         if isinstance(a, Node) and not a.elementwise
     )
-    host = [n for n in _ordered(hoist, lambda n: n.op != "sum") if n.op not in ("scalar", "sum")]
+    wanted = _ordered([*hoist, *numbers.values()], lambda n: n.op != "sum")
+    host = [n for n in wanted if n.op not in ("scalar", "sum")]
     names: dict[Node, str] = dict(totals)
     names.update({n: f"s{i}" for i, n in enumerate(host)})
 
@@ -231,6 +245,7 @@ def _one_pass(due: dict[str, Node], writes: dict[str, Node], totals: dict[Node, 
         tuple(Instruction(temporary[n], n.op, tuple(map(element, n.args))) for n in inner),
         tuple((name, element(n)) for name, n in due.items()),
         tuple((name, element(n)) for name, n in writes.items()),
+        tuple((name, scalar(n)) for name, n in numbers.items()),
     )
 
 

@@ -9,27 +9,41 @@ from __future__ import annotations
 from ..errors import unknown
 from . import lr_scheduler
 from ._optimizer import Optimizer
+from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
+from .adam_kin import Adamax, NAdam, RAdam
+from .asgd import ASGD
 from .rmsprop import RMSprop
+from .rprop import Rprop
 from .sgd import SGD, NormalizedSGD
 
 __all__ = [
+    "ASGD",
     "SGD",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "NAdam",
     "NormalizedSGD",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "Rprop",
     "get",
     "lr_scheduler",
     "names",
 ]
 
 _CLASSES: dict[str, type[Optimizer]] = {
-    cls.__name__.lower(): cls for cls in (SGD, NormalizedSGD, RMSprop, Adagrad, Adam, AdamW)
-}
+    cls.__name__.lower(): cls
+    for cls in (
+        SGD, NormalizedSGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, NAdam, RAdam, Rprop,
+        ASGD,
+    )
+}  # fmt: skip
 
 
 def names() -> tuple[str, ...]:

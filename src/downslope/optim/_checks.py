@@ -63,16 +63,24 @@ def check_number(owner: str, hyper: Hyper, value: Any) -> None:
 
 def check_group(owner: str, rule: Rule, group: Mapping[str, Any]) -> None:
     """Raise if a parameter group's hyperparameters cannot be used, alone or together."""
+    numbers: dict[str, Any] = {}
     for hyper in rule.hypers:
         value = group[hyper.group_key]
-        if hyper.index is not None and not (isinstance(value, (tuple, list)) and len(value) == 2):
+        if hyper.index is None:
+            numbers[hyper.name] = number(owner, hyper, value)
+            continue
+        if not (isinstance(value, (tuple, list)) and len(value) == 2):
             raise InputError(
                 f"{owner}: {hyper.group_key} must be two numbers, as (0.9, 0.999), got {value!r}"
             )
+        numbers[hyper.group_key] = tuple(
+            number(owner, h, h.of(group)) for h in rule.hypers if h.group_key == hyper.group_key
+        )
+    for hyper in rule.hypers:
         check_number(owner, hyper, hyper.of(group))
-    conflict = rule.conflict(group)
+    conflict = rule.conflict({**group, **numbers})
     if conflict:
-        got = ", ".join(f"{h.name}={h.of(group)}" for h in rule.hypers)
+        got = ", ".join(f"{key}={group[key]!r}" for key in numbers)
         raise InputError(f"{conflict}. {owner} got {got}")
 
 

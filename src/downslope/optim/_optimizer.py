@@ -25,7 +25,7 @@ from ..errors import EngineError, InputError, InputTypeError
 from ..rules import Rule
 from ..schedules import Schedule
 from ._checks import check_group, check_keys
-from ._placement import make_buckets, make_state, structure
+from ._placement import make_buckets, make_state, number_dtype, structure
 
 __all__ = ["Optimizer", "ParamsT", "defaults_of"]
 
@@ -273,7 +273,8 @@ class Optimizer(torch.optim.Optimizer):
             if not self._tensors:
                 rows = np.array(flat, np.float64).reshape(len(hypers), -1)
                 low, high = np.array([h.low for h in wanted]), np.array([h.high for h in wanted])
-                if (np.isfinite(rows) & (rows >= low) & (rows < high)).all():
+                inside = (np.isfinite(rows) & (rows >= low) & (rows < high)).all()
+                if inside and not any(map(self.rule.conflict, groups)):
                     return hypers
         for group in groups:  # one by one: the error names what is wrong
             check_group(type(self).__name__, self.rule, group)
@@ -289,6 +290,12 @@ class Optimizer(torch.optim.Optimizer):
         _load_state_dict(self, state_dict)
         for state in self.state.values():
             state.update({k: v.clone() for k, v in state.items() if isinstance(v, Tensor)})
+        # torch gives every number the parameter's dtype; ours keep their own, and so their bits.
+        saved = (k for group in state_dict["param_groups"] for k in group["params"])
+        params = (p for group in self.param_groups for p in group["params"])
+        for key, p in zip(saved, params, strict=True):
+            for name in self._numbers.intersection(state_dict["state"].get(key, ())):
+                self.state[p][name] = _as_number(state_dict["state"][key][name])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_schedules": self._schedules}
@@ -303,16 +310,17 @@ class Optimizer(torch.optim.Optimizer):
             for key, default in self.defaults.items():
                 # Older checkpoints lack newer flags. A schedule's value is set by the next step.
                 group.setdefault(key, None if isinstance(default, Schedule) else default)
-            for p in group["params"]:
-                step = self.state.get(p, _NO_STATE).get("step")
-                if step is not None and not isinstance(step, Tensor):
-                    self.state[p]["step"] = torch.tensor(float(step))
             if schedules:
                 group.setdefault("schedule_step", self._steps_of(group))
 
+    @property
+    def _numbers(self) -> set[str]:
+        """The state keys that hold one number a parameter, which old checkpoints kept plain."""
+        return {"step", *(s.name for s in self.rule.slots if s.scalar)}
+
     def _steps_of(self, group: dict[str, Any]) -> int:
         """How many steps a group has done, from a checkpoint that did not count them itself."""
-        counts = [self.state.get(p, _NO_STATE).get("step", 0) for p in group["params"]]
+        counts = [self.state.get(p, _NO_STATE).get("step", 0.0) for p in group["params"]]
         return int(max(map(float, counts), default=0))
 
 
@@ -344,6 +352,13 @@ def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
 
 _Schedules = dict[tuple[str, int | None], Schedule]
 _NO_STATE: dict[str, Any] = {}
+
+
+def _as_number(value: Any) -> Tensor:
+    """A number of a checkpoint as a tensor of its own."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return torch.tensor(float(value), dtype=number_dtype())
 
 
 def _pick(values: list[Any], at: list[int]) -> list[Any]:

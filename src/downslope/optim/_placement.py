@@ -14,7 +14,7 @@ from ..engines.plan import dense
 from ..errors import EngineError, InputError
 from ..rules import Rule
 
-__all__ = ["make_buckets", "make_state", "structure"]
+__all__ = ["make_buckets", "make_state", "number_dtype", "structure"]
 
 _COMPILED_DTYPES = {
     torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
@@ -80,20 +80,33 @@ def make_state(
                 f"{', '.join(('step', *present))}: it was saved by another optimizer. "
                 "Load a state of this one, or start without"
             )
-        on_device = group.get("capturable") or group.get("fused")
-        kind = torch.get_default_dtype() if torch.get_default_dtype() == torch.float64 else None
-        state["step"] = torch.zeros(
-            (), dtype=kind or torch.float32, device=p.device if on_device else "cpu"
-        )
+        state["step"] = _number(group, p, 0.0)
     made = False
     for slot in rule.slots:
         if slot.name in present and state.get(slot.name) is None:
             value = group[slot.init] if isinstance(slot.init, str) else slot.init
-            new = torch.zeros_like(p, memory_format=torch.preserve_format, requires_grad=False)
-            (torch.view_as_real(new) if p.is_complex() else new).fill_(float(value))
-            state[slot.name] = new
+            value = float(value.detach() if isinstance(value, Tensor) else value)
+            state[slot.name] = _number(group, p, value) if slot.scalar else _array(p, value)
             made = True
     return made
+
+
+def _number(group: Mapping[str, Any], p: Tensor, value: float) -> Tensor:
+    """One number of state, of the kind and on the device that torch chooses."""
+    on_device = group.get("capturable") or group.get("fused")
+    return torch.full((), value, dtype=number_dtype(), device=p.device if on_device else "cpu")
+
+
+def number_dtype() -> torch.dtype:
+    """The kind of number that torch counts steps in."""
+    return torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+
+
+def _array(p: Tensor, value: float) -> Tensor:
+    """An array of state; both parts of a complex number are the value."""
+    new = torch.zeros_like(p, memory_format=torch.preserve_format, requires_grad=False)
+    (torch.view_as_real(new) if p.is_complex() else new).fill_(value)
+    return new
 
 
 def make_buckets(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,7 +27,7 @@ HOST_SCALARS = ("step", "fresh", "numel")
 
 @dataclass(frozen=True)
 class Slot:
-    """One array of optimizer state, shaped like its parameter.
+    """One piece of a parameter's state: an array shaped like it, or a single number.
 
     Args:
         name: torch's key in ``optimizer.state[p]``.
@@ -35,6 +35,7 @@ class Slot:
         symbol: its letter in the printed formula, as sympy spells it.
         init: its first value, or the name of the hyperparameter that gives it.
         when: the group key (a flag, or a hyperparameter not 0) that makes it exist; "": always.
+        scalar: whether it is one number a parameter (NAdam's product of momenta).
     """
 
     name: str
@@ -42,6 +43,7 @@ class Slot:
     symbol: str
     init: float | str = 0.0
     when: str = ""
+    scalar: bool = False
 
     def present(self, group: Mapping[str, Any]) -> bool:
         """Whether a parameter group with these values keeps this slot."""
@@ -199,6 +201,14 @@ class Rule:
     def present(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         """The names of the slots that a parameter group with these values keeps."""
         return tuple(s.name for s in self.slots if s.present(group))
+
+    def arrays(self, present: Iterable[str]) -> tuple[str, ...]:
+        """Those of the present slots that are arrays."""
+        return tuple(s.name for s in self.slots if s.name in present and not s.scalar)
+
+    def numbers(self, present: Iterable[str]) -> tuple[str, ...]:
+        """Those of the present slots that are single numbers."""
+        return tuple(s.name for s in self.slots if s.name in present and s.scalar)
 
     def flag_values(self, group: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
         """The flags' values in a parameter group, hashable."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._rule import Flag, Rule, Slot, beta
+from ._rule import Flag, Hyper, Rule, Slot, beta
 from .sgd import EPS, LR, WEIGHT_DECAY
 
-__all__ = ["ADAM", "ADAMW", "adam"]
+__all__ = ["ADAM", "ADAMAX", "ADAMW", "NADAM", "RADAM", "adam", "adamax", "nadam", "radam"]
 
 
 def adam(
@@ -46,16 +46,80 @@ _RAW_GRADIENT = (
     "start, and adds eps outside the root."
 )
 
+
+def adamax(xp, p, g, exp_avg, exp_inf, *, lr, beta1, beta2, eps, weight_decay, step):
+    """Step by the mean of the gradient over its decaying maximum."""
+    g = xp.fma(weight_decay, p, g)
+    exp_avg = xp.lerp(exp_avg, g, 1 - beta1)
+    exp_inf = xp.maximum(beta2 * exp_inf, xp.abs(g) + eps)
+    return p - lr / (1 - beta1**step) * exp_avg / exp_inf, exp_avg, exp_inf
+
+
+def nadam(
+    xp,
+    p,
+    g,
+    mu_product,
+    exp_avg,
+    exp_avg_sq,
+    *,
+    lr,
+    beta1,
+    beta2,
+    eps,
+    weight_decay,
+    momentum_decay,
+    step,
+    decoupled,
+):
+    """Step by a blend of the gradient and its mean, as Nesterov looks ahead."""
+    if decoupled:
+        p = p * (1 - lr * weight_decay)
+    else:
+        g = xp.fma(weight_decay, p, g)
+    mu = beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
+    mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))
+    mu_product = xp.f32(mu_product * xp.f32(mu))  # torch keeps it in float32
+    exp_avg = xp.lerp(exp_avg, g, 1 - beta1)
+    exp_avg_sq = xp.fma((1 - beta2) * g, g, beta2 * exp_avg_sq)
+    denom = xp.sqrt(exp_avg_sq / (1 - beta2**step)) + eps
+    p = p - lr * (1 - mu) / (1 - mu_product) * g / denom
+    p = p - lr * mu_next / (1 - mu_product * mu_next) * exp_avg / denom
+    return p, mu_product, exp_avg, exp_avg_sq
+
+
+def radam(xp, p, g, exp_avg, exp_avg_sq, *, lr, beta1, beta2, eps, weight_decay, step, decoupled):
+    """Adam's step once enough squares were seen to trust their mean; until then the mean alone."""
+    if decoupled:
+        p = p * (1 - lr * weight_decay)
+    else:
+        g = xp.fma(weight_decay, p, g)
+    exp_avg = xp.lerp(exp_avg, g, 1 - beta1)
+    exp_avg_sq = xp.fma((1 - beta2) * g, g, beta2 * exp_avg_sq)
+    rho_inf = 2 / (1 - beta2) - 1
+    rho = rho_inf - 2 * step * beta2**step / (1 - beta2**step)
+    below = xp.maximum((rho_inf - 4) * (rho_inf - 2) * rho, 1e-30)  # positive where it is used
+    rect = xp.sqrt((rho - 4) * (rho - 2) * rho_inf / below)
+    mean = exp_avg / (1 - beta1**step) * lr
+    adapted = mean * (xp.sqrt(1 - beta2**step) / (xp.sqrt(exp_avg_sq) + eps)) * rect
+    return p - xp.where(rho > 5, adapted, mean), exp_avg, exp_avg_sq
+
+
+_MEAN = Slot("exp_avg", "running mean of gradients", "m")
+_MEAN_SQUARE = Slot("exp_avg_sq", "running mean of squared gradients", "v")
+_DECOUPLED = Flag("decoupled", key="decoupled_weight_decay")
+_MOMENTS = (LR, beta(1), beta(2), EPS, WEIGHT_DECAY)
+
 ADAM = Rule(
     adam,
     "Momentum divided by a running root mean square, both corrected for their start.",
     slots=(
-        Slot("exp_avg", "running mean of gradients", "m"),
-        Slot("exp_avg_sq", "running mean of squared gradients", "v"),
+        _MEAN,
+        _MEAN_SQUARE,
         Slot("max_exp_avg_sq", "largest exp_avg_sq so far", "w", when="amsgrad"),
     ),
-    hypers=(LR, beta(1), beta(2), EPS, WEIGHT_DECAY),
-    flags=(Flag("decoupled", key="decoupled_weight_decay"),),
+    hypers=_MOMENTS,
+    flags=(_DECOUPLED,),
     paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980; amsgrad: "
     "Reddi, Kale, Kumar: On the Convergence of Adam and Beyond, ICLR 2018.",
     use="A first choice for dense data when weight decay is not wanted; with it, take AdamW.",
@@ -80,4 +144,38 @@ ADAMW = replace(
         "The last guide's penalty is lamda * theta**2, whose gradient is 2 * lamda * theta; "
         "weight_decay is the factor of theta itself.",
     ),
+)
+
+ADAMAX = Rule(
+    adamax,
+    "Adam with the largest recent gradient in place of the root mean square.",
+    slots=(_MEAN, Slot("exp_inf", "decaying maximum of gradients", "u")),
+    hypers=_MOMENTS,
+    paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980, section 7.",
+    use="Embeddings and other places where gradients are rare and large.",
+)
+
+NADAM = Rule(
+    nadam,
+    "Adam with Nesterov's look ahead.",
+    slots=(
+        Slot("mu_product", "product of the momenta so far", "M", init=1.0, scalar=True),
+        _MEAN,
+        _MEAN_SQUARE,
+    ),
+    hypers=(*_MOMENTS, Hyper("momentum_decay", "how fast the momentum warms up", "psi")),
+    flags=(_DECOUPLED,),
+    paper="Dozat: Incorporating Nesterov Momentum into Adam, ICLR workshop 2016.",
+    use="In Adam's place; a little faster at the same learning rate. decoupled_weight_decay=True "
+    "gives NAdamW.",
+)
+
+RADAM = Rule(
+    radam,
+    "Adam whose first steps wait until the mean of squares can be trusted.",
+    slots=(_MEAN, _MEAN_SQUARE),
+    hypers=_MOMENTS,
+    flags=(_DECOUPLED,),
+    paper="Liu et al.: On the Variance of the Adaptive Learning Rate and Beyond, arXiv 1908.03265.",
+    use="When a warmup cannot be tuned: it warms up by itself.",
 )

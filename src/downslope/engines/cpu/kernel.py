@@ -9,6 +9,7 @@ vectorises. Its arguments:
     C      int64 [chunks, 3]   tensor, first element, number of elements
     F      int64 [tensors + 1]   the first chunk of every tensor
     S      float64 [chunks, totals]   partial sums
+    O      float64 [tensors, numbers]   new values of slots that are one number a tensor
     first, last   the range of chunks to do
 """
 
@@ -90,9 +91,10 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
     used = dict.fromkeys([*step.reads, *(name for name, _ in step.writes)])
     lines = [
         '@njit(nogil=True, cache=True, error_model="numpy")',
-        f"def run{number}(A, R, C, F, S, first, last):",
+        f"def run{number}(A, R, C, F, S, O, first, last):",
         "    done = -1",
         *(f"    {name} = T(0)" for name, _ in step.hoisted),
+        *(f"    new_{name} = np.float64(0)" for name, _ in step.numbers),
         "    factor = T(1)",
     ]
     if step.totals:
@@ -104,6 +106,7 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
         # Sums over a tensor are its own, so scalars that use them cannot be shared.
         f"            if {'True' if known else 'done < 0 or not same_row(R, i, done)'}:",
         *(f"                {line}" for line in _scalar_lines(program, step, known)),
+        *(f"            O[i, {k}] = new_{name}" for k, (name, _) in enumerate(step.numbers)),
         "            done = i",
     ]
     lines += [
@@ -126,11 +129,13 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
 
 def _scalar_lines(program: Program, step: Pass, known: list[str]) -> list[str]:
     columns = {name: k for k, name in enumerate(program.scalars)}
-    wanted = {a for s in step.scalars for a in s.args} | {a for _, a in step.hoisted}
+    wanted = {a for s in step.scalars for a in s.args}
+    wanted |= {a for _, a in (*step.hoisted, *step.numbers)}
     lines = [f"{name} = R[i, {k}]" for name, k in columns.items() if name in wanted]
     lines += [f"{name} = S[F[i]:F[i + 1], {name[5:]}].sum()" for name in known if name in wanted]
     lines += [_statement(s, repr) for s in step.scalars]
     lines += [f"{name} = T({operand})" for name, operand in step.hoisted]
+    lines += [f"new_{name} = {operand}" for name, operand in step.numbers]
     return [*lines, f"factor = T(R[i, {len(columns)}])"]
 
 

@@ -140,7 +140,7 @@ def minimum(a: Any, b: Any) -> Any:
 
 @njit
 def sign(x: Any) -> Any:
-    return type(x)(1) if x > 0 else type(x)(-1) if x < 0 else x * 0
+    return type(x)(1) if x > 0 else type(x)(-1) if x < 0 else type(x)(0)  # 0 for NaN, as in torch
 
 
 @njit

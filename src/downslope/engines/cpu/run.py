@@ -35,7 +35,8 @@ class Launch:
     def __init__(self, program: Program, elements: tuple[str, ...], sizes: Sequence[int]) -> None:
         self._functions = compiled(program, elements)
         counts = np.asarray(sizes, np.int64)
-        chunks = -(-counts // CHUNK)
+        # An empty tensor has one empty chunk: its scalars are computed as any other's.
+        chunks = np.maximum(-(-counts // CHUNK), 1)
         self._first = np.concatenate([[0], np.cumsum(chunks)]).astype(np.int64)
         tensor = np.repeat(np.arange(len(counts)), chunks)
         start = (np.arange(len(tensor)) - self._first[tensor]) * CHUNK
@@ -43,6 +44,8 @@ class Launch:
         self._chunks = np.ascontiguousarray(np.stack([tensor, start, size], axis=1), np.int64)
         totals = sum(len(p.totals) for p in program.passes)
         self._sums = np.zeros((len(tensor), totals))
+        #: New values of the slots that are one number a tensor, after a step.
+        self.numbers = np.zeros((len(counts), len(program.passes[-1].numbers)))
         self._elements = np.concatenate([[0], np.cumsum(size)])
         self._bounds: dict[int, list[int]] = {}
 
@@ -66,7 +69,8 @@ class Launch:
         if not len(self._chunks):
             return
         bounds = self._cut(torch.get_num_threads())
-        args: tuple[Any, ...] = (addresses, rows, self._chunks, self._first, self._sums)
+        tables = (self._chunks, self._first, self._sums, self.numbers)
+        args: tuple[Any, ...] = (addresses, rows, *tables)
         for function in self._functions:
             if JITTED:
                 threads.run(function, args, bounds)

@@ -1,0 +1,106 @@
+"""Adam's kin: Adamax, NAdam, RAdam."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .. import rules
+from ..schedules import Schedule
+from ._optimizer import Optimizer, ParamsT, defaults_of
+
+__all__ = ["Adamax", "NAdam", "RAdam"]
+
+Betas = tuple[float | Schedule, float | Schedule]
+
+
+class Adamax(Optimizer):
+    """Adam with the largest recent gradient in place of the root mean square; torch's twin.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = Adamax([w], lr=0.1)
+    >>> (w**2).sum().backward()
+    >>> optimizer.step()
+    >>> w.data
+    tensor([ 0.9000, -1.9000])
+    """
+
+    rule = rules.ADAMAX
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor | Schedule = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float | Schedule = 1e-8,
+        weight_decay: float | Schedule = 0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        super().__init__(params, defaults_of(locals()))
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov's look ahead; torch's twin.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = NAdam([w], lr=0.1)
+    >>> (w**2).sum().backward()
+    >>> optimizer.step()
+    >>> w.data
+    tensor([ 0.8944, -1.8944])
+    """
+
+    rule = rules.NADAM
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor | Schedule = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float | Schedule = 1e-8,
+        weight_decay: float | Schedule = 0,
+        momentum_decay: float | Schedule = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, defaults_of(locals()))
+
+
+class RAdam(Optimizer):
+    """Adam whose first steps wait until the mean of squares can be trusted; torch's twin.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = RAdam([w], lr=0.1)
+    >>> (w**2).sum().backward()
+    >>> optimizer.step()
+    >>> w.data
+    tensor([ 0.8000, -1.6000])
+    """
+
+    rule = rules.RADAM
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor | Schedule = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float | Schedule = 1e-8,
+        weight_decay: float | Schedule = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, defaults_of(locals()))
