@@ -1,0 +1,285 @@
+"""From a task and a recipe to a run: the loop, its events, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from downslope import Recipe, Run, Task, fit, load_task
+from downslope.errors import CheckpointError, DownslopeError, InputError
+from downslope.tasks import batches, permutation
+from downslope.training import TrainingDivergedError, load_checkpoint
+from downslope.training.learning_rate import schedule
+
+from .tiny import BATCH, RECIPE, ROWS, STEPS, data, network, tiny
+
+
+@pytest.fixture(scope="module")
+def events() -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, events: list[dict[str, Any]]) -> Run:
+    return fit(tiny(), RECIPE, tmp_path_factory.mktemp("run") / "run", on_event=[events.append])
+
+
+def of(run: Run, kind: str) -> list[dict[str, Any]]:
+    return [r for r in run.records() if r["event"] == kind]
+
+
+def test_it_trains_as_the_guides_teach(run: Run) -> None:
+    """The same weights as the plain loop of the tutorials with torch's own AdamW."""
+    torch.manual_seed(0)
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.01)
+    lr = schedule(run.recipe, 3 * STEPS)
+    step = 0
+    for epoch in range(3):
+        model.train()
+        for x, y in batches(data(0), BATCH, order=permutation(ROWS, 0, epoch)):
+            optimizer.param_groups[0]["lr"] = 0.01 * lr(step)
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            step += 1
+    torch.testing.assert_close(run.model("last", task=tiny()).state_dict(), model.state_dict())
+
+
+def test_events_are_the_records(run: Run, events: list[dict[str, Any]]) -> None:
+    """A view sees what is kept."""
+    assert events == run.records()
+
+
+def test_events_have_the_fields_that_others_read(run: Run) -> None:
+    """One schema for the live view, the report and TensorBoard."""
+    fields = {
+        "start": "task metric higher_is_better parameters train_size validation_size epochs "
+        "steps_per_epoch total_steps lr resumed_from",
+        "train": "step epoch loss lr grad_norm samples_per_second seconds",
+        "validation": "step epoch train_loss loss metric best seconds",
+        "end": "step epoch best_metric best_step seconds reason",
+    }
+    for kind, names in fields.items():
+        assert set(of(run, kind)[0]) == {"event", *names.split()}
+
+
+def test_steps_epochs_and_rates_are_counted(run: Run) -> None:
+    """Steps and epochs from 1, one record a step, the schedule's learning rates."""
+    steps = of(run, "train")
+    lr = schedule(run.recipe, 3 * STEPS)
+    assert [r["step"] for r in steps] == list(range(1, 3 * STEPS + 1))
+    assert [r["epoch"] for r in steps] == [1] * STEPS + [2] * STEPS + [3] * STEPS
+    assert [r["lr"] for r in steps] == pytest.approx([0.01 * lr(i) for i in range(3 * STEPS)])
+
+
+def test_the_epoch_s_training_loss_is_the_mean_over_its_rows(run: Run) -> None:
+    """A short last batch counts for less."""
+    losses = [r["loss"] for r in of(run, "train")][:STEPS]
+    sizes = [BATCH] * (STEPS - 1) + [ROWS - BATCH * (STEPS - 1)]
+    mean = sum(a * b for a, b in zip(losses, sizes, strict=True)) / ROWS
+    assert of(run, "validation")[0]["train_loss"] == pytest.approx(mean)
+
+
+def test_the_best_checkpoint_has_the_best_metric(run: Run) -> None:
+    """Evaluated again, it gives the number that the run reports."""
+    metrics = [r["metric"] for r in of(run, "validation")]
+    x, y = tiny().validation[:]
+    again = tiny().metric.function(run.model("best", task=tiny())(x), y)
+    assert run.best_metric == min(metrics) == pytest.approx(again)
+    assert of(run, "validation")[metrics.index(min(metrics))]["step"] == run.best_step
+
+
+def test_the_recorded_loss_is_the_validation_loss(run: Run) -> None:
+    """In evaluation mode, over all rows: for MSE the square of RMSE."""
+    last = of(run, "validation")[-1]
+    assert last["loss"] == pytest.approx(last["metric"] ** 2, rel=1e-5)
+
+
+def test_the_directory_says_how_it_was_made(run: Run) -> None:
+    """Recipe, task, environment, records and both checkpoints."""
+    names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    assert names == {
+        "recipe.toml",
+        "task.json",
+        "environment.json",
+        "records.jsonl",
+        "checkpoints/last.pt",
+        "checkpoints/best.pt",
+    }
+    assert Recipe.from_toml(run.files.recipe) == run.recipe == RECIPE.resolve(tiny())
+    assert json.loads(run.files.environment.read_text())["packages"]["torch"] == torch.__version__
+
+
+def test_the_weights_depend_on_the_seed_alone(run: Run, tmp_path: Path) -> None:
+    """Whatever random numbers were drawn before; another seed gives other weights."""
+    torch.rand(17)
+    again = fit(tiny(), RECIPE, tmp_path / "again")
+    other = fit(tiny(), RECIPE.replace(seed=1), tmp_path / "other")
+    weights = [next(r.model("last", task=tiny()).parameters()) for r in (run, again, other)]
+    assert weights[0].equal(weights[1])
+    assert not weights[0].equal(weights[2])
+
+
+def test_a_run_reads_back_as_it_was_returned(run: Run) -> None:
+    """The directory holds everything."""
+    assert Run.load(run.path) == run
+    assert run.range_test() is None
+
+
+def test_a_task_built_in_python_cannot_be_built_again(run: Run) -> None:
+    """The message says what to do instead."""
+    with pytest.raises(InputError, match="built in Python"):
+        run.task()
+
+
+def test_the_lr_comes_from_the_range_test_when_left_out(tmp_path: Path) -> None:
+    """It is kept with the run, told step by step, and does not change the weights' start."""
+    task = line(tmp_path / "line.csv")
+    events: list[dict[str, Any]] = []
+    found = fit(task, Recipe(epochs=2), tmp_path / "a", on_event=[events.append])
+    test = found.range_test()
+    assert test is not None
+    assert found.lr == found.recipe.lr == test.suggestion
+    sweep = [e for e in events if e["event"] == "find_lr"]
+    assert len(sweep) >= len(test.lrs)
+    assert {"iteration", "iterations", "lr", "loss"} <= set(sweep[0])
+    given = fit(task, Recipe(epochs=2, lr=found.lr), tmp_path / "b")
+    assert given.best_metric == found.best_metric
+
+
+def line(file: Path) -> Task:
+    """A table of 100 points on a line."""
+    file.write_text("x,y\n" + "".join(f"{i},{2.5 * i}\n" for i in range(100)))
+    return load_task(str(file), target="y")
+
+
+def test_a_run_finds_its_own_data_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from another working directory, and it notices when the file has changed."""
+    monkeypatch.chdir(tmp_path)
+    run = fit(line(Path("line.csv")), RECIPE, "run")
+    monkeypatch.chdir("/")
+    run = Run.load(tmp_path / "run")
+    assert run.task().train_rows == line(tmp_path / "line.csv").train_rows
+    assert fit(run.task(), None, run.path, resume=True) == run
+    (tmp_path / "line.csv").write_text((tmp_path / "line.csv").read_text().replace("2.5", "2.6"))
+    with pytest.raises(InputError, match=r"line.csv' or the split has changed"):
+        fit(run.task(), None, run.path, resume=True)
+
+
+def flat(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A loss that nothing changes."""
+    return (0 * outputs).mean()
+
+
+def test_a_range_test_without_an_answer_says_so(tmp_path: Path) -> None:
+    """Training takes the optimizer's default, with a warning, not in silence."""
+    with pytest.warns(UserWarning, match=r"No learning rate was found for 'tiny': .*0.001"):
+        run = fit(tiny(loss=flat), Recipe(epochs=1), tmp_path / "run")
+    assert run.lr == 0.001
+
+
+def constant(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+    return 1.0
+
+
+def test_early_stop_counts_epochs_without_a_better_metric(tmp_path: Path) -> None:
+    """The first epoch is the best, the next two are not better: three in all."""
+    recipe = RECIPE.replace(epochs=50, early_stop=2)
+    run = fit(tiny(metric=constant), recipe, tmp_path / "run")
+    assert (run.reason, len(of(run, "validation")), run.best_step) == ("early stop", 3, STEPS)
+
+
+def test_clipping_limits_the_step_and_not_the_record(tmp_path: Path) -> None:
+    """Plain SGD moves by lr times at most the clip; the recorded norm is the one before."""
+    recipe = Recipe(
+        optimizer="sgd", lr=1.0, schedule="constant", epochs=1, batch_size=ROWS, clip_norm=0.01
+    )
+    run = fit(tiny(scale=100.0), recipe, tmp_path / "run")
+    torch.manual_seed(0)
+    before = torch.nn.utils.parameters_to_vector(network().parameters())
+    after = torch.nn.utils.parameters_to_vector(run.model("last", task=tiny()).parameters())
+    assert (after - before).norm().item() == pytest.approx(0.01, rel=1e-3)
+    assert of(run, "train")[0]["grad_norm"] > 1.0
+
+
+def explode(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Finite, until the outputs of two steps are behind it."""
+    explode.calls += 1  # type: ignore[attr-defined]  # a counter
+    return F.mse_loss(outputs, targets) * (math.inf if explode.calls > 3 else 1.0)  # type: ignore[attr-defined]  # as above
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    """The error says where and what to do, the end is recorded, the checkpoint is sound."""
+    explode.calls = 0  # type: ignore[attr-defined]  # a counter
+    with pytest.raises(TrainingDivergedError, match=r"epoch 1 after 3 steps at lr .*lower lr"):
+        fit(tiny(loss=explode), RECIPE.replace(checkpoint_every=2), tmp_path / "run")
+    run = Run.load(tmp_path / "run")
+    assert (run.reason, len(of(run, "train"))) == ("diverged", 3)
+    last = load_checkpoint(run.files.last)
+    assert last["progress"]["step"] == 2
+    assert all(torch.isfinite(t).all() for t in last["model"].values())
+
+
+def test_nan_in_the_data_does_not_reach_the_weights(tmp_path: Path) -> None:
+    """The first step already raises."""
+    rows = data(0)
+    rows.tensors[0][:] = math.nan
+    with pytest.raises(TrainingDivergedError, match="loss nan"):
+        fit(tiny(rows), RECIPE, tmp_path / "run")
+    assert issubclass(TrainingDivergedError, DownslopeError)
+
+
+def test_a_metric_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    """It could not be compared with any other."""
+    with pytest.raises(TrainingDivergedError, match="rmse nan"):
+        fit(tiny(metric=lambda outputs, targets: math.nan), RECIPE, tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", ["file", "folder"])
+def test_a_directory_in_use_is_refused(tmp_path: Path, content: str) -> None:
+    """A run never writes over something else."""
+    path = tmp_path / "run"
+    if content == "file":
+        path.write_text("mine")
+    else:
+        path.mkdir()
+        (path / "mine").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        fit(tiny(), RECIPE, path)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(device="cuda:99"), Recipe(lr=0.1, device="nowhere")])
+def test_a_bad_recipe_leaves_nothing_behind(tmp_path: Path, recipe: Recipe) -> None:
+    """It is refused before the directory is made."""
+    with pytest.raises(InputError):
+        fit(tiny(), recipe, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_directory_one_is_made_under_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs a moment apart get two."""
+    monkeypatch.chdir(tmp_path)
+    first, second = (fit(tiny(), RECIPE.replace(epochs=1)) for _ in range(2))
+    assert first.path.parent == Path("runs")
+    assert first.path != second.path
+    assert first.path.name.startswith("tiny-")
+
+
+@pytest.mark.parametrize("which", ["best", "last"])
+def test_a_model_that_does_not_fit_is_one_clear_error(run: Run, which: str) -> None:
+    """Not torch's dump of shapes."""
+    other = tiny(model=lambda: torch.nn.Linear(3, 1))
+    with pytest.raises(CheckpointError, match="does not fit the model") as caught:
+        run.model(which, task=other)  # type: ignore[arg-type]  # one of two words
+    assert "\n" not in str(caught.value)
