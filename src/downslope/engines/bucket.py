@@ -151,7 +151,7 @@ class _OneByOne(Bucket):
         if not isinstance(new, Tensor):
             new = torch.full_like(old, new, requires_grad=False)
         if name != "p" and torch.is_grad_enabled():
-            state[name] = new.to(old.dtype)
+            state[name] = new if new.requires_grad else new.to(old.dtype)
         else:
             old.copy_(new)
 

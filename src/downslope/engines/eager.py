@@ -74,12 +74,10 @@ def fma(a: Any, b: Any, c: Any) -> Any:
 
 
 def f32(x: Any) -> Any:
-    """Rounded to float32."""
-    return (
-        x.float().to(x.dtype)
-        if isinstance(x, Tensor)
-        else struct.unpack("f", struct.pack("f", x))[0]
-    )
+    """Rounded to float32; a tensor in a graph is left as it is, because rounding has no slope."""
+    if not isinstance(x, Tensor):
+        return struct.unpack("f", struct.pack("f", x))[0]
+    return x if x.requires_grad else x.float().to(x.dtype)
 
 
 def sum(x: Tensor) -> Tensor:
