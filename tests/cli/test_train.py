@@ -219,7 +219,7 @@ def test_an_interrupt_before_training(csv: Path, monkeypatch: pytest.MonkeyPatch
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("downslope.training.fit"), "find_lr", interrupted)
+    monkeypatch.setattr(importlib.import_module("downslope.training._fit"), "find_lr", interrupted)
     before = sorted(Path.cwd().iterdir())
     result = train(csv, "--target", "kind", "--quiet")
     assert result.exit_code == 130

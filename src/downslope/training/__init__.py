@@ -4,7 +4,7 @@ Read ``loop.py`` first: it is the loop of every tutorial, and everything else se
 """
 
 from .checkpoint import load_checkpoint, save_checkpoint
-from .fit import fit
+from ._fit import fit
 from .loop import TrainingDivergedError
 from .recipe import Recipe
 from .run import Run
