@@ -82,16 +82,22 @@ def _hyperparameters(cls: type[optim.Optimizer]) -> str:
 
 def _state(cls: type[optim.Optimizer]) -> str:
     rule, size = cls.rule, torch.float32.itemsize
-    kept = size * len(rule.present(_defaults(cls)))
+    kept = size * len(rule.arrays(rule.present(_defaults(cls))))
     total = f"{kept} bytes a parameter in float32, beside the weight and its gradient."
     if not rule.slots:
         return total
     rows = [
-        (f"`{s.name}`", _letter(s.symbol), s.meaning, f"with `{s.when}`" if s.when else "always")
+        (
+            f"`{s.name}`",
+            _letter(s.symbol),
+            s.meaning,
+            "one number a tensor" if s.scalar else f"{size} bytes a parameter",
+            f"with `{s.when}`" if s.when else "always",
+        )
         for s in rule.slots
     ]
-    table = _table(("slot", "letter", "what it holds", "kept"), rows)
-    return _joined(f"{total} Each slot takes {size}:", table).rstrip()
+    head = ("slot", "letter", "what it holds", "size", "kept")
+    return _joined(total, _table(head, rows)).rstrip()
 
 
 def _defaults(cls: type[optim.Optimizer]) -> dict[str, Any]:
