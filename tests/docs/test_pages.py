@@ -74,6 +74,23 @@ def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
             assert path.exists() or path.relative_to(ROOT).as_posix() in written, target
 
 
+def test_files_and_functions_named_by_the_developers_pages_exist() -> None:
+    """`` `path.py: name` `` is a file of the package or of the repository, and holds the name."""
+    missing = []
+    for page in ("ARCHITECTURE.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for file, names in re.findall(r"`([\w/]+\.py)(?:: ([\w.]+))?`", text):
+            found = [p for p in (ROOT / "src" / "downslope" / file, ROOT / file) if p.is_file()]
+            words = (
+                set(re.findall(r"\w+", found[0].read_text(encoding="utf-8"))) if found else set()
+            )
+            if not file.endswith("/lion.py") and not (
+                found and {*names.split(".")} - {""} <= words
+            ):
+                missing.append(f"{page}: {file} {names}")
+    assert not missing
+
+
 @pytest.mark.parametrize(("page", "translation"), TRANSLATIONS)
 def test_a_translation_has_the_same_code(page: str, translation: str) -> None:
     """Comments aside, the two pages show the same code."""
