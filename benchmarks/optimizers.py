@@ -87,14 +87,16 @@ class Subject:
         return f"{self.name}({', '.join(f'{k}={v}' for k, v in self.kwargs.items())})"
 
 
-SUBJECTS = (
+_SPECIAL = (
     Subject("SGD", {}),
     Subject("SGD", {"momentum": 0.9}),
-    Subject("NormalizedSGD", {}),
     Subject("RMSprop", {}, {"gpt2": 0.35}),
-    Subject("Adagrad", {}),
-    Subject("Adam", {}),
     Subject("AdamW", {}, {"gpt2": 1.05, "tiny": 0.25, "mlp": 0.75}),
+)
+_OTHERS = (downslope.optim.get(name).__name__ for name in downslope.optim.names())
+SUBJECTS = (
+    *_SPECIAL,
+    *(Subject(name, {}) for name in _OTHERS if name not in {s.name for s in _SPECIAL}),
 )
 
 _MODES: dict[str, dict[str, bool]] = {
