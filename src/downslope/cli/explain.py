@@ -109,7 +109,7 @@ def _memory(rule: Rule, group: Group) -> str:
     import torch
 
     size = torch.float32.itemsize
-    always = [slot for slot in rule.slots if slot.present(group)]
+    always = [slot for slot in rule.slots if slot.present(group) and not slot.scalar]
     lines = [
         f"{size * len(always)} bytes a parameter in float32, beside the weight and its gradient"
     ]
@@ -117,7 +117,7 @@ def _memory(rule: Rule, group: Group) -> str:
         (
             slot.name,
             _letter(slot.symbol),
-            f"{size} bytes",
+            "one number" if slot.scalar else f"{size} bytes",
             slot.meaning + ("" if slot.present(group) else f" (only with {slot.when})"),
         )
         for slot in rule.slots

@@ -98,6 +98,8 @@ class Plan:
         """Whether all parameters and slots lie where the plan found them, laid out as it did."""
         if list(map(_pointer, params)) != self._params or not self._laid_out(params):
             return False
+        if list(map(_bytes, params)) != self._sizes:  # cut short in place, say
+            return False
         try:
             if not all(all(map(is_, map(get, state), own)) for get, own in self._numbers):
                 return False

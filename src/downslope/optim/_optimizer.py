@@ -64,7 +64,9 @@ class Optimizer(torch.optim.Optimizer):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "rule" in vars(cls):
-            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{_described(cls.rule)}"
+            arguments = list(inspect.signature(cls.__init__).parameters)[2:]
+            own = inspect.cleandoc(cls.__doc__ or "")
+            cls.__doc__ = f"{own}\n\n{_described(cls.rule, arguments)}"
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         if isinstance(params, (set, frozenset)):
@@ -286,7 +288,12 @@ class Optimizer(torch.optim.Optimizer):
         """Take over a saved state, of this class or of torch's twin; what is loaded is copied.
 
         A hyperparameter that is a schedule here goes on from the step it had reached.
+
+        Raises:
+            InputError: the state was saved by another optimizer; nothing was changed.
+            ValueError: the groups or their parameters differ in number.
         """
+        self._refuse_strange(state_dict["state"])
         _load_state_dict(self, state_dict)
         for state in self.state.values():
             state.update({k: v.clone() for k, v in state.items() if isinstance(v, Tensor)})
@@ -313,6 +320,18 @@ class Optimizer(torch.optim.Optimizer):
             if schedules:
                 group.setdefault("schedule_step", self._steps_of(group))
 
+    def _refuse_strange(self, saved: dict[Any, dict[str, Any]]) -> None:
+        """Raise if a saved state holds what this optimizer does not keep."""
+        mine = {s.name for s in self.rule.slots} | ({"step"} if self.rule.counts_steps else set())
+        for state in saved.values():
+            strange = sorted(set(map(str, state)) - mine)
+            if strange:
+                keeps = f"keeps {', '.join(sorted(mine))}" if mine else "keeps no state"
+                raise InputError(
+                    f"This state has {', '.join(strange)}; {type(self).__name__} {keeps}: it was "
+                    "saved by another optimizer. Load it into that one, or start without a state"
+                )
+
     @property
     def _numbers(self) -> set[str]:
         """The state keys that hold one number a parameter, which old checkpoints kept plain."""
@@ -324,19 +343,19 @@ class Optimizer(torch.optim.Optimizer):
         return int(max(map(float, counts), default=0))
 
 
-def _described(rule: Rule) -> str:
+def _described(rule: Rule, arguments: list[str]) -> str:
     """The part of a class's documentation that its rule knows."""
-    hypers = [
-        f"    {h.group_key if h.index is None else f'{h.group_key}[{h.index}]'}: "
-        f"{h.meaning}; {h.range}, a one-element tensor or a schedule."
-        for h in rule.hypers
-    ]
+    lines = {"params": "parameters, named parameters or parameter groups."}
+    for hyper in rule.hypers:
+        said = f"{hyper.meaning}; {hyper.range}, a one-element tensor or a schedule."
+        before = lines.get(hyper.group_key)
+        lines[hyper.group_key] = f"{before} Then: {said}" if before else said
+    flags = [name for name in arguments if name not in lines]
     return "\n".join(
         [
             "Args:",
-            "    params: parameters, named parameters or parameter groups.",
-            *hypers,
-            "    maximize, foreach, fused, capturable, differentiable: as in torch.",
+            *(f"    {name}: {said}" for name, said in lines.items()),
+            f"    {', '.join(flags)}: as in torch.",
             "",
             f"Formula: ``{rule.update.__module__}``; ``downslope explain`` prints it from there.",
             "",

@@ -141,7 +141,7 @@ ADAMW = replace(
         _RAW_GRADIENT,
         "The last guide's AdamW step leaves out the corrections for the start that its own Adam "
         "has; AdamW has them too.",
-        "The last guide's penalty is lamda * theta**2, whose gradient is 2 * lamda * theta; "
+        "The last guide's penalty is lambda * theta**2, whose gradient is 2 * lambda * theta; "
         "weight_decay is the factor of theta itself.",
     ),
 )

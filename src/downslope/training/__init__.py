@@ -3,8 +3,8 @@
 Read ``loop.py`` first: it is the loop of every tutorial, and everything else serves it.
 """
 
-from .checkpoint import load_checkpoint, save_checkpoint
 from ._fit import fit
+from .checkpoint import load_checkpoint, save_checkpoint
 from .loop import TrainingDivergedError
 from .recipe import Recipe
 from .run import Run
