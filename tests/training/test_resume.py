@@ -131,6 +131,17 @@ def test_a_finished_run_is_returned_as_it_is(whole: Run) -> None:
     assert whole.files.records.read_bytes() == content
 
 
+def test_another_number_of_threads_is_warned_of(tmp_path: Path) -> None:
+    """Torch's dropout draws other masks then, so the bits are not promised."""
+    break_at(2, tiny(), RECIPE, tmp_path / "run")
+    torch.set_num_threads(2)
+    try:
+        with pytest.warns(UserWarning, match="started with 1 threads and goes on with 2"):
+            fit(tiny(), None, tmp_path / "run", resume=True)
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_temporary_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     """They would gather, one a kill."""
     break_at(11, tiny(), RECIPE, tmp_path / "run")

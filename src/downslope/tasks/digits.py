@@ -20,7 +20,7 @@ __all__ = ["digits"]
 
 CLASSES = 10
 BRIGHTEST = 16.0
-CHANNELS = 24
+CHANNELS = 16
 
 
 def digits(seed: int) -> Task:

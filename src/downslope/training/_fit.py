@@ -45,7 +45,8 @@ def fit(
     Where the recipe has no learning rate, a range test finds one first. Ctrl-C or SIGTERM saves a
     checkpoint and ends the run with the reason ``"interrupted"``; ``resume=True`` goes on from
     there, or from the last checkpoint of a run that was killed, to the same bits that an
-    uninterrupted run would have reached. A run that has ended is returned as it is.
+    uninterrupted run would have reached (on the CPU: with as many threads, or it warns). A run that
+    has ended is returned as it is.
 
     The global random generators of Python, NumPy and torch are seeded.
 
@@ -65,9 +66,9 @@ def fit(
     >>> import tempfile
     >>> from downslope import Recipe, fit, load_task
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run = fit(load_task("digits"), Recipe(lr=3e-3, epochs=1), f"{folder}/run")
-    >>> run.reason, run.best_step, run.best_metric > 0.8
-    ('finished', 23, True)
+    ...     run = fit(load_task("digits"), Recipe(lr=3e-3, epochs=2), f"{folder}/run")
+    >>> run.reason, run.best_step, run.best_metric > 0.9
+    ('finished', 46, True)
     """
     if resume:
         if run_dir is None:
@@ -92,6 +93,7 @@ def _resume(task: Task, recipe: Recipe | None, files: RunFiles, on_event: Sequen
         )
     if run.reason in ("finished", "early stop"):
         return run
+    _warn_of_other_threads(files)
     remove_leftovers(files.last.parent)
     state = State(task, run.recipe)
     keep = state.load(files.last)
@@ -236,6 +238,19 @@ def _check_same(given: Recipe, stored: Recipe, *, ignore_lr: bool) -> None:
                 f"The run was started with {name} = {before!r}, not {value!r}: a changed recipe "
                 "needs a new run. Resume without a recipe."
             )
+
+
+def _warn_of_other_threads(files: RunFiles) -> None:
+    """Say so where torch will not give the same bits: on the CPU they depend on its threads."""
+    then = json.loads(files.environment.read_text(encoding="utf-8"))
+    now = torch.get_num_threads()
+    if then["device"] == "cpu" and then["threads"] != now:
+        warnings.warn(
+            f"The run was started with {then['threads']} threads and goes on with {now}: torch's "
+            "sums and dropout masks may differ from those of an uninterrupted run. Call "
+            f"torch.set_num_threads({then['threads']}) first for the same bits.",
+            stacklevel=4,
+        )
 
 
 def _fingerprint(task: Task) -> str:

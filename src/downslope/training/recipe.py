@@ -37,8 +37,15 @@ class Recipe(BaseModel):
     >>> recipe = Recipe(optimizer="adamw", lr=3e-3, hyperparameters={"betas": [0.9, 0.99]})
     >>> recipe.hyperparameters["betas"]
     (0.9, 0.99)
-    >>> print(recipe.replace(epochs=5).to_toml().splitlines()[-1])
+    >>> print(recipe.replace(hyperparameters={}, schedule="linear").to_toml())
+    optimizer = "adamw"
+    lr = 0.003
+    schedule = "linear"
+    clip_norm = 1.0
+    precision = "auto"
+    seed = 0
     device = "auto"
+    <BLANKLINE>
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
