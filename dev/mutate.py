@@ -1,9 +1,9 @@
 """Break a formula, see the tests fail: ``python dev/mutate.py [WORD ...] [--list]``.
 
-Each damage below is made in a copy of ``src/`` in a temporary folder; the checkout is not touched.
-The optimizer tests of the classes concerned then run against the copy, and a table shows which of
-them noticed. A damage that no test notices makes the script fail. WORDs select damages whose file
-or description contains one of them.
+Each damage of ``damages.py`` is made in a copy of ``src/`` in a temporary folder; the checkout is
+not touched. The optimizer tests of the classes concerned then run against the copy, and a table
+shows which of them noticed. A damage that no test notices makes the script fail. WORDs select
+damages whose file, classes or description contain one of them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from damages import DAMAGES
 from rich.console import Console
 from rich.table import Table
 
@@ -32,132 +32,8 @@ TESTS = (
     "tests/optim/test_optimum.py",
     "tests/engines/test_symbolic.py",
 )
-EVERY = ("SGD", "NormalizedSGD", "RMSprop", "Adagrad", "Adam", "AdamW")
-
-
 #: A test that failed for so many variants has noticed; its other variants are skipped.
-ENOUGH = 5
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One edit: ``before``, found exactly once in a file of the package, becomes ``after``."""
-
-    file: str
-    what: str
-    before: str
-    after: str
-    classes: tuple[str, ...]
-
-    def apply(self, package: Path) -> None:
-        """Make the edit in a copy of the package.
-
-        Raises:
-            SystemExit: the text is not there exactly once; this list must then be mended.
-        """
-        path = package / self.file
-        text = path.read_text(encoding="utf-8")
-        if text.count(self.before) != 1:
-            raise SystemExit(
-                f"{self.file} has {text.count(self.before)} times {self.before!r}, wanted once: "
-                f"mend the damage {self.what!r} in {Path(__file__).name}"
-            )
-        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
-
-
-def _damages(file: str, classes: tuple[str, ...], *edits: tuple[str, str, str]) -> list[Damage]:
-    return [Damage(file, what, before, after, classes) for what, before, after in edits]
-
-
-DAMAGES: tuple[Damage, ...] = (
-    *_damages(
-        "rules/sgd.py",
-        ("SGD",),
-        ("step uphill", "xp.fma(-lr, g, p), momentum_buffer", "xp.fma(lr, g, p), momentum_buffer"),
-        ("dampening ignored", "xp.where(fresh, 1.0, 1 - dampening)", "1.0"),
-        ("first gradient damped too", "xp.where(fresh, 1.0, 1 - dampening)", "1 - dampening"),
-        ("dampening with the wrong sign", "1.0, 1 - dampening", "1.0, 1 + dampening"),
-        ("old momentum kept whole", "momentum * momentum_buffer)", "momentum_buffer)"),
-        ("Nesterov ignored", "xp.fma(momentum, momentum_buffer, g) if nesterov else momentum",
-         "momentum"),
-        ("Nesterov's terms exchanged", "xp.fma(momentum, momentum_buffer, g)",
-         "xp.fma(momentum, g, momentum_buffer)"),
-        ("weight decay ignored", "g = xp.fma(weight_decay, p, g)\n    if", "if"),
-        ("weight decay with the wrong sign", "g = xp.fma(weight_decay, p, g)\n    if",
-         "g = xp.fma(-weight_decay, p, g)\n    if"),
-    ),
-    *_damages(
-        "rules/sgd.py",
-        ("NormalizedSGD",),
-        ("step uphill", "(p - lr * g /", "(p + lr * g /"),
-        ("eps ignored", "(xp.abs(g) + eps)", "xp.abs(g)"),
-        ("absolute value forgotten", "xp.abs(g) + eps", "g + eps"),
-        ("weight decay ignored", "g = xp.fma(weight_decay, p, g)\n    return (p", "return (p"),
-    ),
-    *_damages(
-        "rules/rmsprop.py",
-        ("RMSprop",),
-        ("step uphill", "return p - lr * g / denom", "return p + lr * g / denom"),
-        ("step uphill with momentum", "xp.fma(-lr, momentum_buffer, p)",
-         "xp.fma(lr, momentum_buffer, p)"),
-        ("eps inside the root", "xp.sqrt(variance) + eps", "xp.sqrt(variance + eps)"),
-        ("new square not weighted", "xp.fma((1 - alpha) * g, g,", "xp.fma(g, g,"),
-        ("mean added, not taken off", "xp.fma(-grad_avg, grad_avg,", "xp.fma(grad_avg, grad_avg,"),
-        ("alpha for 1 - alpha in the mean", "xp.lerp(grad_avg, g, 1 - alpha)",
-         "xp.lerp(grad_avg, g, alpha)"),
-        ("old step kept whole", "momentum * momentum_buffer + g", "momentum_buffer + g"),
-        ("weight decay ignored", "g = xp.fma(weight_decay, p, g)\n    ", ""),
-    ),
-    *_damages(
-        "rules/adagrad.py",
-        ("Adagrad",),
-        ("step uphill", "return p - lr", "return p + lr"),
-        ("eps inside the root", "(xp.sqrt(sum) + eps)", "xp.sqrt(sum + eps)"),
-        ("lr decays from the first step", "(step - 1) * lr_decay", "step * lr_decay"),
-        ("lr_decay ignored", " / (1 + (step - 1) * lr_decay)", ""),
-        ("only the last square kept", "sum = xp.fma(g, g, sum)", "sum = g * g"),
-        ("initial accumulator ignored", ', init="initial_accumulator_value"', ""),
-        ("weight decay ignored", "g = xp.fma(weight_decay, p, g)\n    ", ""),
-    ),
-    *_damages(
-        "rules/adam.py",
-        ("Adam", "AdamW"),
-        ("step uphill", "p = p - lr / (1", "p = p + lr / (1"),
-        ("first correction one step early", "1 - beta1**step", "1 - beta1 ** (step + 1)"),
-        ("first correction dropped", " / (1 - beta1**step)", ""),
-        ("second correction one step early", "1 - beta2**step", "1 - beta2 ** (step + 1)"),
-        ("second correction without its root", "xp.sqrt(1 - beta2**step)", "(1 - beta2**step)"),
-        ("eps inside the root", "xp.sqrt(variance) / xp.sqrt(1 - beta2**step) + eps",
-         "xp.sqrt(variance / (1 - beta2**step) + eps)"),
-        ("eps before the correction", "xp.sqrt(variance) / xp.sqrt(1 - beta2**step) + eps",
-         "(xp.sqrt(variance) + eps) / xp.sqrt(1 - beta2**step)"),
-        ("decay coupled in AdamW, decoupled in Adam", "if decoupled:", "if not decoupled:"),
-        ("decay not multiplied by lr", "p * (1 - lr * weight_decay)", "p * (1 - weight_decay)"),
-        ("weight decay ignored in Adam", "g = xp.fma(weight_decay, p, g)", "pass"),
-        ("betas exchanged in the mean", "xp.lerp(exp_avg, g, 1 - beta1)",
-         "xp.lerp(exp_avg, g, 1 - beta2)"),
-        ("beta for 1 - beta in the mean", "xp.lerp(exp_avg, g, 1 - beta1)",
-         "xp.lerp(exp_avg, g, beta1)"),
-        ("new square not weighted", "xp.fma((1 - beta2) * g, g,", "xp.fma(g, g,"),
-        ("amsgrad's maximum not used", "variance = max_exp_avg_sq = xp", "max_exp_avg_sq = xp"),
-        ("amsgrad takes the minimum", "xp.maximum(max_exp_avg_sq", "xp.minimum(max_exp_avg_sq"),
-    ),
-    *_damages(
-        "optim/_optimizer.py",
-        EVERY,
-        ("maximize ignored", '-1.0 if g["maximize"] else 1.0', "1.0"),
-    ),
-    *_damages(
-        "engines/bucket.py",
-        ("RMSprop", "Adagrad", "Adam", "AdamW"),
-        ("compiled steps counted by two", "self._steps += 1", "self._steps += 2"),
-    ),
-    *_damages(
-        "engines/bucket.py",
-        ("SGD",),
-        ("every step is a first one", "self.fresh[:] = 0", "pass"),
-    ),
-)  # fmt: skip
+ENOUGH = 3
 
 
 class _Observer:
@@ -249,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     assert "downslope" not in sys.modules
     torch.set_num_threads(1)
+    everyone = tuple(dict.fromkeys(name for d in chosen for name in d.classes))
     table = Table("file", "damage", "caught by (variants)", "s", title="Damaged formulas")
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -256,9 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, damage in enumerate([None, *chosen]):
             source = Path(folder) / str(number)
             shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-            classes = EVERY if damage is None else damage.classes
+            classes = everyone if damage is None else damage.classes
             if damage is not None:
-                damage.apply(source / "downslope")
+                path = source / "downslope" / damage.file
+                path.write_text(damage.edit(path.read_text("utf-8")), "utf-8")
             begun = time.monotonic()
             run, failed = observe(source, classes)
             seconds = f"{time.monotonic() - begun:.0f}"

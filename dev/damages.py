@@ -1,0 +1,199 @@
+"""Damages to the formulas, made by hand: what ``dev/mutate.py`` does to a copy of the package."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+__all__ = ["DAMAGES", "Damage"]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One edit: ``before``, found exactly once in a function, becomes ``after``.
+
+    Args:
+        file: of the package.
+        function: where in the file; empty: anywhere.
+        classes: the optimizers whose tests should notice.
+        what: a few words.
+        before, after: the texts.
+    """
+
+    file: str
+    function: str
+    classes: tuple[str, ...]
+    what: str
+    before: str
+    after: str
+
+    def edit(self, source: str) -> str:
+        """The file's source with the damage.
+
+        Raises:
+            LookupError: the text is not there exactly once; the list must then be mended.
+        """
+        lines = source.splitlines(keepends=True)
+        first, last = self._place(source, len(lines))
+        text = "".join(lines[first:last])
+        if text.count(self.before) != 1:
+            raise LookupError(
+                f"{self.file} {self.function} has {self.before!r} {text.count(self.before)} times, "
+                f"wanted once: mend the damage {self.what!r} in dev/damages.py"
+            )
+        return "".join([*lines[:first], text.replace(self.before, self.after), *lines[last:]])
+
+    def _place(self, text: str, end: int) -> tuple[int, int]:
+        """The function's lines."""
+        if not self.function:
+            return 0, end
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.name == self.function:
+                return node.lineno - 1, node.end_lineno or end
+        raise LookupError(f"{self.file} has no function {self.function}: mend dev/damages.py")
+
+
+def _all(file: str, function: str, classes: str, *edits: tuple[str, str, str]) -> list[Damage]:
+    return [Damage(file, function, tuple(classes.split()), *edit) for edit in edits]
+
+
+_NO_DECAY = ("weight decay ignored", "g = xp.fma(weight_decay, p, g)", "pass")
+
+DAMAGES: tuple[Damage, ...] = (
+    *_all(
+        "rules/sgd.py", "sgd", "SGD",
+        ("step uphill", "xp.fma(-lr, g, p)", "xp.fma(lr, g, p)"),
+        ("dampening ignored", "1 - dampening", "1.0"),
+        ("first gradient damped too", "xp.where(fresh, 1.0, 1 - dampening)", "1 - dampening"),
+        ("dampening with the wrong sign", "1 - dampening", "1 + dampening"),
+        ("old momentum kept whole", "momentum * momentum_buffer)", "momentum_buffer)"),
+        ("Nesterov ignored", "if nesterov", "if False"),
+        ("Nesterov's terms exchanged", "(momentum, momentum_buffer, g)",
+         "(momentum, g, momentum_buffer)"),
+        _NO_DECAY,
+        ("weight decay with the wrong sign", "xp.fma(weight_decay", "xp.fma(-weight_decay"),
+    ),
+    *_all(
+        "rules/sgd.py", "normalized_sgd", "NormalizedSGD",
+        ("step uphill", "p - lr", "p + lr"),
+        ("eps ignored", "(xp.abs(g) + eps)", "xp.abs(g)"),
+        ("absolute value forgotten", "xp.abs(g) + eps", "g + eps"),
+        _NO_DECAY,
+    ),
+    *_all(
+        "rules/rmsprop.py", "rmsprop", "RMSprop",
+        ("step uphill", "return p - lr", "return p + lr"),
+        ("step uphill with momentum", "xp.fma(-lr,", "xp.fma(lr,"),
+        ("eps inside the root", "xp.sqrt(variance) + eps", "xp.sqrt(variance + eps)"),
+        ("new square not weighted", "xp.fma((1 - alpha) * g, g,", "xp.fma(g, g,"),
+        ("mean added, not taken off", "xp.fma(-grad_avg, grad_avg,", "xp.fma(grad_avg, grad_avg,"),
+        ("alpha for 1 - alpha in the mean", "(grad_avg, g, 1 - alpha)", "(grad_avg, g, alpha)"),
+        ("old step kept whole", "momentum * momentum_buffer", "momentum_buffer"),
+        _NO_DECAY,
+    ),
+    *_all(
+        "rules/adagrad.py", "adagrad", "Adagrad",
+        ("step uphill", "return p - lr", "return p + lr"),
+        ("eps inside the root", "(xp.sqrt(sum) + eps)", "xp.sqrt(sum + eps)"),
+        ("lr decays from the first step", "(step - 1) * lr_decay", "step * lr_decay"),
+        ("lr_decay ignored", " / (1 + (step - 1) * lr_decay)", ""),
+        ("only the last square kept", "xp.fma(g, g, sum)", "g * g"),
+        _NO_DECAY,
+    ),
+    *_all(
+        "rules/adagrad.py", "", "Adagrad",
+        ("initial accumulator ignored", ', init="initial_accumulator_value"', ""),
+    ),
+    *_all(
+        "rules/adam.py", "adam", "Adam AdamW",
+        ("step uphill", "p = p - lr / (1", "p = p + lr / (1"),
+        ("first correction a step early", "beta1**step", "beta1 ** (step + 1)"),
+        ("first correction dropped", " / (1 - beta1**step)", ""),
+        ("second correction a step early", "beta2**step", "beta2 ** (step + 1)"),
+        ("second correction without root", "xp.sqrt(1 - beta2**step)", "(1 - beta2**step)"),
+        ("eps inside the root", "xp.sqrt(variance) / xp.sqrt(1 - beta2**step) + eps",
+         "xp.sqrt(variance / (1 - beta2**step) + eps)"),
+        ("eps before the correction", "xp.sqrt(variance) / xp.sqrt(1 - beta2**step) + eps",
+         "(xp.sqrt(variance) + eps) / xp.sqrt(1 - beta2**step)"),
+        ("decay not multiplied by lr", "1 - lr * weight_decay", "1 - weight_decay"),
+        ("betas exchanged in the mean", "(exp_avg, g, 1 - beta1)", "(exp_avg, g, 1 - beta2)"),
+        ("beta for 1 - beta in the mean", "(exp_avg, g, 1 - beta1)", "(exp_avg, g, beta1)"),
+        ("new square not weighted", "xp.fma((1 - beta2) * g, g,", "xp.fma(g, g,"),
+        ("amsgrad's maximum not used", "variance = max_exp_avg_sq = xp", "max_exp_avg_sq = xp"),
+        ("amsgrad takes the minimum", "xp.maximum", "xp.minimum"),
+    ),
+    *_all(
+        "rules/adam.py", "adam", "AdamW",
+        ("decay coupled", "if decoupled:", "if False:"),
+    ),
+    *_all(
+        "rules/adam.py", "adam", "Adam",
+        ("decay decoupled", "if decoupled:", "if True:"),
+        _NO_DECAY,
+    ),
+    *_all(
+        "rules/adam.py", "adamax", "Adamax",
+        ("step uphill", "return p - lr", "return p + lr"),
+        ("correction a step early", "beta1**step", "beta1 ** (step + 1)"),
+        ("old maximum kept whole", "beta2 * exp_inf", "exp_inf"),
+        ("eps ignored", "xp.abs(g) + eps", "xp.abs(g)"),
+        ("absolute value forgotten", "xp.abs(g)", "g"),
+    ),
+    *_all(
+        "rules/adam.py", "nadam", "NAdam",
+        ("step uphill", "p - lr * mu_next", "p + lr * mu_next"),
+        ("next momentum a step early", "(step + 1)", "step"),
+        ("product of momenta not kept", "xp.f32(mu_product * xp.f32(mu))", "xp.f32(mu)"),
+        ("second correction a step early", "beta2**step", "beta2 ** (step + 1)"),
+        ("eps inside the root", "xp.sqrt(exp_avg_sq / (1 - beta2**step)) + eps",
+         "xp.sqrt(exp_avg_sq / (1 - beta2**step) + eps)"),
+        ("decay always coupled", "if decoupled:", "if False:"),
+    ),
+    *_all(
+        "rules/adam.py", "radam", "RAdam",
+        ("step uphill", "p - xp.where", "p + xp.where"),
+        ("never rectified", "rho > 5", "rho > 1e9"),
+        ("rectified too early", "rho > 5", "rho > 4"),
+        ("rectification's terms exchanged", "(rho - 4) * (rho - 2) * rho_inf",
+         "(rho - 4) * (rho - 2) * rho"),
+        ("correction a step early", "beta1**step", "beta1 ** (step + 1)"),
+        ("decay always coupled", "if decoupled:", "if False:"),
+    ),
+    *_all(
+        "rules/adadelta.py", "adadelta", "Adadelta",
+        ("step uphill", "xp.fma(-lr,", "xp.fma(lr,"),
+        ("eps outside the roots", "xp.sqrt(acc_delta + eps)", "(xp.sqrt(acc_delta) + eps)"),
+        ("steps remembered before they are taken", "xp.fma((1 - rho) * delta, delta,",
+         "xp.fma((1 - rho) * g, g,"),
+        _NO_DECAY,
+    ),
+    *_all(
+        "rules/rprop.py", "rprop", "Rprop",
+        ("step uphill", "p - xp.sign", "p + xp.sign"),
+        ("factors exchanged", "agree > 0, etaplus", "agree > 0, etaminus"),
+        ("gradient kept where the sign turned", "xp.where(agree < 0, 0 * g, g)", "g"),
+        ("step not bounded from below", "xp.maximum(step_size, step_size_min)", "step_size"),
+        ("first step not lr", "xp.where(fresh, lr + 0 * step_size, step_size)", "step_size"),
+    ),
+    *_all(
+        "rules/asgd.py", "asgd", "ASGD",
+        ("step uphill", "xp.fma(-eta,", "xp.fma(eta,"),
+        ("weights not decayed", "p * (1 - lambd * eta)", "p"),
+        ("averaging a step early", "step - t0", "step + 1 - t0"),
+        ("average takes all", "(p - ax) * mu", "(p - ax)"),
+        ("power ignored", ") ** alpha", ")"),
+        _NO_DECAY,
+    ),
+    *_all(
+        "optim/_optimizer.py", "", "SGD NormalizedSGD RMSprop Adagrad Adam AdamW",
+        ("maximize ignored", '-1.0 if g["maximize"] else 1.0', "1.0"),
+    ),
+    *_all(
+        "engines/bucket.py", "", "RMSprop Adagrad Adam AdamW",
+        ("compiled steps counted by two", 'vectors["step"] += 1', 'vectors["step"] += 2'),
+    ),
+    *_all(
+        "engines/bucket.py", "", "SGD",
+        ("every step is a first one", "self.fresh[:] = 0", "pass"),
+    ),
+)  # fmt: skip
