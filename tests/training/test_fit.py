@@ -187,6 +187,16 @@ def test_a_range_test_without_an_answer_says_so(tmp_path: Path) -> None:
     assert run.lr == 0.001
 
 
+def test_a_worse_epoch_leaves_the_best_checkpoint(tmp_path: Path) -> None:
+    """It stays the one of the epoch before."""
+    metrics = iter([3.0, 1.0, 2.0])
+    task = tiny(metric=lambda outputs, targets: next(metrics))
+    run = fit(task, RECIPE, tmp_path / "run")
+    assert (run.best_metric, run.best_step) == (1.0, 2 * STEPS)
+    assert load_checkpoint(run.files.best)["progress"]["step"] == 2 * STEPS
+    assert load_checkpoint(run.files.last)["progress"]["step"] == 3 * STEPS
+
+
 def constant(outputs: torch.Tensor, targets: torch.Tensor) -> float:
     return 1.0
 

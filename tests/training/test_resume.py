@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 EVERY_THREE = RECIPE.replace(checkpoint_every=3)
 
 # In the middle of an epoch, at its end, in the middle of a later one; a kill loses two steps.
-SHOTS = {"SIGTERM:3": 3, "SIGINT:7": 7, "SIGTERM:12": 12, "SIGKILL:17": 15}
+SHOTS = {"SIGTERM:4": 4, "SIGINT:7": 7, "SIGTERM:11": 11, "SIGKILL:17": 15}
 
 
 def identical(a: Any, b: Any) -> bool:
