@@ -7,8 +7,9 @@ reads its own when it starts.
 
 A step must read every array of the formula once and write every array that changes once: AdamW
 reads p, g, exp_avg, exp_avg_sq and writes all but g, 7 x 4 bytes an element. Those bytes over our
-fastest step, over the fastest copy, triad or update in the same run (machine.py), is the share of the
-machine's memory bandwidth. (Small tensors stay in caches, where it says nothing; it is left out.)
+fastest step, over the fastest copy, triad or update in the same run (machine.py), is the share of
+the machine's memory bandwidth. (Small tensors stay in caches, where it says nothing; it is left
+out.)
 """
 
 from __future__ import annotations
