@@ -55,7 +55,7 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not in a list, with the nearest names offered.
 
     >>> print(unknown("optimizer", "adamv", ["adam", "adamw", "sgd"]))
-    Unknown optimizer 'adamv'. Did you mean 'adamw' or 'adam'? Allowed: adam, adamw, sgd.
+    Unknown optimizer 'adamv'. Did you mean 'adam' or 'adamw'? Allowed: adam, adamw, sgd.
     """
     names = sorted(allowed)
     near = difflib.get_close_matches(str(name), names, n=2)
