@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -232,3 +235,46 @@ def test_views_of_a_parameter_see_the_step(entry: Entry) -> None:
     drive(optimizer, [[torch.ones(6, 2)]])
     assert torch.equal(view, p.detach()[1:])
     assert torch.equal(torch.from_numpy(array), p.detach())
+
+
+@each_implementation(without=IN_PLACE)
+def test_gradients_are_not_kept(entry: Entry, flags: dict[str, Any]) -> None:
+    """After ``zero_grad`` nothing keeps a gradient's memory alive."""
+    p = torch.randn(5, requires_grad=True)
+    optimizer = build(entry.ours, [p], flags)
+    for _ in range(2):
+        memory = np.ones(5, np.float32)
+        p.grad = torch.from_numpy(memory)
+        watched = weakref.ref(memory)
+        del memory
+        optimizer.step()
+        optimizer.zero_grad()
+        gc.collect()
+        assert watched() is None
+
+
+@each_implementation(without=IN_PLACE)
+def test_replaced_parameters_are_not_kept(entry: Entry, flags: dict[str, Any]) -> None:
+    """One step after ``p.data = other`` nothing keeps the old memory alive."""
+    memory = np.ones(5, np.float32)
+    p = torch.from_numpy(memory).requires_grad_()
+    optimizer = build(entry.ours, [p], flags)
+    drive(optimizer, [[torch.ones(5)]] * 2)
+    watched = weakref.ref(memory)
+    del memory
+    p.data = torch.zeros(5)
+    drive(optimizer, [[torch.ones(5)]])
+    gc.collect()
+    assert watched() is None
+
+
+@each_implementation(without=IN_PLACE)
+def test_deleted_optimizers_keep_nothing(entry: Entry, flags: dict[str, Any]) -> None:
+    """When optimizer and parameters are gone, so is the memory of parameters and state."""
+    p = torch.randn(5, requires_grad=True)
+    optimizer = build(entry.ours, [p], widest(entry), flags)
+    drive(optimizer, [[torch.ones(5)]] * 2)
+    watched = [weakref.ref(t) for t in (p, *optimizer.state[p].values())]
+    del p, optimizer
+    gc.collect()
+    assert not any(w() is not None for w in watched)
