@@ -9,6 +9,7 @@ damages whose file, classes or description contain one of them.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -32,6 +33,8 @@ TESTS = (
     "tests/optim/test_optimum.py",
     "tests/engines/test_symbolic.py",
 )
+#: What every child needs, loaded once. (downslope itself comes from the damaged copy.)
+TOOLS = ("numba", "sympy", "hypothesis", "torch.testing._internal.common_optimizers")
 #: A test that failed for so many variants has noticed; its other variants are skipped.
 ENOUGH = 3
 
@@ -116,15 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"{damage.file}: {damage.what}", highlight=False)
         return 0
 
-    # What every child needs; downslope itself must come from the damaged copy.
-    import hypothesis  # noqa: F401  # loaded once, here
-    import numba  # noqa: F401
-    import sympy  # noqa: F401
-    import torch
-    import torch.testing._internal.common_optimizers
-
+    for name in TOOLS:
+        importlib.import_module(name)
     assert "downslope" not in sys.modules
-    torch.set_num_threads(1)
     everyone = tuple(dict.fromkeys(name for d in chosen for name in d.classes))
     table = Table("file", "damage", "caught by (variants)", "s", title="Damaged formulas")
     missed = 0
