@@ -52,10 +52,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Members:
-    """What a bucket is made for: tensors, the group of each, and whether its slots are new."""
+    """What a bucket is made for: tensors, the group of each, and whether its slots are new.
+
+    Of the gradients only whether they are sparse: a reference would keep their memory alive.
+    """
 
     params: tuple[Tensor, ...]
-    grads: tuple[Tensor, ...]
+    sparse: tuple[bool, ...]
     state: tuple[State, ...]
     groups: tuple[int, ...]
     fresh: tuple[bool, ...]
@@ -119,7 +122,7 @@ class _OneByOne(Bucket):
     """Engines that read tensors from parameters and state afresh each step."""
 
     def _prepare(self) -> None:
-        self._sparse_grads = tuple(g.is_sparse for g in self.members.grads)
+        pass
 
     def accepts(
         self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
@@ -129,7 +132,7 @@ class _OneByOne(Bucket):
             all(map(is_, params, self.members.params))
             and (stateless or all(map(is_, state, self.members.state)))
             and all(n in s for s in state for n in self.present)
-            and tuple(g.is_sparse for g in grads) == self._sparse_grads
+            and tuple(g.is_sparse for g in grads) == self.members.sparse
         )
 
     def _count(self) -> Float64:

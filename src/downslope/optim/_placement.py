@@ -135,10 +135,10 @@ def make_buckets(
         fresh = make_state(owner, rule, group, p, state)
         kinds = tuple(state[n].dtype for n in (*present, *(("step",) if rule.counts_steps else ())))
         key = (engine, present, rule.flag_values(group), p.device, p.dtype, kinds)
-        sorted_members.setdefault(key, []).append((position, number, p, g, state, fresh))
+        sorted_members.setdefault(key, []).append((position, number, p, g.is_sparse, state, fresh))
     buckets = []
     for (engine, present, flags, *_), found in sorted_members.items():
-        at, groups, params, grads, states_of, made = zip(*found, strict=True)
-        bound = Members(params, grads, states_of, groups, made)
+        at, groups, params, sparse, states_of, made = zip(*found, strict=True)
+        bound = Members(params, sparse, states_of, groups, made)
         buckets.append((list(at), BUCKETS[engine](rule, present, flags, bound)))
     return buckets
