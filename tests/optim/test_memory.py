@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import downslope.optim
+from downslope.engines.cpu import look
 from downslope.errors import EngineError
 
 from .catalogue import Entry, each, each_implementation
@@ -292,3 +294,63 @@ def test_deleted_optimizers_keep_nothing(entry: Entry, flags: dict[str, Any]) ->
     del p, optimizer
     gc.collect()
     assert not any(w() is not None for w in watched)
+
+
+@each_implementation(without=IN_PLACE)
+def test_gradient_whose_memory_is_its_negative(entry: Entry, flags: dict[str, Any]) -> None:
+    """A gradient kept by torch as "minus what lies there" counts with its value."""
+    ends = []
+    for lazy in (True, False):
+        p = torch.tensor(0.5, requires_grad=True)
+        optimizer = build(entry.ours, [p], flags)
+        g = torch.tensor(0.25 + 0.75j).conj().imag
+        assert g.is_neg()
+        for _ in range(3):
+            p.grad = g if lazy else g.resolve_neg()
+            optimizer.step()
+        ends.append(p.detach())
+    assert_same([ends[0]], [ends[1]])
+
+
+@each_implementation(without=IN_PLACE)
+def test_gradient_whose_memory_is_its_conjugate(entry: Entry, flags: dict[str, Any]) -> None:
+    """A complex gradient kept by torch as "the conjugate of what lies there" counts as it is."""
+    start, g = torch.randn(5, dtype=torch.complex64), torch.randn(5, dtype=torch.complex64).conj()
+    assert g.is_conj()
+    ends = []
+    for gradient in (g, g.resolve_conj()):
+        p = start.clone().requires_grad_()
+        optimizer = build(entry.ours, [p], flags)
+        for _ in range(3):
+            p.grad = gradient
+            optimizer.step()
+        ends.append(p.detach())
+    assert_same([ends[0]], [ends[1]])
+
+
+@each_implementation(without=IN_PLACE)
+def test_swapped_tensors(entry: Entry, flags: dict[str, Any]) -> None:
+    """After ``torch.utils.swap_tensors`` the step moves what the parameter is now, nothing else."""
+    p = torch.nn.Parameter(torch.ones(6))
+    optimizer = build(entry.ours, [p], flags)
+    drive(optimizer, [[torch.ones(6)]])
+    p.grad = None
+    other = torch.nn.Parameter(torch.full((6,), 2.0))
+    torch.utils.swap_tensors(p, other)
+    before = other.detach().clone()
+    drive(optimizer, [[torch.ones(6)]])
+    assert (p != 2.0).all()
+    assert_same_bits([other], [before])
+
+
+def test_torch_of_another_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python's tensors hold C++'s elsewhere, the compiled engine says so and stops."""
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    look._functions.cache_clear()
+    monkeypatch.setattr(look, "_HEADER", look._HEADER + 8)
+    try:
+        with pytest.raises(EngineError, match=r"Install torch 2\.13, or give foreach=True"):
+            downslope.optim.SGD([p]).step()
+    finally:
+        look._functions.cache_clear()

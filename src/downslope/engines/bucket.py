@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..rules import Rule
 from . import eager, foreach
-from .plan import Plan, adopt
+from .layout import adopt
 from .trace import trace
 
 __all__ = ["BUCKETS", "Bucket", "Members", "Table"]
@@ -258,7 +258,9 @@ class CompiledBucket(Bucket):
     torch_operations = False
 
     def _prepare(self) -> None:
-        from .cpu.run import Launch  # Numba is imported when the first kernel is needed
+        # Numba is imported when the first kernel is needed.
+        from .cpu.run import Launch
+        from .plan import Plan
 
         rule, params, state = self.rule, self.members.params, self.members.state
         self._program = trace(rule, self.present, tuple(self.flags.items()))
@@ -268,7 +270,7 @@ class CompiledBucket(Bucket):
                 s[name] = adopt(s[name], p)
         counted = ("step",) if rule.counts_steps else ()
         self._vectors = {name: self._gather(name) for name in (*counted, *numbers)}
-        self._plan = Plan(params, state, arrays, tuple(self._vectors))
+        self._plan = Plan(params, state, arrays)
         elements = (params[0], params[0], *(state[0][n] for n in arrays))
         reals = 2 if params[0].is_complex() else 1  # a complex number is a pair of reals
         self._launch = Launch(
@@ -292,7 +294,7 @@ class CompiledBucket(Bucket):
     def accepts(
         self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
     ) -> bool:
-        return self._plan.holds(params, state) and self._plan.take(params, grads)
+        return self._plan.holds(params, grads, state)
 
     def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
         rows, vectors = self._rows, self._vectors

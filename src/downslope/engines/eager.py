@@ -123,4 +123,4 @@ def update(
 
 def _pairs(value: Any) -> Any:
     complex_array = isinstance(value, Tensor) and value.is_complex()
-    return torch.view_as_real(value) if complex_array else value
+    return torch.view_as_real(value.resolve_conj()) if complex_array else value

@@ -49,7 +49,7 @@ def update(
     pairs = arrays["p"][0].is_complex()
     env: dict[str, Any] = {
         name: [torch.view_as_real(t) for t in tensors] if pairs else list(tensors)
-        for name, tensors in arrays.items()
+        for name, tensors in {**arrays, "g": [g.resolve_conj() for g in arrays["g"]]}.items()
     }
     factor = _scalar(columns["factor"])
     if factor != 1.0:

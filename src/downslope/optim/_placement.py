@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ..engines.bucket import BUCKETS, Bucket, Members
-from ..engines.plan import dense
+from ..engines.layout import dense
 from ..errors import EngineError, InputError
 from ..rules import Rule
 

@@ -35,6 +35,11 @@ if not JITTED:
     view_float32 = _view(np.float32, ctypes.c_float)
     view_float64 = _view(np.float64, ctypes.c_double)
     view_uint16 = _view(np.uint16, ctypes.c_uint16)
+    view_int64 = _view(np.int64, ctypes.c_int64)
+
+    def ask(function: Any, handle: Any, answer: Any) -> int:
+        call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(int(function))
+        return int(call(int(handle), int(answer)))
 
     def fma(a: Any, b: Any, c: Any) -> Any:
         # Python 3.11 has no fma: exact for float32 but for double rounding, plain for float64.
@@ -74,6 +79,16 @@ else:
     view_float32 = _view(types.float32)
     view_float64 = _view(types.float64)
     view_uint16 = _view(types.uint16)
+    view_int64 = _view(types.int64)
+
+    @intrinsic
+    def ask(context: Any, function: Any, handle: Any, answer: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = ir.IntType(64)
+            kind = ir.FunctionType(ir.IntType(32), [word, word])
+            return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+        return types.int32(types.int64, types.int64, types.int64), generate
 
     @intrinsic
     def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
