@@ -14,7 +14,27 @@ from hypothesis import strategies as st
 
 from downslope import schedules
 from downslope.errors import InputError, InputTypeError
-from downslope.schedules import Schedule, constant, cosine, linear, sequence, step, warmup
+from downslope.schedules import (
+    Schedule,
+    constant,
+    cosine,
+    cosine_restarts,
+    cyclic,
+    exponential,
+    function,
+    inverse_sqrt,
+    linear,
+    multiplicative,
+    multistep,
+    one_cycle,
+    one_minus_sqrt,
+    polynomial,
+    rex,
+    sequence,
+    step,
+    warmup,
+    wsd,
+)
 
 EXAMPLES = {
     "constant": constant(value=0.3),
@@ -23,6 +43,20 @@ EXAMPLES = {
     "linear": linear(997, start=0.1, end=0.7),
     "cosine": cosine(1009, start=0.3, end=1e-5),
     "warmup": warmup(13, peak=0.2),
+    "multistep": multistep([3, 30, 30, 90], gamma=0.5, start=0.3),
+    "exponential": exponential(0.993, start=0.3),
+    "inverse sqrt": inverse_sqrt(50, steps=400, start=0.3),
+    "polynomial": polynomial(997, power=1.7, end=0.01),
+    "one minus sqrt": one_minus_sqrt(997, start=0.3, end=1e-5),
+    "rex": rex(997, start=0.3, end=1e-5),
+    "restarts": cosine_restarts(11, mult=2, start=0.4, end=0.01),
+    "cyclic": cyclic(7, down=13, low=0.2, high=0.9, shape="triangular2"),
+    "exp_range": cyclic(7, shape="exp_range", gamma=0.99),
+    "one cycle": one_cycle(301, peak=0.4),
+    "one cycle linear": one_cycle(301, start=0.01, end=0.0, rise=0.1, shape="linear"),
+    "wsd": wsd(13, 400, 100, peak=1e-3, end=1e-5, decay="1-sqrt"),
+    "function": function(math.cos, steps=500, start=0.7),
+    "multiplicative": multiplicative(math.cos, start=0.7),
     "chain": warmup(13, peak=1e-3) >> constant(50) >> cosine(200, end=1e-6),
     "sequence": sequence([step(5), linear(30, start=0.5)], milestones=[17]),
     "scaled": 1e-3 * (warmup(13) >> cosine(200)),
@@ -102,7 +136,7 @@ def test_values_are_float64(schedule: Schedule) -> None:
 @every_example
 def test_repr_builds_the_schedule_again(schedule: Schedule) -> None:
     """``eval(repr(schedule))`` is an equal schedule, and prints the same."""
-    again = eval(repr(schedule), vars(schedules))
+    again = eval(repr(schedule), {**vars(math), **vars(schedules)})
     assert again == schedule
     assert repr(again) == repr(schedule)
 
@@ -217,6 +251,17 @@ BAD = {
         r"must increase, got \[5, 5\]",
     ),
     "milestone 0": (lambda: sequence([step(3), step(4)], [0]), "a milestone .* >= 1, got 0"),
+    "steps of 400 digits": (lambda: cosine(10**400), "cosine: steps .* got 1000"),
+    "power 0": (lambda: polynomial(5, power=0), "polynomial: power must be a number > 0, got 0"),
+    "gamma negative": (lambda: exponential(-0.1), "exponential: gamma must be >= 0, got -0.1"),
+    "cycle's shape": (lambda: cyclic(5, shape="triangle"), "Unknown shape .*Did you mean 'triang"),  # type: ignore[arg-type]  # on purpose
+    "cycle of none": (lambda: cyclic(0), "cyclic: up .* got 0"),
+    "rise 2": (lambda: one_cycle(5, rise=2), "one_cycle: rise must be a share .* got 2"),
+    "restarts' mult": (lambda: cosine_restarts(5, mult=0), "mult .* >= 1, got 0"),
+    "wsd's decay": (lambda: wsd(1, 1, 1, decay="sqrt"), "Unknown decay for wsd 'sqrt'"),  # type: ignore[arg-type]  # on purpose
+    "stairs falling": (lambda: multistep([5, 3]), r"must not decrease, got \[5, 3\]"),
+    "function's value": (lambda: function(lambda t: math.nan)(3), r"\(3\) must be a finite .* nan"),
+    "nothing to draw": (lambda: step(3).sampled(), "never ends: say how many steps to draw"),
     "step negative": (lambda: cosine(3)(-1), r"cosine\(3\): a step must be .* >= 0 .* got -1"),
     "step nan": (lambda: cosine(3)(math.nan), "got nan"),
     "step infinite": (lambda: cosine(3)([1.0, math.inf]), "got .*inf"),
@@ -235,6 +280,8 @@ BAD_TYPES = {
     "steps bool": (lambda: linear(True), "linear: steps .* got True .bool."),
     "end text": (lambda: linear(5, end="0"), "linear: end .* got '0' .str."),
     "step text": (lambda: linear(5)("x"), "a step must be a number, got 'x'"),
+    "function of text": (lambda: function("0.9"), "function needs a function .* got '0.9'"),  # type: ignore[arg-type]  # on purpose
+    "milestones as a number": (lambda: multistep(5), "must be a list of steps, got 5"),  # type: ignore[arg-type]  # on purpose
     "sequence of numbers": (lambda: sequence([0.1, 0.2], [3]), "a list of at least one schedule"),
     "empty sequence": (lambda: sequence([], []), "a list of at least one schedule"),
     "chain with a number": (lambda: linear(5) >> 3, "unsupported operand"),

@@ -24,6 +24,7 @@ __all__ = ["DEBUG", "Debug", "app", "main"]
 COMMANDS = {
     "train": "Find a learning rate, train, watch, save and report.",
     "find-lr": "Find a learning rate by a range test, and plot it.",
+    "schedule": "Draw a schedule of the learning rate, in the terminal and into a file.",
     "explain": "Explain an optimizer: its formula, arguments, memory and sources.",
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["curve"]
+__all__ = ["WIDTH", "curve", "labelled"]
+
+WIDTH, HEIGHT = 64, 10  # of a labelled drawing, in characters
 
 Dot = tuple[int, int]  # column and row, both counted from the lower left
 
@@ -41,6 +43,37 @@ def curve(
                 line = 4 * height - 1 - row
                 cells[line // 4][column // 2] |= _DOTS[column % 2][line % 4]
     return ["".join(chr(0x2800 + cell) for cell in row) for row in cells]
+
+
+def labelled(
+    xs: Sequence[float],
+    ys: Sequence[float],
+    *,
+    ends: tuple[str, str] | None = None,
+    axis: str = "─" * WIDTH,
+) -> list[str]:
+    r"""A :func:`curve` with its highest and lowest value beside it and its ends below.
+
+    Args:
+        xs: ascending.
+        ys: as many.
+        ends: what stands below the first and the last column; None is the first and last x.
+        axis: the line below the curve.
+
+    >>> print("\n".join(line.rstrip() for line in labelled([0, 9], [2, 2])[-2:]))
+      ────────────────────────────────────────────────────────────────
+      0                                                              9
+    """
+    high, low = f"{max(ys):.3g}", f"{min(ys):.3g}"
+    margin = max(len(high), len(low))
+    labels = [high, *[""] * (HEIGHT - 2), low]
+    picture = curve(xs, ys, width=WIDTH, height=HEIGHT)
+    first, last = ends or (f"{xs[0]:g}", f"{xs[-1]:g}")
+    return [
+        *(f"{a:>{margin}} {b}" for a, b in zip(labels, picture, strict=True)),
+        " " * (margin + 1) + axis,
+        " " * (margin + 1) + first + last.rjust(WIDTH - len(first)),
+    ]
 
 
 def _scale(values: list[float], top: int) -> Callable[[float], int]:

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError
 from ..finder import find_lr
 from ..tasks import load_task
 from .app import Debug
-from .curve import curve
+from .curve import WIDTH, labelled
 from .options import assignments, of_function, with_options
+from .plot import check_plot, save_plot
 
 if TYPE_CHECKING:
     from ..finder import RangeTest
 
 __all__ = ["command", "drawing"]
-
-WIDTH, HEIGHT = 64, 10  # of the drawing, in characters
 
 
 def _find_lr(
@@ -53,12 +51,12 @@ def _find_lr(
     """Find a learning rate by a range test, and plot it."""
     chosen = load_task(task, target=target)
     page = plot or Path(f"find-lr-{Path(chosen.name).stem}.png")
-    _check_plot(page)
+    check_plot(page)
     if optimizer is not None:
         given["optimizer"] = optimizer
     test = find_lr(chosen, hyperparameters=assignments(settings or []), **given)
     typer.echo("\n".join(drawing(test)))
-    _save_plot(test, page)
+    save_plot(test.plot, page)
     typer.echo(f"plot        {page}")
 
 
@@ -69,16 +67,12 @@ def drawing(test: RangeTest) -> list[str]:
     """The smoothed loss over the learning rate, and what the test says, as lines of text."""
     lines = [f"{test.optimizer}: training loss over learning rate"]
     if test.lrs:
-        picture = curve(
-            [math.log(lr) for lr in test.lrs], test.smoothed, width=WIDTH, height=HEIGHT
+        lines += labelled(
+            [math.log(lr) for lr in test.lrs],
+            test.smoothed,
+            ends=(f"{test.lrs[0]:.3g}", f"{test.lrs[-1]:.3g}"),
+            axis=_axis(test),
         )
-        high, low = f"{max(test.smoothed):.3g}", f"{min(test.smoothed):.3g}"
-        margin = max(len(high), len(low))
-        labels = [high, *[""] * (HEIGHT - 2), low]
-        lines += [f"{a:>{margin}} {b}" for a, b in zip(labels, picture, strict=True)]
-        lines.append(" " * (margin + 1) + _axis(test))
-        first, last = f"{test.lrs[0]:.3g}", f"{test.lrs[-1]:.3g}"
-        lines.append(" " * (margin + 1) + first + last.rjust(WIDTH - len(first)))
     if test.steepest is not None and test.band is not None and test.suggestion is not None:
         lines += [
             f"steepest    {test.steepest:.3g}",
@@ -104,25 +98,3 @@ def _column(test: RangeTest, lr: float) -> int:
     first, last = math.log(test.lrs[0]), math.log(test.lrs[-1])
     share = (math.log(lr) - first) / (last - first) if last > first else 0.5
     return min(max(round(share * (WIDTH - 1)), 0), WIDTH - 1)
-
-
-def _check_plot(path: Path) -> None:
-    """Refuse a plot that could not be written, before the time for the test is spent."""
-    from matplotlib.figure import Figure
-
-    formats = Figure().canvas.get_supported_filetypes()
-    if path.suffix.lower().removeprefix(".") not in formats:
-        raise InputError(
-            f"--plot: {str(path)!r} does not end in a format that can be drawn. "
-            f"Allowed: {', '.join(sorted(formats))}."
-        )
-    if not path.parent.is_dir():
-        raise InputError(f"--plot: there is no folder {str(path.parent)!r} to write into.")
-
-
-def _save_plot(test: RangeTest, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure((7, 4), layout="constrained")
-    test.plot(figure.subplots())
-    figure.savefig(path, dpi=150)

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, _warn_get_lr_called_within_step
 
 from ..errors import InputError
-from ..schedules._schedule import decayed, finite, half_cosine, mixed, remaining, whole
+from ..schedules._formulas import decayed, half_cosine, mixed, remaining
+from ..schedules._schedule import finite, whole
 
 Lr = float | Tensor
 

@@ -1,12 +1,11 @@
 """Schedules: pure functions from a step to a value.
 
-The formulas stand at the top of the file; a schedule is a record of their arguments. Nothing
-here counts steps or holds state, so resuming needs the step alone.
+A schedule is a record of its formula's arguments (`_formulas.py`, `_shapes.py`). Nothing here
+counts steps or holds state, so resuming needs the step alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
@@ -15,53 +14,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 from numbers import Real
-from typing import Any, SupportsFloat, overload
+from typing import TYPE_CHECKING, Any, SupportsFloat, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, InputTypeError
 
-__all__ = [
-    "Chain",
-    "Constant",
-    "Cosine",
-    "Linear",
-    "Schedule",
-    "Step",
-    "Warmup",
-    "decayed",
-    "finite",
-    "half_cosine",
-    "mixed",
-    "remaining",
-    "whole",
-]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
+__all__ = ["Chain", "Product", "Schedule", "finite", "whole"]
 
-def remaining(steps: float, at: float) -> float:
-    """The share of ``steps`` still to go: 1 at step 0, 0 from ``steps`` on."""
-    return max(steps - at, 0.0) / steps
-
-
-def half_cosine(share: float) -> float:
-    r"""From 1 to 0 along half a cosine, :math:`(1 + \cos(\pi (1 - s))) / 2` for a share ``s``.
-
-    Written as a squared sine of the share still to go, which keeps its precision near the end,
-    where the textbook form subtracts two numbers close to 1.
-    """
-    root = math.sin(0.5 * math.pi * share)
-    return root * root
-
-
-def mixed(start: float, end: float, weight: float) -> float:
-    """``start`` where the weight is 1, ``end`` where it is 0; exact at both."""
-    return start * weight + end * (1.0 - weight)
-
-
-def decayed(gamma: float, every: float, at: float) -> float:
-    """``gamma`` to the power of how often ``every`` steps have passed."""
-    return math.pow(gamma, at // every)
+POINTS = 20_000  # of a plot: up to this length it shows every step
 
 
 class Schedule(ABC):
@@ -152,92 +117,48 @@ class Schedule(ABC):
         """
         return self * base
 
+    def sampled(self, steps: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps from 0 to the last, every one of up to 20,000, and the values at them: to draw.
 
-class Shape(Schedule):
-    """A schedule that one factory builds: a dataclass with the factory's arguments as fields."""
+        Args:
+            steps: the last step; None is :attr:`length`, which a schedule without end has not.
 
-    def __repr__(self) -> str:
-        first, *rest = dataclasses.fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
-        values = [(f, getattr(self, f.name)) for f in rest]
-        words = [f"{f.name}={value!r}" for f, value in values if value != f.default]
-        if getattr(self, first.name) != first.default:
-            words.insert(0, repr(getattr(self, first.name)))
-        return f"{type(self).__name__.lower()}({', '.join(words)})"
+        >>> from downslope.schedules import linear
+        >>> [part.tolist() for part in linear(4).sampled()]
+        [[0, 1, 2, 3, 4], [1.0, 0.75, 0.5, 0.25, 0.0]]
+        """
+        last = self.length if steps is None else whole("steps", steps)
+        if last is None:
+            raise InputError(f"{self!r} never ends: say how many steps to draw with steps=...")
+        at = np.unique(np.linspace(0, last, min(last + 1, POINTS)).round().astype(np.int64))
+        return at, self(at)
 
+    def plot(self, ax: Axes | None = None, *, steps: int | None = None) -> Axes:
+        """Draw the values over the steps.
 
-@dataclass(frozen=True, repr=False)
-class Constant(Shape):
-    steps: int | None = None
-    value: float | None = None
+        Args:
+            ax: where to draw; None makes a new figure.
+            steps: the last step; None is :attr:`length`, which a schedule without end has not.
 
-    @property
-    def length(self) -> int | None:
-        return self.steps
+        Returns:
+            the axes.
 
-    def _at(self, step: float) -> float:
-        return _start(self.value)
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> from downslope.schedules import cosine, warmup
+        >>> axes = (warmup(500, peak=1e-3) >> cosine(9_500)).plot()
+        >>> axes.get_title()
+        'warmup(500, peak=0.001) >> cosine(9500)'
+        """
+        at, values = self.sampled(steps)
+        if ax is None:
+            import matplotlib.pyplot as plt
 
-    def _after(self, value: float) -> Schedule:
-        return self if self.value is not None else dataclasses.replace(self, value=value)
-
-
-@dataclass(frozen=True, repr=False)
-class Step(Shape):
-    every: int
-    gamma: float = 0.1
-    start: float | None = None
-
-    @property
-    def length(self) -> None:
-        return None
-
-    def _at(self, step: float) -> float:
-        return _start(self.start) * decayed(self.gamma, self.every, step)
-
-    def _after(self, value: float) -> Schedule:
-        return self if self.start is not None else dataclasses.replace(self, start=value)
-
-
-@dataclass(frozen=True, repr=False)
-class Linear(Shape):
-    steps: int
-    start: float | None = None
-    end: float = 0.0
-
-    @property
-    def length(self) -> int:
-        return self.steps
-
-    def _weight(self, step: float) -> float:
-        return remaining(self.steps, step)
-
-    def _at(self, step: float) -> float:
-        return mixed(_start(self.start), self.end, self._weight(step))
-
-    def _after(self, value: float) -> Schedule:
-        return self if self.start is not None else dataclasses.replace(self, start=value)
-
-
-class Cosine(Linear):
-    def _weight(self, step: float) -> float:
-        return half_cosine(super()._weight(step))
-
-
-@dataclass(frozen=True, repr=False)
-class Warmup(Shape):
-    steps: int
-    peak: float = 1.0
-    start: float | None = None
-
-    @property
-    def length(self) -> int:
-        return self.steps
-
-    def _at(self, step: float) -> float:
-        if self.steps == 0:
-            return self.peak
-        start = self.peak / (self.steps + 1) if self.start is None else self.start
-        return mixed(start, self.peak, remaining(self.steps, step))
+            ax = plt.subplots()[1]
+        ax.plot(at, values)
+        ax.set(xlabel="step", ylabel="value")
+        ax.set_title(repr(self), fontsize="small", wrap=True)
+        return ax
 
 
 @dataclass(frozen=True, repr=False)
@@ -310,21 +231,15 @@ def _parts(schedule: Schedule) -> tuple[Schedule, ...]:
     return (schedule,)
 
 
-def _start(value: float | None) -> float:
-    """A schedule that follows nothing and was given no start begins at 1."""
-    return 1.0 if value is None else value
-
-
 def whole(name: str, value: SupportsFloat, least: int = 1) -> int:
     """The value as an int, or an error that names it."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InputTypeError(
             f"{name} must be a whole number >= {least}, got {value!r} ({type(value).__name__})"
         )
-    number = float(value)
-    if not number.is_integer() or number < least:
+    if not (_is_finite(value) and float(value).is_integer() and float(value) >= least):
         raise InputError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return int(number)
+    return int(float(value))
 
 
 def finite(name: str, value: SupportsFloat) -> float:
@@ -333,6 +248,14 @@ def finite(name: str, value: SupportsFloat) -> float:
         raise InputTypeError(
             f"{name} must be a finite number, got {value!r} ({type(value).__name__})"
         )
-    if not math.isfinite(value):
+    if not _is_finite(value):
         raise InputError(f"{name} must be a finite number, got {value!r}")
     return float(value)
+
+
+def _is_finite(value: Real) -> bool:
+    """Whether a number is one as a float too; a whole number of 400 digits is not."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
