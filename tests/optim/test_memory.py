@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +34,15 @@ from .harness import (
 START = zoo(torch.float64)
 ROWS = gradients(START, 6)
 IN_PLACE = ("differentiable",)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> Iterator[None]:
+    """What libraries and the test session made is not searched at each collection of garbage."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def widest(entry: Entry) -> dict[str, Any]:

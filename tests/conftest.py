@@ -1,0 +1,12 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+# Two workers share two cores: a second thread each only makes them wait for one another. Tests of
+# threads ask for theirs.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
