@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 DEMO_DIR ?= runs/demo
 
-.PHONY: setup demo test lint format bench docs clean
+.PHONY: setup demo test lint format stubs bench docs clean
 
 setup: $(VENV)/.all
 
@@ -26,6 +26,9 @@ lint: $(VENV)/.all
 format: $(VENV)/.all
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+stubs: $(VENV)/.all
+	$(BIN)/python dev/stubs.py
 
 bench: $(VENV)/.all
 	$(BIN)/python -m benchmarks.optimizers

@@ -56,7 +56,6 @@ def _page(cls: type[optim.Optimizer]) -> str:
     parts = [
         f"# {cls.__name__}",
         rule.summary,
-        f"Arguments and an example: {{class}}`downslope.optim.{cls.__name__}`.",
         "## Formula",
     ]
     for condition, formula in formulas(cls, symbolic.latex):
@@ -64,9 +63,13 @@ def _page(cls: type[optim.Optimizer]) -> str:
         parts.append(f"$$\n{formula}\n$$")
     parts += ["## Hyperparameters", _hyperparameters(cls), "## State", _state(cls)]
     parts += ["## When to use it", rule.use, "## Paper", rule.paper]
+    if rule.notes:
+        parts += ["## Which version this is", "\n".join(f"- {_plain(n)}" for n in rule.notes)]
     if rule.errata:
         parts += ["## Where a guide differs", "\n".join(f"- {_plain(e)}" for e in rule.errata)]
         parts.append("All of them, each with a test: [](../guides-errata.md).")
+    directive = f".. autoclass:: downslope.optim.{cls.__name__}"
+    parts += ["## Class", f"```{{eval-rst}}\n{directive}\n```"]
     return _joined(*parts)
 
 

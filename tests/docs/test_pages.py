@@ -5,19 +5,13 @@ from __future__ import annotations
 import doctest
 import inspect
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
-from typing import Any
 
 import pytest
 
-from downslope import optim, rules
-from downslope.cli.explain import explanation
+from downslope import optim
 from downslope.engines.cpu.kernel import source
 from downslope.engines.trace import trace
-from tests.optim import catalogue, oracles
-from tests.optim.harness import assert_same, build, drive, follow_oracle, gradients, leaves, zoo
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -84,7 +78,7 @@ def test_files_and_functions_named_by_the_developers_pages_exist() -> None:
             words = (
                 set(re.findall(r"\w+", found[0].read_text(encoding="utf-8"))) if found else set()
             )
-            if not file.endswith("/lion.py") and not (
+            if not file.endswith("/grams.py") and not (
                 found and {*names.split(".")} - {""} <= words
             ):
                 missing.append(f"{page}: {file} {names}")
@@ -125,31 +119,3 @@ def test_the_architecture_page_shows_the_kernel_and_the_formula_that_run() -> No
     assert "AdamW" in call
     assert all(piece in kernel for piece in kernel_shown.split("...\n"))
     assert formula_shown in formula
-
-
-def _run(
-    code: str, package: str, given: Mapping[str, Any] = MappingProxyType({})
-) -> dict[str, Any]:
-    """What a module of a package defines, without a file."""
-    module = {**given, "__package__": package, "__name__": f"{package}.lion"}
-    exec(compile(code, "CONTRIBUTING.md", "exec"), module)
-    return module
-
-
-def test_the_worked_example_of_an_optimizer_agrees_with_its_oracle(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Lion, as written on the page, takes its oracle's path in every engine and explains itself."""
-    page = blocks(ROOT / "CONTRIBUTING.md")
-    rule, cls, naive, entry = (text for language, text in page if language == "python")
-    monkeypatch.setattr(rules, "LION", _run(rule, "downslope.rules")["LION"], raising=False)
-    lion = _run(cls, "downslope.optim")["Lion"]
-    oracle = _run(naive, "tests.optim", vars(oracles))["lion"]
-    made = eval(entry, {**vars(catalogue), "oracles": SimpleNamespace(lion=oracle)})
-    for variant in made.variants:
-        expected, _ = follow_oracle(made, zoo(), gradients(zoo()), variant.kwargs)
-        for flags in made.implementations().values():
-            params = leaves(zoo(), flags)
-            drive(build(lion, params, variant.kwargs, flags), gradients(zoo()))
-            assert_same(params, [e.to(p.dtype) for e, p in zip(expected, params, strict=True)])
-    assert "Symbolic Discovery" in explanation(lion)

@@ -34,16 +34,17 @@ def test_equations_compute_what_the_rule_computes(entry: Entry, variant: Variant
     expected = eager.update(
         rule,
         {**{s.name: None for s in rule.slots}, **tensors},
-        {n: {**scalars, "step": 3.0, "fresh": 0.0}[n] for n in rule.scalars},
+        {n: {**scalars, "step": 3.0, "fresh": 0.0, "numel": 1.0}[n] for n in rule.scalars},
         dict(rule.flag_values(group)),
     )
     letters = {"p": "theta", "g": "g", **{s.name: s.symbol for s in rule.slots}}
     known: dict[str, float] = {h.symbol: scalars[h.name] for h in rule.hypers}
     known.update({f"~{letters[n]}@{'t' if n == 'g' else 't-1'}": v for n, v in values.items()})
-    known["t"] = 3.0
+    known |= {"t": 3.0, "n": 1.0}
     for equation in equations(rule, group):
-        numbers = {s: known[s.name] for s in equation.rhs.free_symbols}
-        known[equation.lhs.name] = float(equation.rhs.subs(numbers))
+        rhs = equation.rhs.replace(sp.Function("sum"), lambda of_one_element: of_one_element)
+        numbers = {s: known[s.name] for s in rhs.free_symbols}
+        known[equation.lhs.name] = float(rhs.subs(numbers))
     # The printed formula leaves out that single numbers of state are kept in float32.
     near = 1e-7 if rule.numbers(rule.present(group)) else 1e-12
     for name, value in expected.items():

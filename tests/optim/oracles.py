@@ -22,9 +22,9 @@ __all__ = [
     "adamax",
     "adamw",
     "asgd",
+    "cautious",
     "follow",
     "nadam",
-    "normalized_sgd",
     "radam",
     "rmsprop",
     "rprop",
@@ -56,21 +56,6 @@ def sgd(
         state["momentum_buffer"] = buffer
         g = g + momentum * buffer if nesterov else buffer
     return p - lr * g
-
-
-def normalized_sgd(
-    p: Array,
-    g: Array,
-    state: dict[str, Any],
-    *,
-    lr: float = 1e-3,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-) -> Array:
-    """The sign step, smooth at zero: every coordinate moves by nearly lr."""
-    del state
-    g = g + weight_decay * p
-    return p - lr * g / (np.abs(g) + eps)
 
 
 def rmsprop(
@@ -300,6 +285,14 @@ def asgd(
     state["eta"] = float(np.float32(lr / (1 + lambd * lr * t) ** alpha))
     state["mu"] = float(np.float32(1 / max(1.0, t - t0)))
     return p
+
+
+def cautious(update: Array, g: Array) -> Array:
+    """Liang et al. 2024 as in the authors' code: by the mean of the mask, at least a thousandth."""
+    if g.size == 0:
+        return update
+    mask = np.where(update * g > 0, 1.0, 0.0)
+    return update * mask / max(mask.mean(), 1e-3)
 
 
 def follow(

@@ -55,9 +55,10 @@ def explanation(optimizer: type[Optimizer]) -> str:
     parts.append(_titled("Memory", _memory(rule, group)))
     sections = {"When to use it": rule.use, "Paper": rule.paper}
     parts += [_titled(title, _wrapped(text)) for title, text in sections.items() if text]
-    if rule.errata:
-        told = "\n".join(_wrapped(text, bullet="- ") for text in rule.errata)
-        parts.append(_titled("Where a guide differs", told))
+    lists = {"Which version this is": rule.notes, "Where a guide differs": rule.errata}
+    for title, texts in lists.items():
+        if texts:
+            parts.append(_titled(title, "\n".join(_wrapped(t, bullet="- ") for t in texts)))
     return "\n\n".join(parts)
 
 
@@ -93,7 +94,7 @@ def _defaults(optimizer: type[Optimizer]) -> dict[str, Any]:
 def _switches(rule: Rule) -> list[str]:
     """The group keys that make a slot exist or the formula branch, each once."""
     keys = [slot.when for slot in rule.slots if slot.when]
-    return list(dict.fromkeys([*keys, *(flag.key or flag.name for flag in rule.flags)]))
+    return list(dict.fromkeys([*keys, *(flag.group_key for flag in rule.flags)]))
 
 
 def _switched_on(rule: Rule, group: Group, key: str) -> Group:

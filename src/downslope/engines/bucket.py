@@ -113,7 +113,7 @@ class Bucket(ABC):
         """The host's scalars by name, one number a tensor, with ``factor``."""
         numbers = table.numbers[self.groups]
         named = {h.name: numbers[:, k] for k, h in enumerate(self.rule.scalar_hypers)}
-        sizes = np.array([p.numel() for p in self.members.params], np.float64)
+        sizes = np.array([_elements(p) for p in self.members.params], np.float64)
         host = {"step": steps, "fresh": self.fresh, "numel": sizes, "factor": numbers[:, -1]}
         return {**named, **host}
 
@@ -213,7 +213,7 @@ class TensorScalarBucket(_OneByOne):
             scalars: dict[str, Any] = {
                 h.name: v for h, v in zip(hypers, table.values[group], strict=True)
             }
-            host = {"fresh": float(self.fresh[k]), "numel": float(p.numel())}
+            host = {"fresh": float(self.fresh[k]), "numel": float(_elements(p))}
             if "step" in self.rule.scalars:
                 host["step"] = _plain(state["step"])
             scalars.update({n: v for n, v in host.items() if n in self.rule.scalars})
@@ -229,6 +229,11 @@ class TensorScalarBucket(_OneByOne):
             values.update({n: _plain(state[n]) for n in self.numbers})
             for name, new in eager.update(self.rule, values, scalars, self.flags).items():
                 self._store(p, state, name, new)
+
+
+def _elements(p: Tensor) -> int:
+    """How many real numbers a tensor holds; a complex number is a pair of them."""
+    return p.numel() * (2 if p.is_complex() else 1)
 
 
 def _plain(number: Tensor) -> Any:
@@ -272,11 +277,10 @@ class CompiledBucket(Bucket):
         self._vectors = {name: self._gather(name) for name in (*counted, *numbers)}
         self._plan = Plan(params, state, arrays)
         elements = (params[0], params[0], *(state[0][n] for n in arrays))
-        reals = 2 if params[0].is_complex() else 1  # a complex number is a pair of reals
         self._launch = Launch(
             self._program,
             tuple(str(t.dtype.to_real())[6:] for t in elements),
-            [p.numel() * reals for p in params],
+            [_elements(p) for p in params],
         )
         scalars = self._program.scalars
         self._rows = np.zeros((len(params), len(scalars) + 1))

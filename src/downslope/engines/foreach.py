@@ -87,7 +87,7 @@ def _run_pass(step: Pass, env: dict[str, Any]) -> None:
         dead = [a in mine and not left[a] for a in instruction.args]
         env[instruction.name] = _call(instruction, [value(a) for a in instruction.args], dead)
     for name, operand in step.totals:
-        env[name] = np.array([float(t.sum()) for t in value(operand)])
+        env[name] = np.array([float(eager.sum(t)) for t in value(operand)])
     for name, operand in step.writes:
         torch._foreach_copy_(env[name], value(operand))
 

@@ -7,16 +7,18 @@ changes. Read ``_optimizer.py`` for the step that all classes share.
 from __future__ import annotations
 
 from ..errors import unknown
-from . import lr_scheduler
+from . import declared, lr_scheduler
+from ._declare import declare
 from ._optimizer import Optimizer
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .adam_kin import Adamax, NAdam, RAdam
 from .asgd import ASGD
+from .declared import *  # noqa: F403  # one class a rule; the module lists them
 from .rmsprop import RMSprop
 from .rprop import Rprop
-from .sgd import SGD, NormalizedSGD
+from .sgd import SGD
 
 __all__ = [
     "ASGD",
@@ -27,21 +29,22 @@ __all__ = [
     "AdamW",
     "Adamax",
     "NAdam",
-    "NormalizedSGD",
     "Optimizer",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "declare",
     "get",
     "lr_scheduler",
     "names",
 ]
+__all__ += declared.__all__
 
 _CLASSES: dict[str, type[Optimizer]] = {
     cls.__name__.lower(): cls
     for cls in (
-        SGD, NormalizedSGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, NAdam, RAdam, Rprop,
-        ASGD,
+        SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, NAdam, RAdam, Rprop, ASGD,
+        *(getattr(declared, name) for name in declared.__all__),
     )
 }  # fmt: skip
 

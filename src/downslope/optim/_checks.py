@@ -69,9 +69,10 @@ def check_group(owner: str, rule: Rule, group: Mapping[str, Any]) -> None:
         if hyper.index is None:
             numbers[hyper.name] = number(owner, hyper, value)
             continue
-        if not (isinstance(value, (tuple, list)) and len(value) == 2):
+        length = rule.lengths[hyper.group_key]
+        if not (isinstance(value, (tuple, list)) and len(value) == length):
             raise InputError(
-                f"{owner}: {hyper.group_key} must be two numbers, as (0.9, 0.999), got {value!r}"
+                f"{owner}: {hyper.group_key} must be a tuple of {length} numbers, got {value!r}"
             )
         numbers[hyper.group_key] = tuple(
             number(owner, h, h.of(group)) for h in rule.hypers if h.group_key == hyper.group_key

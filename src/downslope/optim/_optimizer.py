@@ -267,8 +267,8 @@ class Optimizer(torch.optim.Optimizer):
     def _checked_hypers(self) -> tuple[tuple[Any, ...], ...]:
         """Each group's hyperparameters; raise for one that was set since and cannot be used."""
         wanted, groups = self.rule.scalar_hypers, self.param_groups
-        tuples = {h.group_key for h in wanted if h.index is not None}
-        if all(len(g[key]) == 2 for g in groups for key in tuples):
+        lengths = self.rule.lengths.items()
+        if all(_has_length(g[key], length) for g in groups for key, length in lengths):
             hypers = tuple(tuple(h.of(g) for h in wanted) for g in groups)
             flat = list(itertools.chain.from_iterable(hypers))
             self._tensors = not _NUMBERS.issuperset(map(type, flat))
@@ -350,6 +350,9 @@ def _described(rule: Rule, arguments: list[str]) -> str:
         said = f"{hyper.meaning}; {hyper.range}, a one-element tensor or a schedule."
         before = lines.get(hyper.group_key)
         lines[hyper.group_key] = f"{before} Then: {said}" if before else said
+    for flag in rule.flags:
+        if flag.meaning:
+            lines[flag.group_key] = f"{flag.meaning}."
     flags = [name for name in arguments if name not in lines]
     return "\n".join(
         [
@@ -360,6 +363,7 @@ def _described(rule: Rule, arguments: list[str]) -> str:
             f"Formula: ``{rule.update.__module__}``; ``downslope explain`` prints it from there.",
             "",
             f"Source: {rule.paper}",
+            *(f"\n{note}" for note in rule.notes),
         ]
     )
 
@@ -378,6 +382,10 @@ def _as_number(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach().clone()
     return torch.tensor(float(value), dtype=number_dtype())
+
+
+def _has_length(value: Any, length: int) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == length
 
 
 def _pick(values: list[Any], at: list[int]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Gradient descent with momentum, and the smoothed sign step."""
+"""Gradient descent with momentum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .. import rules
 from ..schedules import Schedule
 from ._optimizer import Optimizer, ParamsT, defaults_of
 
-__all__ = ["SGD", "NormalizedSGD"]
+__all__ = ["SGD"]
 
 
 class SGD(Optimizer):
@@ -33,35 +33,6 @@ class SGD(Optimizer):
         dampening: float | Schedule = 0,
         weight_decay: float | Tensor | Schedule = 0,
         nesterov: bool = False,
-        *,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        differentiable: bool = False,
-        fused: bool | None = None,
-    ) -> None:
-        super().__init__(params, defaults_of(locals()))
-
-
-class NormalizedSGD(Optimizer):
-    """A smoothed sign step: every coordinate moves by nearly ``lr``, whatever its gradient's size.
-
-    >>> import torch
-    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    >>> optimizer = NormalizedSGD([w], lr=0.1)
-    >>> (w**2).sum().backward()
-    >>> optimizer.step()
-    >>> w.data
-    tensor([ 0.9000, -1.9000])
-    """
-
-    rule = rules.NORMALIZED_SGD
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor | Schedule = 1e-3,
-        eps: float | Schedule = 1e-8,
-        weight_decay: float | Tensor | Schedule = 0,
         *,
         maximize: bool = False,
         foreach: bool | None = None,

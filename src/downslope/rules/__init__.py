@@ -1,36 +1,35 @@
 """The formulas and their specs: each update rule written once, as a pure function.
 
-Read ``_rule.py`` for what a rule is, then ``adam.py`` for one. Nothing here imports torch.
+Read ``_rule.py`` for what a rule is, then ``adam.py`` for one. Every :class:`Rule` of a module here
+is collected, so that ``rules.ADAMW`` is the one of ``adam.py``, and :data:`RULES` holds all of them
+by these names. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
-from ._rule import HOST_SCALARS, Flag, Hyper, Rule, Slot, beta
-from .adadelta import ADADELTA
-from .adagrad import ADAGRAD
-from .adam import ADAM, ADAMAX, ADAMW, NADAM, RADAM
-from .asgd import ASGD
-from .rmsprop import RMSPROP
-from .rprop import RPROP
-from .sgd import NORMALIZED_SGD, SGD
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "ADADELTA",
-    "ADAGRAD",
-    "ADAM",
-    "ADAMAX",
-    "ADAMW",
-    "ASGD",
-    "HOST_SCALARS",
-    "NADAM",
-    "NORMALIZED_SGD",
-    "RADAM",
-    "RMSPROP",
-    "RPROP",
-    "SGD",
-    "Flag",
-    "Hyper",
-    "Rule",
-    "Slot",
-    "beta",
-]
+from ._rule import HOST_SCALARS, Flag, Hyper, Rule, Slot, beta
+
+__all__ = ["HOST_SCALARS", "RULES", "Flag", "Hyper", "Rule", "Slot", "beta"]
+
+
+def _collected() -> dict[str, Rule]:
+    """The rules of all public modules of this package, by the names that they have there."""
+    found: dict[str, Rule] = {}
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            names = vars(importlib.import_module(f"{__name__}.{module.name}"))
+            found |= {name: value for name, value in names.items() if isinstance(value, Rule)}
+    return found
+
+
+#: Every rule by its name here, in alphabetical order of the modules.
+RULES = _collected()
+globals().update(RULES)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Rule: ...

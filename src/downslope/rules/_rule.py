@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 __all__ = ["HOST_SCALARS", "Flag", "Hyper", "Rule", "Slot", "beta"]
 
 #: Scalars that the host supplies, one a tensor, beside the hyperparameters: the number of this step
-#: (from 1), whether a slot was created just now (1.0 or 0.0), and the tensor's number of elements.
+#: (from 1), whether a slot was created just now (1.0 or 0.0), and the tensor's number of elements
+#: (a complex number is two).
 HOST_SCALARS = ("step", "fresh", "numel")
 
 
@@ -62,6 +64,7 @@ class Hyper:
         phrase: torch's words for it in ``Invalid {phrase}: {value}``.
         key: the parameter group's key, where it differs from the name.
         index: its place in the group's value, where that is a tuple (``betas``).
+        default: its value if none is given; None where a hand-written class has the defaults.
     """
 
     name: str
@@ -72,6 +75,11 @@ class Hyper:
     phrase: str = ""
     key: str = ""
     index: int | None = None
+    default: float | None = None
+
+    def by_default(self, value: float) -> Hyper:
+        """The same hyperparameter with a default."""
+        return replace(self, default=value)
 
     @property
     def group_key(self) -> str:
@@ -104,7 +112,7 @@ class Hyper:
         return f"Invalid {self.phrase or self.name + ' value'}"
 
 
-def beta(number: int, meaning: str = "", high: float = 1.0) -> Hyper:
+def beta(number: int, meaning: str = "", high: float = 1.0, default: float | None = None) -> Hyper:
     """The decay rate of the ``number``-th moment: ``betas[number - 1]`` in a parameter group."""
     return Hyper(
         f"beta{number}",
@@ -114,19 +122,32 @@ def beta(number: int, meaning: str = "", high: float = 1.0) -> Hyper:
         phrase=f"beta parameter at index {number - 1}",
         key="betas",
         index=number - 1,
+        default=default,
     )
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A boolean of the formula; ``key`` is the parameter group's key where it differs."""
+    """A boolean of the formula, False unless given.
+
+    Args:
+        name: its name in the formula.
+        key: the parameter group's key, where it differs from the name.
+        meaning: what it does when True, in a few words; empty where torch has the flag too.
+    """
 
     name: str
     key: str = ""
+    meaning: str = ""
+
+    @property
+    def group_key(self) -> str:
+        """The key under which a parameter group holds it."""
+        return self.key or self.name
 
     def of(self, group: Mapping[str, Any]) -> bool:
         """Its value in a parameter group; absent is False, as in old checkpoints."""
-        return bool(group.get(self.key or self.name, False))
+        return bool(group.get(self.group_key, False))
 
 
 @dataclass(frozen=True)
@@ -141,7 +162,10 @@ class Rule:
         flags: the booleans.
         paper: where the formula was published.
         use: when to choose it.
+        class_name: the optimizer class that is declared for it; empty where a class is written by
+            hand, as torch's are.
         errata: where a tutorial says something else, and what is right.
+        notes: where the paper, its authors' code and other libraries differ, and which is followed.
         counts_steps: whether the state has torch's ``step``.
         state_at_construction: whether torch makes the state in the constructor (Adagrad).
         sparse: whether torch takes sparse gradients here.
@@ -155,7 +179,9 @@ class Rule:
     flags: tuple[Flag, ...] = ()
     paper: str = ""
     use: str = ""
+    class_name: str = ""
     errata: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     counts_steps: bool = True
     state_at_construction: bool = False
     sparse: bool = False
@@ -197,6 +223,30 @@ class Rule:
         """The hyperparameters among :attr:`scalars`, in the same order."""
         by_name = {h.name: h for h in self.hypers}
         return tuple(by_name[n] for n in self.scalars if n in by_name)
+
+    @cached_property
+    def lengths(self) -> Mapping[str, int]:
+        """The group keys whose value is a tuple (``betas``), each with its length."""
+        return Counter(h.group_key for h in self.hypers if h.index is not None)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """A parameter group's hyperparameters and flags where none is given.
+
+        Raises:
+            TypeError: a hyperparameter has no default.
+        """
+        found: dict[str, Any] = {}
+        for hyper in self.hypers:
+            if hyper.default is None:
+                raise TypeError(
+                    f"rule {self.name}: {hyper.name} has no default; give it with by_default(...)"
+                )
+            if hyper.index is None:
+                found[hyper.group_key] = hyper.default
+            else:
+                found[hyper.group_key] = (*found.get(hyper.group_key, ()), hyper.default)
+        return {**found, **{flag.group_key: False for flag in self.flags}}
 
     def present(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         """The names of the slots that a parameter group with these values keeps."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._rule import Hyper, Rule, Slot
-from .sgd import EPS, LR, WEIGHT_DECAY
+from ._shared import EPS, LR, WEIGHT_DECAY
 
 __all__ = ["ADAGRAD", "adagrad"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ._rule import Flag, Hyper, Rule, Slot, beta
-from .sgd import EPS, LR, WEIGHT_DECAY
+from ._shared import EPS, LR, MEAN, MEAN_SQUARE, WEIGHT_DECAY
 
 __all__ = ["ADAM", "ADAMAX", "ADAMW", "NADAM", "RADAM", "adam", "adamax", "nadam", "radam"]
 
@@ -105,8 +105,6 @@ def radam(xp, p, g, exp_avg, exp_avg_sq, *, lr, beta1, beta2, eps, weight_decay,
     return p - xp.where(rho > 5, adapted, mean), exp_avg, exp_avg_sq
 
 
-_MEAN = Slot("exp_avg", "running mean of gradients", "m")
-_MEAN_SQUARE = Slot("exp_avg_sq", "running mean of squared gradients", "v")
 _DECOUPLED = Flag("decoupled", key="decoupled_weight_decay")
 _MOMENTS = (LR, beta(1), beta(2), EPS, WEIGHT_DECAY)
 
@@ -114,8 +112,8 @@ ADAM = Rule(
     adam,
     "Momentum divided by a running root mean square, both corrected for their start.",
     slots=(
-        _MEAN,
-        _MEAN_SQUARE,
+        MEAN,
+        MEAN_SQUARE,
         Slot("max_exp_avg_sq", "largest exp_avg_sq so far", "w", when="amsgrad"),
     ),
     hypers=_MOMENTS,
@@ -149,7 +147,7 @@ ADAMW = replace(
 ADAMAX = Rule(
     adamax,
     "Adam with the largest recent gradient in place of the root mean square.",
-    slots=(_MEAN, Slot("exp_inf", "decaying maximum of gradients", "u")),
+    slots=(MEAN, Slot("exp_inf", "decaying maximum of gradients", "u")),
     hypers=_MOMENTS,
     paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980, section 7.",
     use="Embeddings and other places where gradients are rare and large.",
@@ -160,8 +158,8 @@ NADAM = Rule(
     "Adam with Nesterov's look ahead.",
     slots=(
         Slot("mu_product", "product of the momenta so far", "M", init=1.0, scalar=True),
-        _MEAN,
-        _MEAN_SQUARE,
+        MEAN,
+        MEAN_SQUARE,
     ),
     hypers=(*_MOMENTS, Hyper("momentum_decay", "how fast the momentum warms up", "psi")),
     flags=(_DECOUPLED,),
@@ -173,7 +171,7 @@ NADAM = Rule(
 RADAM = Rule(
     radam,
     "Adam whose first steps wait until the mean of squares can be trusted.",
-    slots=(_MEAN, _MEAN_SQUARE),
+    slots=(MEAN, MEAN_SQUARE),
     hypers=_MOMENTS,
     flags=(_DECOUPLED,),
     paper="Liu et al.: On the Variance of the Adaptive Learning Rate and Beyond, arXiv 1908.03265.",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._rule import Hyper, Rule, Slot
-from .sgd import LR
+from ._shared import LR
 
 __all__ = ["RPROP", "rprop"]
 

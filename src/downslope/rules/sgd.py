@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._rule import Flag, Hyper, Rule, Slot
+from ._shared import EPS, LR, WEIGHT_DECAY
 
-__all__ = ["EPS", "LR", "NORMALIZED_SGD", "SGD", "WEIGHT_DECAY", "normalized_sgd", "sgd"]
-
-LR = Hyper("lr", "step size", "eta", phrase="learning rate")
-EPS = Hyper("eps", "keeps the denominator from zero", "epsilon", phrase="epsilon value")
-WEIGHT_DECAY = Hyper("weight_decay", "pull of every weight towards zero", "lamda")
+__all__ = ["NORMALIZED_SGD", "SGD", "normalized_sgd", "sgd"]
 
 
 def sgd(xp, p, g, momentum_buffer, *, lr, momentum, dampening, weight_decay, fresh, nesterov):
@@ -70,7 +67,8 @@ NORMALIZED_SGD = Rule(
     normalized_sgd,
     "A smoothed sign step: the gradient gives the direction, lr alone the distance.",
     slots=(),
-    hypers=(LR, EPS, WEIGHT_DECAY),
+    hypers=(LR.by_default(1e-3), EPS.by_default(1e-8), WEIGHT_DECAY.by_default(0)),
+    class_name="NormalizedSGD",
     paper="Riedmiller, Braun: A direct adaptive method for faster backpropagation learning: the "
     "RPROP algorithm, 1993, for the sign of the gradient as a direction; Bernstein et al.: "
     "signSGD, arXiv 1802.04434.",

@@ -1,0 +1,157 @@
+"""What an entry of the catalogue says of one optimizer, and what many entries say alike."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch.testing._internal.common_optimizers import (
+    ErrorOptimizerInput,
+    OptimizerErrorEnum,
+    OptimizerInfo,
+    optim_db,
+)
+
+import downslope.optim
+
+from .oracles import Oracle
+
+__all__ = [
+    "BAD_BETAS",
+    "BAD_EPS",
+    "BAD_EVERYWHERE",
+    "DECAYS",
+    "EPSILONS",
+    "INF",
+    "NAN",
+    "RATES",
+    "STEP_SIZES",
+    "Entry",
+    "Variant",
+    "crosses",
+    "variants",
+]
+
+_DATABASE: dict[str, OptimizerInfo] = {info.name: info for info in optim_db}
+
+#: Ways of asking for an implementation. torch's database names the ones that a class supports.
+_FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "default": ("", {}),
+    "for-loop": ("foreach", {"foreach": False}),
+    "foreach": ("foreach", {"foreach": True}),
+    "fused": ("fused", {"fused": True}),
+    "differentiable": ("differentiable", {"differentiable": True}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One set of constructor arguments, with a name for the test's id."""
+
+    name: str
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One optimizer.
+
+    Args:
+        name: the class's name, in ``downslope.optim`` and, where torch has it, in ``torch.optim``.
+        oracle: the naive float64 step.
+        extra: variants beside those of torch's database.
+        ranges: hyperparameters that hypothesis may draw, with their ranges.
+        bad: argument -> values that torch takes in silence or refuses unclearly, and we refuse.
+        optimum: arguments with which it finds the minimum of a quadratic (see test_optimum).
+        flags: implementation flags of a class that torch does not have.
+    """
+
+    name: str
+    oracle: Oracle
+    extra: tuple[Variant, ...] = ()
+    ranges: Mapping[str, st.SearchStrategy[Any]] = field(default_factory=dict)
+    bad: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    optimum: Mapping[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ("foreach", "fused", "differentiable")
+
+    @property
+    def ours(self) -> type[torch.optim.Optimizer]:
+        """Our class."""
+        return getattr(downslope.optim, self.name)
+
+    @property
+    def torch(self) -> type[torch.optim.Optimizer]:
+        """Torch's class of the same name; ask only where :attr:`twinned`."""
+        return getattr(torch.optim, self.name)
+
+    @property
+    def twinned(self) -> bool:
+        """Whether torch has the class."""
+        return self.name in _DATABASE
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """Torch's variants, then ours."""
+        if not self.twinned:
+            return self.extra
+        inputs = _DATABASE[self.name].optim_inputs_func(device="cpu")
+        return tuple(Variant(i.desc.replace(" ", "-"), i.kwargs) for i in inputs) + self.extra
+
+    def implementations(self) -> dict[str, dict[str, Any]]:
+        """Name -> constructor arguments that ask for that implementation on the CPU."""
+        flags: tuple[str, ...] = self.flags
+        if self.twinned:
+            info = _DATABASE[self.name]
+            fused = "cpu" in info.supports_fused_on
+            flags = tuple(f for f in info.supported_impls if f != "fused" or fused)
+        return {name: kwargs for name, (flag, kwargs) in _FLAGS.items() if flag in ("", *flags)}
+
+    def refused_by_torch(self) -> list[ErrorOptimizerInput]:
+        """Torch's database of inputs that its constructor refuses or warns about."""
+        cases = _DATABASE[self.name].optim_error_inputs_func(device="cpu", dtype=torch.float32)
+        return [c for c in cases if c.error_on is OptimizerErrorEnum.CONSTRUCTION_ERROR]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether it takes sparse gradients."""
+        return self.twinned and bool(_DATABASE[self.name].supports_sparse)
+
+    @property
+    def capturable(self) -> bool:
+        """Whether the constructor takes ``capturable``."""
+        return self.twinned and bool(_DATABASE[self.name].has_capturable_arg)
+
+
+def _label(kwargs: Mapping[str, Any]) -> str:
+    return ",".join(f"{k}={v}" for k, v in kwargs.items()) or "plain"
+
+
+def variants(*several: dict[str, Any]) -> tuple[Variant, ...]:
+    return tuple(Variant(_label(kwargs), kwargs) for kwargs in several)
+
+
+def crosses(**choices: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Every combination, leaving out the arguments that are zero or False."""
+    rows = (dict(zip(choices, row, strict=True)) for row in itertools.product(*choices.values()))
+    return [{k: v for k, v in row.items() if v} for row in rows]
+
+
+NAN, INF = float("nan"), float("inf")
+STEP_SIZES = st.floats(1e-4, 0.1)
+DECAYS = st.floats(0, 0.2)
+EPSILONS = st.floats(1e-8, 1e-2)
+RATES = st.floats(0, 0.999)
+
+BAD_EVERYWHERE: dict[str, tuple[Any, ...]] = {
+    "lr": (NAN, INF, -INF, -1e-3, True, "0.1", None),
+    "weight_decay": (NAN, INF, -0.1),
+}
+BAD_EPS: dict[str, tuple[Any, ...]] = {"eps": (NAN, INF, -1e-8)}
+BAD_BETAS: dict[str, tuple[Any, ...]] = {
+    "betas": ((NAN, 0.999), (0.9, NAN), (0.9, 1.0), (-0.1, 0.999), (0.9,), (0.9, 0.99, 0.999)),
+}
