@@ -20,7 +20,8 @@ from downslope.optim import lr_scheduler as ours
 from downslope.schedules import Schedule, cosine, linear, step
 
 STEPS = 200
-NAMES = ("StepLR", "LinearLR", "CosineAnnealingLR", "SequentialLR", "ReduceLROnPlateau")
+NAMES = sorted(set(theirs.__all__) - {"LRScheduler"})
+ADDED = {"verbose", "average"}
 
 
 def sgd(*lrs: float, tensor: bool = False) -> Optimizer:
@@ -32,21 +33,30 @@ def sgd(*lrs: float, tensor: bool = False) -> Optimizer:
         }
         for lr in lrs or (0.1,)
     ]
-    return torch.optim.SGD(groups)
+    return torch.optim.SGD(groups, momentum=0.9)
 
 
 def now(optimizer: Optimizer) -> list[float]:
     return [float(group["lr"]) for group in optimizer.param_groups]
 
 
-def run(scheduler: Any, steps: int, metrics: Callable[[int], float] | None = None) -> list[Any]:
+def run(
+    scheduler: Any,
+    steps: int,
+    metrics: Callable[[int], float] | None = None,
+    also: Callable[[Optimizer], list[float]] = lambda optimizer: [],
+) -> list[Any]:
     """The learning rates of ``steps`` epochs, each read before the scheduler's step."""
     seen = []
     for epoch in range(steps):
-        seen.append(now(scheduler.optimizer))
+        seen.append(now(scheduler.optimizer) + also(scheduler.optimizer))
         scheduler.optimizer.step()
         scheduler.step(*([metrics(epoch)] if metrics else []))
-    return [*seen, now(scheduler.optimizer)]
+    return [*seen, now(scheduler.optimizer) + also(scheduler.optimizer)]
+
+
+def momentums(optimizer: Optimizer) -> list[float]:
+    return [float(group["momentum"]) for group in optimizer.param_groups]
 
 
 def same(a: Any, b: Any, rel: float = 1e-9) -> bool:
@@ -64,7 +74,41 @@ def sequential(module: Any, optimizer: Optimizer, **extra: Any) -> Any:
     return module.SequentialLR(optimizer, parts, milestones=[7, 90], **extra)
 
 
+def n(optimizer: Optimizer) -> int:
+    return len(optimizer.param_groups)
+
+
+def wave(epoch: int) -> float:
+    return 1 + 0.5 * math.cos(epoch)
+
+
 BUILD: dict[str, Callable[[Any, Optimizer], Any]] = {
+    "lambda": lambda m, o: m.LambdaLR(o, wave),
+    "lambda a group": lambda m, o: m.LambdaLR(o, [wave] * len(o.param_groups)),
+    "multiplicative": lambda m, o: m.MultiplicativeLR(o, lambda e: 0.9 if e % 3 else 1.1),
+    "multistep": lambda m, o: m.MultiStepLR(o, [7, 60, 60, 150], gamma=0.3),
+    "multistep from 0": lambda m, o: m.MultiStepLR(o, [90, 30], gamma=1.5),
+    "constant": lambda m, o: m.ConstantLR(o),
+    "constant long": lambda m, o: m.ConstantLR(o, factor=0.25, total_iters=77),
+    "exponential": lambda m, o: m.ExponentialLR(o, 0.97),
+    "exponential growing": lambda m, o: m.ExponentialLR(o, 1.02),
+    "polynomial": lambda m, o: m.PolynomialLR(o, total_iters=120, power=1.7),
+    "polynomial default": lambda m, o: m.PolynomialLR(o),
+    "restarts": lambda m, o: m.CosineAnnealingWarmRestarts(o, 13, eta_min=1e-3),
+    "restarts growing": lambda m, o: m.CosineAnnealingWarmRestarts(o, 7, T_mult=2),
+    "cyclic": lambda m, o: m.CyclicLR(o, 0.01, 0.3, 8, 15),
+    "cyclic each group": lambda m, o: m.CyclicLR(o, [0.01] * n(o), [0.3, 0.2][: n(o)], 8),
+    "triangular2": lambda m, o: m.CyclicLR(o, 0.01, 0.3, 8, mode="triangular2"),
+    "exp_range": lambda m, o: m.CyclicLR(o, 0.01, 0.3, 8, mode="exp_range", gamma=0.99),
+    "cyclic own": lambda m, o: m.CyclicLR(o, 0.01, 0.3, 8, scale_fn=wave, scale_mode="iterations"),
+    "cyclic still": lambda m, o: m.CyclicLR(o, 0.01, 0.3, 8, cycle_momentum=False),
+    "one cycle": lambda m, o: m.OneCycleLR(o, 0.3, total_steps=STEPS + 1),
+    "one cycle linear": lambda m, o: m.OneCycleLR(
+        o, 0.3, epochs=67, steps_per_epoch=3, pct_start=0.2, anneal_strategy="linear"
+    ),
+    "one cycle in three": lambda m, o: m.OneCycleLR(
+        o, 0.3, total_steps=STEPS + 1, three_phase=True, cycle_momentum=False
+    ),
     "step": lambda m, o: m.StepLR(o, step_size=30),
     "step each epoch": lambda m, o: m.StepLR(o, 1, gamma=0.97),
     "step gamma 0": lambda m, o: m.StepLR(o, 3, gamma=0),
@@ -117,9 +161,13 @@ def metric(epoch: int) -> float:
 @every_build
 @pytest.mark.parametrize("tensor", [False, True], ids=["float lr", "tensor lr"])
 def test_sequences_equal_torchs(build: Callable[..., Any], tensor: bool) -> None:
-    """200 epochs with two groups give torch's learning rates to rounding."""
-    expected = run(build(theirs, sgd(0.1, 0.03, tensor=tensor)), STEPS)
-    assert same(run(build(ours, sgd(0.1, 0.03, tensor=tensor)), STEPS), expected)
+    """200 epochs with two groups give torch's learning rates and momentums to rounding."""
+    optimizers = [sgd(0.1, 0.03, tensor=tensor) for _ in range(2)]
+    expected, found = (
+        run(build(module, optimizer), STEPS, also=momentums)
+        for module, optimizer in zip((theirs, ours), optimizers, strict=True)
+    )
+    assert same(found, expected)
 
 
 @every_plateau
@@ -159,7 +207,10 @@ def test_state_keys_are_torchs(build: Callable[..., Any]) -> None:
         states.append(scheduler.state_dict())
     assert flat(states[0]).keys() == flat(states[1]).keys()
     for key, value in flat(states[1]).items():
-        assert value == pytest.approx(flat(states[0])[key], rel=1e-9), key
+        same_value = flat(states[0])[key]
+        if not isinstance(value, str):
+            same_value = pytest.approx(same_value, rel=1e-9, abs=1e-12)
+        assert value == same_value, key
 
 
 def flat(state: Any, path: str = "") -> dict[str, Any]:
@@ -198,10 +249,11 @@ def test_classes_are_torchs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_arguments_are_torchs(name: str) -> None:
-    """The arguments have torch's names, order and defaults; ReduceLROnPlateau adds verbose."""
+    """The arguments have torch's names, order and defaults; ours come after them."""
     mine = inspect.signature(getattr(ours, name)).parameters
     torchs = inspect.signature(getattr(theirs, name)).parameters
-    assert [n for n in mine if n != "verbose"] == list(torchs)
+    assert [n for n in mine if n not in ADDED] == list(torchs)
+    assert set(list(mine)[len(torchs) :]) <= ADDED
     for parameter in torchs.values():
         if parameter.default is not parameter.empty:
             assert mine[parameter.name].default == parameter.default
@@ -369,11 +421,14 @@ def test_a_sequence_may_end_in_a_plateau() -> None:
 
 
 def test_a_nan_metric_warns() -> None:
-    """NaN counts as no improvement, as in torch, but not in silence."""
+    """NaN is reported, and counts neither as an improvement nor as an epoch without one."""
     scheduler = ours.ReduceLROnPlateau(sgd(0.1), patience=0)
-    with pytest.warns(UserWarning, match="metric is nan"):
-        scheduler.step(math.nan)
-    assert now(scheduler.optimizer) == pytest.approx([0.01])
+    scheduler.step(1.0)
+    for bad in (math.nan, math.inf, -math.inf):
+        with pytest.warns(UserWarning, match=f"metric is {bad}"):
+            scheduler.step(bad)
+    assert (scheduler.best, scheduler.num_bad_epochs, scheduler.last_epoch) == (1.0, 0, 4)
+    assert now(scheduler.optimizer) == [0.1]
 
 
 PAIRS: dict[str, tuple[Schedule, Callable[[Optimizer], Any]]] = {

@@ -1,28 +1,40 @@
-"""What the scheduler classes share, and the three that have a closed form."""
+"""The scheduler classes that multiply the lr by a factor with a closed form."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable
 
+import torch
 import torch.optim.lr_scheduler as torch_lr
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, _warn_get_lr_called_within_step
+from torch.optim.lr_scheduler import _warn_get_lr_called_within_step
 
-from ..errors import InputError
 from ..schedules._formulas import decayed, half_cosine, mixed, remaining
-from ..schedules._schedule import finite, whole
+from ..schedules._schedule import whole
+from ._lr_base import Driver, Lr, in_range, learning_rates
 
-Lr = float | Tensor
+__all__ = [
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LinearLR",
+    "MultiStepLR",
+    "PolynomialLR",
+    "StepLR",
+]
 
 
-class FactorLR(LRScheduler):
-    """A scheduler with a closed form: ``floor + (base_lr - floor) * factor(epoch)``."""
+class FactorLR(Driver):
+    """A scheduler with a closed form: ``floor + (base_lr - floor) * factor(epoch)``.
 
-    _keys: ClassVar[tuple[str, ...]]  # the state-dict keys that only this class has
+    Where the lr is the closed form's of the epoch before, the next one is the closed form too: it
+    does not drift, and a resumed run has the bits of one that was not interrupted. Where another
+    hand has changed it (a second scheduler, a program), the *change* of the factor is applied to
+    what is found, as torch does.
+    """
 
     @abstractmethod
     def _factor(self, epoch: int) -> float:
@@ -32,39 +44,43 @@ class FactorLR(LRScheduler):
     def _floor(self) -> float:
         return 0.0
 
-    @property
-    def _bases(self) -> list[Lr]:
-        """The base lr of each group; a group added later has the lr it came with."""
-        late = self.optimizer.param_groups[len(self.base_lrs) :]
-        return [*self.base_lrs, *(group.get("initial_lr", group["lr"]) for group in late)]
-
     def get_lr(self) -> list[Lr]:
         """The next learning rates; a copy, never the optimizer's own tensors."""
         _warn_get_lr_called_within_step(self)
-        epoch, floor = self.last_epoch, self._floor
-        if self._is_initial and epoch > 0:  # built with last_epoch: resumed
-            return self._get_closed_form_lr()
-        now = self._factor(epoch)
-        before = self._factor(epoch - 1) if epoch > 0 else 1.0
-        lrs = learning_rates(self.optimizer)
+        epoch, found = self.last_epoch, learning_rates(self.optimizer)
+        if epoch <= 0:
+            return self._of(found, self._factor(0))
+        expected, closed = self._closed(epoch - 1), self._closed(epoch)
+        if self._is_initial:  # built with last_epoch: resumed
+            return closed
+        changed = self._changed(found, self._factor(epoch - 1), self._factor(epoch))
+        return [_where_equal(*lrs) for lrs in zip(found, expected, closed, changed, strict=True)]
+
+    def _changed(self, found: list[Lr], before: float, now: float) -> list[Lr]:
+        """What was found, with the change of the factor."""
+        floor = self._floor
         if now == before:
-            return lrs
+            return found
         if before == 0:  # at the floor there is nothing to multiply: climb from it
-            return [lr + (base - floor) * now for lr, base in zip(lrs, self._bases, strict=True)]
-        return [floor + (lr - floor) * (now / before) for lr in lrs]
+            pairs = zip(found, self._bases, strict=True)
+            return [lr + (base - floor) * now for lr, base in pairs]
+        return [floor + (lr - floor) * (now / before) for lr in found]
+
+    def _closed(self, epoch: int) -> list[Lr]:
+        return self._of(self._bases, self._factor(epoch))
+
+    def _of(self, bases: list[Lr], factor: float) -> list[Lr]:
+        floor = self._floor
+        return [floor + (base - floor) * factor for base in bases]
 
     def _get_closed_form_lr(self) -> list[Lr]:
-        floor, factor = self._floor, self._factor(self.last_epoch)
-        return [floor + (base - floor) * factor for base in self._bases]
+        return self._closed(self.last_epoch)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken; torch's is as good.
 
-        If the optimizer's lr is still the one that building this scheduler set, it becomes the
-        saved one: so the order of building, loading the optimizer and loading the scheduler does
-        not matter.
-        """
-        continue_from(self, super().load_state_dict, state_dict, self._keys)
+def _where_equal(found: Lr, expected: Lr, closed: Lr, changed: Lr) -> Lr:
+    if isinstance(found, Tensor):  # without reading a number from a device
+        return torch.where(found == expected, torch.as_tensor(closed).to(found), changed)
+    return closed if found == expected else changed
 
 
 class StepLR(FactorLR, torch_lr.StepLR):
@@ -77,6 +93,7 @@ class StepLR(FactorLR, torch_lr.StepLR):
         step_size: epochs between two changes, a whole number >= 1.
         gamma: the factor, >= 0.
         last_epoch: the last epoch that was run, to resume without a state dict.
+        verbose: print a line at each change, as torch once did.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
@@ -91,10 +108,16 @@ class StepLR(FactorLR, torch_lr.StepLR):
     _keys = ("step_size", "gamma")
 
     def __init__(
-        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+        self,
+        optimizer: Optimizer,
+        step_size: int,
+        gamma: float = 0.1,
+        last_epoch: int = -1,
+        verbose: bool = False,
     ) -> None:
         whole("StepLR: step_size", step_size)
         in_range("StepLR: gamma", gamma, 0)
+        self.verbose = bool(verbose)
         super().__init__(optimizer, step_size, gamma, last_epoch)
 
     def _factor(self, epoch: int) -> float:
@@ -113,6 +136,7 @@ class LinearLR(FactorLR, torch_lr.LinearLR):
         end_factor: from epoch ``total_iters`` on, in [0, 1].
         total_iters: epochs until ``end_factor``, > 0. (torch takes 0 and stays at the start.)
         last_epoch: the last epoch that was run, to resume without a state dict.
+        verbose: print a line at each change, as torch once did.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
@@ -130,14 +154,165 @@ class LinearLR(FactorLR, torch_lr.LinearLR):
         end_factor: float = 1.0,
         total_iters: int = 5,
         last_epoch: int = -1,
+        verbose: bool = False,
     ) -> None:
         in_range("LinearLR: start_factor", start_factor, 0, 1, open_low=True)
         in_range("LinearLR: end_factor", end_factor, 0, 1)
         in_range("LinearLR: total_iters", total_iters, 0, open_low=True)
+        self.verbose = bool(verbose)
         super().__init__(optimizer, start_factor, end_factor, total_iters, last_epoch)
 
     def _factor(self, epoch: int) -> float:
         return mixed(self.start_factor, self.end_factor, remaining(self.total_iters, epoch))
+
+
+class MultiStepLR(FactorLR, torch_lr.MultiStepLR):
+    r"""Multiply the lr by ``gamma`` at each milestone.
+
+    .. math:: \eta_t = \eta_0 \, \gamma^{n}, \quad n \text{ milestones being} \le t
+
+    Args:
+        optimizer: whose groups' ``lr`` is driven.
+        milestones: epochs >= 0; one that stands there twice counts twice.
+        gamma: the factor, >= 0.
+        last_epoch: the last epoch that was run, to resume without a state dict.
+        verbose: print a line at each change, as torch once did.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    >>> scheduler = MultiStepLR(optimizer, milestones=[1, 3], gamma=0.5)
+    >>> for _ in range(4):
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.125]
+    """
+
+    _keys = ("milestones", "gamma")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Iterable[int],
+        gamma: float = 0.1,
+        last_epoch: int = -1,
+        verbose: bool = False,
+    ) -> None:
+        bounds = [whole("MultiStepLR: a milestone", bound, least=0) for bound in milestones]
+        in_range("MultiStepLR: gamma", gamma, 0)
+        self.verbose = bool(verbose)
+        super().__init__(optimizer, bounds, gamma, last_epoch)
+
+    def _factor(self, epoch: int) -> float:
+        passed = sum(times for bound, times in self.milestones.items() if bound <= epoch)
+        return math.pow(self.gamma, passed)
+
+
+class ConstantLR(FactorLR, torch_lr.ConstantLR):
+    """Multiply the lr by ``factor`` for ``total_iters`` epochs, then not at all.
+
+    Args:
+        optimizer: whose groups' ``lr`` is driven.
+        factor: in [0, 1]; torch's class divides by zero at 0.
+        total_iters: epochs that it lasts, >= 0.
+        last_epoch: the last epoch that was run, to resume without a state dict.
+        verbose: print a line at each change, as torch once did.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    >>> scheduler = ConstantLR(optimizer, factor=0.5, total_iters=4)
+    >>> scheduler.get_last_lr()
+    [0.25]
+    """
+
+    _keys = ("factor", "total_iters")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 1.0 / 3,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+        verbose: bool = False,
+    ) -> None:
+        in_range("ConstantLR: factor", factor, 0, 1)
+        in_range("ConstantLR: total_iters", total_iters, 0)
+        self.verbose = bool(verbose)
+        super().__init__(optimizer, factor, total_iters, last_epoch)
+
+    def _factor(self, epoch: int) -> float:
+        return self.factor if epoch < self.total_iters else 1.0
+
+
+class ExponentialLR(FactorLR, torch_lr.ExponentialLR):
+    r"""Multiply the lr by ``gamma`` at every epoch: :math:`\eta_t = \eta_0 \, \gamma^t`.
+
+    Args:
+        optimizer: whose groups' ``lr`` is driven.
+        gamma: the factor, >= 0.
+        last_epoch: the last epoch that was run, to resume without a state dict.
+        verbose: print a line at each change, as torch once did.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    >>> scheduler = ExponentialLR(optimizer, gamma=0.5)
+    >>> optimizer.step()
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.25]
+    """
+
+    _keys = ("gamma",)
+
+    def __init__(
+        self, optimizer: Optimizer, gamma: float, last_epoch: int = -1, verbose: bool = False
+    ) -> None:
+        in_range("ExponentialLR: gamma", gamma, 0)
+        self.verbose = bool(verbose)
+        super().__init__(optimizer, gamma, last_epoch)
+
+    def _factor(self, epoch: int) -> float:
+        return decayed(self.gamma, 1, epoch)
+
+
+class PolynomialLR(FactorLR, torch_lr.PolynomialLR):
+    r"""Let the lr fall to 0 over ``total_iters`` epochs along a power of a straight line.
+
+    .. math:: \eta_t = \eta_0 \, (1 - \min(t / \text{total\_iters}, 1))^{\text{power}}
+
+    Args:
+        optimizer: whose groups' ``lr`` is driven.
+        total_iters: epochs until 0, > 0.
+        power: > 0; 1 is a straight line.
+        last_epoch: the last epoch that was run, to resume without a state dict.
+        verbose: print a line at each change, as torch once did.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    >>> scheduler = PolynomialLR(optimizer, total_iters=2, power=2.0)
+    >>> optimizer.step()
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.125]
+    """
+
+    _keys = ("total_iters", "power")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_iters: int = 5,
+        power: float = 1.0,
+        last_epoch: int = -1,
+        verbose: bool = False,
+    ) -> None:
+        in_range("PolynomialLR: total_iters", total_iters, 0, open_low=True)
+        in_range("PolynomialLR: power", power, 0, open_low=True)
+        self.verbose = bool(verbose)
+        super().__init__(optimizer, total_iters, power, last_epoch)
+
+    def _factor(self, epoch: int) -> float:
+        return math.pow(remaining(self.total_iters, epoch), self.power)
 
 
 class CosineAnnealingLR(FactorLR, torch_lr.CosineAnnealingLR):
@@ -154,6 +329,7 @@ class CosineAnnealingLR(FactorLR, torch_lr.CosineAnnealingLR):
         T_max: epochs down, > 0.
         eta_min: the lowest lr, >= 0.
         last_epoch: the last epoch that was run, to resume without a state dict.
+        verbose: print a line at each change, as torch once did.
 
     Loshchilov and Hutter, SGDR, arXiv 1608.03983, equation 5, without restarts.
 
@@ -175,9 +351,11 @@ class CosineAnnealingLR(FactorLR, torch_lr.CosineAnnealingLR):
         T_max: int,  # noqa: N803  # torch's name
         eta_min: float = 0.0,
         last_epoch: int = -1,
+        verbose: bool = False,
     ) -> None:
         in_range("CosineAnnealingLR: T_max", T_max, 0, open_low=True)
         in_range("CosineAnnealingLR: eta_min", eta_min, 0)
+        self.verbose = bool(verbose)
         super().__init__(optimizer, T_max, eta_min, last_epoch)
 
     @property
@@ -186,53 +364,3 @@ class CosineAnnealingLR(FactorLR, torch_lr.CosineAnnealingLR):
 
     def _factor(self, epoch: int) -> float:
         return half_cosine(abs(epoch % (2 * self.T_max) - self.T_max) / self.T_max)
-
-
-def learning_rates(optimizer: Optimizer, key: str = "lr") -> list[Lr]:
-    """Copies of the groups' ``lr``, or of their ``initial_lr`` where they have one."""
-    found = [group.get(key, group["lr"]) for group in optimizer.param_groups]
-    return [lr.clone() if isinstance(lr, Tensor) else lr for lr in found]
-
-
-def set_learning_rates(optimizer: Optimizer, lrs: Sequence[Lr]) -> None:
-    """Write learning rates into the groups; a tensor lr stays the same tensor."""
-    for group, lr in zip(optimizer.param_groups, lrs, strict=False):  # a group may be new
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
-
-
-def continue_from(
-    scheduler: Any,
-    load: Callable[[dict[str, Any]], None],
-    state: dict[str, Any],
-    keys: Sequence[str],
-) -> None:
-    """Load a state, and with it the optimizer's lr where only this scheduler has set it."""
-    check_state(scheduler, state, keys)
-    before = learning_rates(scheduler.optimizer)
-    own = [float(lr) for lr in before] == [float(lr) for lr in scheduler.get_last_lr()]
-    load(state)
-    set_learning_rates(scheduler.optimizer, scheduler.get_last_lr() if own else before)
-
-
-def check_state(scheduler: Any, state: dict[str, Any], keys: Sequence[str]) -> None:
-    """Raise unless a state has the keys that tell its class from the others."""
-    missing = [key for key in keys if key not in state]
-    if missing:
-        raise InputError(
-            f"{type(scheduler).__name__}: this state dict is of another class: it has no "
-            f"{missing[0]!r}, only {sorted(state)}. Load it into the class that wrote it"
-        )
-
-
-def in_range(
-    name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False
-) -> None:
-    """Raise, naming the argument, unless a number is finite and in its range."""
-    number = finite(name, value)
-    if number < low or number > high or (open_low and number == low):
-        bounds = f"{'>' if open_low else '>='} {low:g}"
-        bounds += f" and <= {high:g}" if high < math.inf else ""
-        raise InputError(f"{name} must be a finite number {bounds}, got {value!r}")
