@@ -111,16 +111,23 @@ def update(
     tensor([0.5000, 2.0000])
     """
     names = ("p", "g", *(s.name for s in rule.slots))
-    inputs = [_pairs(values[n]) for n in names]
+    arrays = {"p", "g", *rule.arrays(n for n in names if values[n] is not None)}
+    opened, close = _opened(values["p"])
+    inputs = [opened(values[n]) if n in arrays else values[n] for n in names]
     outputs = rule.update(sys.modules[__name__], *inputs, **scalars, **flags)
     written = [n for n in names if n != "g"]
     named = {n: o for n, o in zip(written, outputs, strict=True) if o is not None}
-    if values["p"].is_complex():
-        arrays = {"p", *rule.arrays(named)}
-        return {n: torch.view_as_complex(o) if n in arrays else o for n, o in named.items()}
-    return named
+    return {n: close(o) if n in arrays else o for n, o in named.items()}
 
 
-def _pairs(value: Any) -> Any:
-    complex_array = isinstance(value, Tensor) and value.is_complex()
-    return torch.view_as_real(value.resolve_conj()) if complex_array else value
+def _opened(p: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """How a formula sees arrays like this parameter, and the way back."""
+    if p.is_complex():
+        return lambda t: torch.view_as_real(t.resolve_conj()), torch.view_as_complex
+    if not p.dim():  # beside an array without dimensions, a scalar's dtype would count
+        return lambda t: t.unsqueeze(0), lambda t: t.squeeze(0)
+    return _same, _same
+
+
+def _same(t: Tensor) -> Tensor:
+    return t

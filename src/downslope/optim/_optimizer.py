@@ -25,6 +25,7 @@ from ..errors import EngineError, InputError, InputTypeError
 from ..rules import Rule
 from ..schedules import Schedule
 from ._checks import check_group, check_keys
+from ._compiled import Traced
 from ._placement import make_buckets, make_state, number_dtype, structure
 
 __all__ = ["Optimizer", "ParamsT", "defaults_of"]
@@ -102,6 +103,8 @@ class Optimizer(torch.optim.Optimizer):
         self._used: list[bool] = []
         self._sizes: list[int] = []
         self._tensors = False
+        if hasattr(self, "param_groups"):
+            self.traced = Traced(self)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its values are checked, and the caller's dict is left as it was.
@@ -151,6 +154,8 @@ class Optimizer(torch.optim.Optimizer):
         Returns:
             the closure's loss, if there is one.
         """
+        if torch.compiler.is_compiling():
+            return self._compiling_step(closure)
         # torch wraps every step in a profiler's record and loops over hooks. Both cost more than
         # a small step, so they are entered only when somebody looks.
         if (
@@ -165,6 +170,38 @@ class Optimizer(torch.optim.Optimizer):
         return self._plain_step(closure)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch's mark that it need not wrap it
+
+    def _compiling_step(self, closure: Callable[[], Loss] | None) -> Loss | None:
+        """The step as ``torch.compile`` sees it."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            self.traced.step()
+        return loss
+
+    def hyperparameters(self, number: int) -> list[float]:
+        """A group's hyperparameters for the step that begins now, in a compiled step.
+
+        Args:
+            number: of the group.
+
+        Returns:
+            one number for each of the rule's ``scalar_hypers``, then the factor of the gradient.
+        """
+        if getattr(self, "found_inf", None) is not None:
+            raise EngineError(
+                f"{type(self).__name__}: a GradScaler cannot hand its scale to a compiled step. "
+                "Compile the model, not the step"
+            )
+        group, schedules = self.param_groups[number], self._schedules[number]
+        if schedules:
+            _set_scheduled(group, schedules)
+        row: list[float] = self._read_groups().numbers[number].tolist()
+        if schedules:
+            group["schedule_step"] += 1
+        return row
 
     def _plain_step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:
         loss = None

@@ -1,0 +1,149 @@
+"""The step inside ``torch.compile``: the formula in torch operations, for the compiler to fuse.
+
+Two things must not become constants of the compiled code. Hyperparameters come from an operator
+that the compiler does not look into, so a new learning rate compiles nothing again. State is made
+when the step is compiled, not in the graph, by the hook that the compiler keeps for optimizers: it
+calls their ``_init_group`` and guards what it finds in ``param_groups`` and ``state``. The
+optimizer that it is shown here is :class:`Traced`, whose groups have parameters and nothing else.
+"""
+
+from __future__ import annotations
+
+import weakref
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..engines import eager
+from ..errors import EngineError
+from ._placement import make_state
+
+if TYPE_CHECKING:
+    from ._optimizer import Optimizer
+
+__all__ = ["Traced"]
+
+_owners: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+class Traced(torch.optim.Optimizer):
+    """What the compiler sees of an optimizer.
+
+    Args:
+        owner: the optimizer. It is not kept alive.
+    """
+
+    def __init__(self, owner: Optimizer) -> None:
+        self._owner = weakref.ref(owner)
+        self.key = id(owner)
+        _owners[self.key] = owner
+        self.rule = owner.rule
+        self.state = owner.state
+        self.param_groups = [{"params": g["params"]} for g in owner.param_groups]
+        # Tensors whose slots were made by the compiler and have not been stepped since. (It may
+        # follow a step several times before it runs the code.)
+        self._fresh: set[int] = set()
+
+    def _init_group(
+        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], at: list[int]
+    ) -> tuple[Any, ...]:
+        """Runs when the step is compiled: fill the lists, make missing state.
+
+        Args:
+            group: one of ``param_groups``.
+            params: gets the parameters that have gradients.
+            grads: gets the gradients.
+            at: gets the position of each parameter in the group.
+
+        Returns:
+            the group's present slots and its flags, constants of the compiled code.
+        """
+        owner = self._owner()
+        assert owner is not None
+        _operator()
+        number = next(n for n, g in enumerate(self.param_groups) if g is group)
+        own, rule = owner.param_groups[number], self.rule
+        name, present = type(owner).__name__, rule.present(own)
+        if own["differentiable"]:
+            raise EngineError(f"{name}: differentiable=True cannot be compiled; call step outside")
+        for k, p in enumerate(group["params"]):
+            if p.grad is not None:
+                if p.grad.is_sparse:
+                    raise EngineError(f"{name}: sparse gradients cannot be compiled")
+                state = owner.state[p] if present or rule.counts_steps else {}
+                if make_state(name, rule, own, p, state):
+                    self._fresh.add(id(p))
+                params.append(p)
+                grads.append(p.grad)
+                at.append(k)
+        return present, rule.flag_values(own)
+
+    def step(self) -> None:  # type: ignore[override]  # no closure: the owner has called it
+        """One step; the compiler follows this method."""
+        rule = self.rule
+        for number, group in enumerate(self.param_groups):
+            params: list[Tensor] = []
+            grads: list[Tensor] = []
+            at: list[int] = []
+            present, flags = self._init_group(group, params, grads, at)
+            if not params:
+                continue
+            # The parameter is an argument so that two steps in one graph are two calls.
+            row = torch.ops.downslope.hyperparameters(params[0], self.key, number, str(flags))
+            hypers = len(rule.scalar_hypers)
+            for p, g, k in zip(params, grads, at, strict=True):
+                scalars = {h.name: row[n] for n, h in enumerate(rule.scalar_hypers)}
+                scalars.update(numel=float(p.numel()), fresh=row[hypers + 1 + k])
+                state = self.state[p] if present or rule.counts_steps else {}
+                if rule.counts_steps:
+                    state["step"] += 1
+                    scalars["step"] = state["step"].double()
+                values = {"p": p, "g": g * row[hypers].to(g.dtype)}
+                for slot in rule.slots:
+                    value = state[slot.name] if slot.name in present else None
+                    values[slot.name] = (
+                        value.double() if slot.scalar and value is not None else value
+                    )
+                read = {n: scalars[n] for n in rule.scalars}
+                for name, new in eager.update(rule, values, read, dict(flags)).items():
+                    (p if name == "p" else state[name]).copy_(new)
+
+    def row(self, number: int, flags: str) -> Tensor:
+        """What a compiled step of a group needs: hyperparameters, factor, fresh tensors.
+
+        Raises:
+            EngineError: something changed that the code was compiled for.
+        """
+        owner = self._owner()
+        assert owner is not None
+        group = owner.param_groups[number]
+        if str(self.rule.flag_values(group)) != flags:
+            raise EngineError(
+                f"{type(owner).__name__}: a flag of group {number} changed since the step was "
+                "compiled. Call torch.compiler.reset() after such a change"
+            )
+        numbers = owner.hyperparameters(number)
+        fresh = [float(id(p) in self._fresh) for p in group["params"]]
+        self._fresh -= {id(p) for p in group["params"] if p.grad is not None}
+        return torch.tensor([*numbers, *fresh], dtype=torch.float64)
+
+
+@cache
+def _operator() -> None:
+    """Make the operator ``downslope::hyperparameters``."""
+
+    @torch.library.custom_op("downslope::hyperparameters", mutates_args=())
+    def hyperparameters(p: Tensor, key: int, group: int, flags: str) -> Tensor:
+        owner = _owners.get(key)
+        if owner is None:
+            raise EngineError("The optimizer of this compiled step is gone; compile the step again")
+        traced: Traced = owner.traced
+        return traced.row(group, flags).to(p.device)
+
+    @hyperparameters.register_fake
+    def _(p: Tensor, key: int, group: int, flags: str) -> Tensor:
+        owner = _owners[key]
+        count = len(owner.rule.scalar_hypers) + 1 + len(owner.param_groups[group]["params"])
+        return torch.empty(count, dtype=torch.float64, device=p.device)
