@@ -135,3 +135,4 @@ def test_bad_value_is_refused() -> None:
     with pytest.raises(ValueError, match="lr"):
         drive(optimizer, [[torch.ones(3)]])
     assert torch.isfinite(p).all()
+    assert torch.is_grad_enabled()

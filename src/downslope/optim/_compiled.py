@@ -82,33 +82,46 @@ class Traced(torch.optim.Optimizer):
 
     def step(self) -> None:  # type: ignore[override]  # no closure: the owner has called it
         """One step; the compiler follows this method."""
-        rule = self.rule
+        work = []
         for number, group in enumerate(self.param_groups):
             params: list[Tensor] = []
             grads: list[Tensor] = []
             at: list[int] = []
             present, flags = self._init_group(group, params, grads, at)
-            if not params:
-                continue
-            # The parameter is an argument so that two steps in one graph are two calls.
-            row = torch.ops.downslope.hyperparameters(params[0], self.key, number, str(flags))
-            hypers = len(rule.scalar_hypers)
-            for p, g, k in zip(params, grads, at, strict=True):
-                scalars = {h.name: row[n] for n, h in enumerate(rule.scalar_hypers)}
-                scalars.update(numel=float(p.numel()), fresh=row[hypers + 1 + k])
-                state = self.state[p] if present or rule.counts_steps else {}
-                if rule.counts_steps:
-                    state["step"] += 1
-                    scalars["step"] = state["step"].double()
-                values = {"p": p, "g": g * row[hypers].to(g.dtype)}
-                for slot in rule.slots:
-                    value = state[slot.name] if slot.name in present else None
-                    values[slot.name] = (
-                        value.double() if slot.scalar and value is not None else value
-                    )
-                read = {n: scalars[n] for n in rule.scalars}
-                for name, new in eager.update(rule, values, read, dict(flags)).items():
-                    (p if name == "p" else state[name]).copy_(new)
+            if params:
+                # The parameter is an argument so that two steps in one graph are two calls.
+                operator = torch.ops.downslope.hyperparameters
+                row = operator(params[0].detach(), self.key, number, str(flags))
+                work.append((params, grads, at, present, dict(flags), row))
+        # All that may raise has run: an error here would leave autograd switched off.
+        with torch.no_grad():
+            for params, grads, at, present, named, row in work:
+                for p, g, k in zip(params, grads, at, strict=True):
+                    self._update(p, g, k, present, named, row)
+
+    def _update(
+        self,
+        p: Tensor,
+        g: Tensor,
+        at: int,
+        present: tuple[str, ...],
+        flags: dict[str, bool],
+        row: Tensor,
+    ) -> None:
+        rule, hypers = self.rule, len(self.rule.scalar_hypers)
+        scalars = {h.name: row[n] for n, h in enumerate(rule.scalar_hypers)}
+        scalars.update(numel=float(p.numel()), fresh=row[hypers + 1 + at])
+        state = self.state[p] if present or rule.counts_steps else {}
+        if rule.counts_steps:
+            state["step"] += 1
+            scalars["step"] = state["step"].double()
+        values = {"p": p, "g": g * row[hypers].to(g.dtype)}
+        for slot in rule.slots:
+            value = state[slot.name] if slot.name in present else None
+            values[slot.name] = value.double() if slot.scalar and value is not None else value
+        read = {n: scalars[n] for n in rule.scalars}
+        for name, new in eager.update(rule, values, read, flags).items():
+            (p if name == "p" else state[name]).copy_(new)
 
     def row(self, number: int, flags: str) -> Tensor:
         """What a compiled step of a group needs: hyperparameters, factor, fresh tensors.

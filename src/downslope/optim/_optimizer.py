@@ -177,8 +177,7 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with torch.no_grad():
-            self.traced.step()
+        self.traced.step()
         return loss
 
     def hyperparameters(self, number: int) -> list[float]:
