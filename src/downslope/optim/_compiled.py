@@ -115,7 +115,7 @@ class Traced(torch.optim.Optimizer):
         if rule.counts_steps:
             state["step"] += 1
             scalars["step"] = state["step"].double()
-        values = {"p": p, "g": g * row[hypers].to(g.dtype)}
+        values: dict[str, Tensor | None] = {"p": p, "g": g * row[hypers].to(g.dtype)}
         for slot in rule.slots:
             value = state[slot.name] if slot.name in present else None
             values[slot.name] = value.double() if slot.scalar and value is not None else value
