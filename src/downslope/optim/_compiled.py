@@ -109,7 +109,7 @@ class Traced(torch.optim.Optimizer):
         row: Tensor,
     ) -> None:
         rule, hypers = self.rule, len(self.rule.scalar_hypers)
-        scalars = {h.name: row[n] for n, h in enumerate(rule.scalar_hypers)}
+        scalars: dict[str, Any] = {h.name: row[n] for n, h in enumerate(rule.scalar_hypers)}
         scalars.update(numel=float(p.numel()), fresh=row[hypers + 1 + at])
         state = self.state[p] if present or rule.counts_steps else {}
         if rule.counts_steps:
