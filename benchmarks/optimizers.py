@@ -94,7 +94,8 @@ _SPECIAL = (
     Subject("RMSprop", {}, {"gpt2": 0.35}),
     Subject("AdamW", {}, {"gpt2": 1.05, "tiny": 0.25, "mlp": 0.75}),
 )
-_OTHERS = (downslope.optim.get(name).__name__ for name in downslope.optim.names())
+_ALL = map(downslope.optim.get, downslope.optim.names())
+_OTHERS = (cls.__name__ for cls in _ALL if not cls.rule.needs)
 SUBJECTS = (
     *_SPECIAL,
     *(Subject(name, {}) for name in _OTHERS if name not in {s.name for s in _SPECIAL}),

@@ -209,8 +209,14 @@ DAMAGES: tuple[Damage, ...] = (
         ("the disagreeing kept", "xp.sign(update) * g", "-xp.sign(update) * g"),
     ),
     *_all(
+        "rules/sparse_adam.py", "sparse_adam", "SparseAdam",
+        ("step uphill", "p - rate", "p + rate"),
+        ("no correction for the start", "/ (1 - beta1**step)", ""),
+        ("eps inside the root", "(xp.sqrt(exp_avg_sq) + eps)", "xp.sqrt(exp_avg_sq + eps)"),
+    ),
+    *_all(
         "optim/_optimizer.py", "", "SGD NormalizedSGD RMSprop Adagrad Adam AdamW",
-        ("maximize ignored", '-1.0 if g["maximize"] else 1.0', "1.0"),
+        ("maximize ignored", '-1.0 if g.get("maximize") else 1.0', "1.0"),
     ),
     *_all(
         "engines/bucket.py", "", "RMSprop Adagrad Adam AdamW",

@@ -32,8 +32,12 @@ from .entry import (
 )
 
 __all__ = [
+    "BACKWARD",
     "CATALOGUE",
+    "DENSE",
+    "DRIVEN",
     "TWINNED",
+    "TWINS",
     "Entry",
     "Variant",
     "each",
@@ -216,22 +220,29 @@ CATALOGUE: tuple[Entry, ...] = (
     *ENTRIES,
 )
 
-TWINNED: tuple[Entry, ...] = tuple(entry for entry in CATALOGUE if entry.twinned)
+#: Those that step on gradients alone, without a closure. Give them ``start_of`` and ``rows_of``.
+DRIVEN: tuple[Entry, ...] = CATALOGUE
+#: Those that take the dense gradients that a backward pass leaves.
+BACKWARD: tuple[Entry, ...] = tuple(e for e in DRIVEN if not e.sparse_only)
+#: Those that take dense gradients of any shape: tests with tensors of their own are for them.
+DENSE: tuple[Entry, ...] = tuple(e for e in BACKWARD if e.dims == (0, 9))
+TWINS: tuple[Entry, ...] = tuple(e for e in DRIVEN if e.twinned)
+TWINNED: tuple[Entry, ...] = tuple(e for e in DENSE if e.twinned)
 
 
-def each(entries: tuple[Entry, ...] = CATALOGUE) -> pytest.MarkDecorator:
+def each(entries: tuple[Entry, ...] = DENSE) -> pytest.MarkDecorator:
     """Run a test for every optimizer, as its argument ``entry``."""
     return pytest.mark.parametrize("entry", [pytest.param(e, id=e.name) for e in entries])
 
 
-def each_variant(entries: tuple[Entry, ...] = CATALOGUE) -> pytest.MarkDecorator:
+def each_variant(entries: tuple[Entry, ...] = DENSE) -> pytest.MarkDecorator:
     """Run a test for every optimizer and variant: arguments ``entry`` and ``variant``."""
     rows = [pytest.param(e, v, id=f"{e.name}-{v.name}") for e in entries for v in e.variants]
     return pytest.mark.parametrize(("entry", "variant"), rows)
 
 
 def each_implementation(
-    entries: tuple[Entry, ...] = CATALOGUE, without: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = DENSE, without: tuple[str, ...] = ()
 ) -> pytest.MarkDecorator:
     """Run a test for every optimizer and implementation: ``entry`` and ``flags``."""
     rows = [

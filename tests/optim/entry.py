@@ -69,6 +69,8 @@ class Entry:
         bad: argument -> values that torch takes in silence or refuses unclearly, and we refuse.
         optimum: arguments with which it finds the minimum of a quadratic (see test_optimum).
         flags: implementation flags of a class that torch does not have.
+        dims: the least and the largest number of dimensions of a parameter that it takes.
+        empty: whether it takes (in torch) parameters without elements.
     """
 
     name: str
@@ -78,6 +80,21 @@ class Entry:
     bad: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     optimum: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ("foreach", "fused", "differentiable")
+    dims: tuple[int, int] = (0, 9)
+    empty: bool = True
+
+    def takes(self, t: torch.Tensor) -> bool:
+        """Whether it, and torch's twin, can step a parameter of this shape and layout."""
+        if self.sparse_only and not t.is_contiguous():  # torch adds to it as to a view of a leaf
+            return False
+        return self.dims[0] <= t.ndim <= self.dims[1] and (self.empty or t.numel() > 0)
+
+    @property
+    def shapes(self) -> st.SearchStrategy[list[int]]:
+        """Small shapes that it takes."""
+        least, most = self.dims
+        sizes = st.integers(0 if self.empty else 1, 5)
+        return st.lists(sizes, min_size=least, max_size=min(most, 3))
 
     @property
     def ours(self) -> type[torch.optim.Optimizer]:
@@ -100,7 +117,14 @@ class Entry:
         if not self.twinned:
             return self.extra
         inputs = _DATABASE[self.name].optim_inputs_func(device="cpu")
-        return tuple(Variant(i.desc.replace(" ", "-"), i.kwargs) for i in inputs) + self.extra
+        found = []
+        for i in inputs:
+            kwargs = dict(i.kwargs)
+            if self.sparse_only and isinstance(kwargs.get("lr"), torch.Tensor):
+                # There torch computes the step's scalars in the tensor's own precision.
+                kwargs["lr"] = kwargs["lr"].double()
+            found.append(Variant(i.desc.replace(" ", "-"), kwargs))
+        return (*found, *self.extra)
 
     def implementations(self) -> dict[str, dict[str, Any]]:
         """Name -> constructor arguments that ask for that implementation on the CPU."""
@@ -118,8 +142,23 @@ class Entry:
 
     @property
     def sparse(self) -> bool:
-        """Whether it takes sparse gradients."""
+        """Whether it takes sparse gradients beside dense ones."""
         return self.twinned and bool(_DATABASE[self.name].supports_sparse)
+
+    @property
+    def sparse_only(self) -> bool:
+        """Whether it takes no other gradients than sparse ones."""
+        return self.twinned and bool(_DATABASE[self.name].only_supports_sparse_grads)
+
+    @property
+    def complex(self) -> bool:
+        """Whether it takes complex parameters."""
+        return not self.twinned or bool(_DATABASE[self.name].supports_complex)
+
+    @property
+    def one_by_one(self) -> Mapping[str, Any]:
+        """The arguments that ask for torch's loop over the parameters."""
+        return self.implementations().get("for-loop", {})
 
     @property
     def capturable(self) -> bool:

@@ -30,7 +30,9 @@ __all__ = [
     "leaves",
     "oracle_end",
     "quadratic",
+    "rows_of",
     "snapshot",
+    "start_of",
     "tensors",
     "torch_end",
     "zoo",
@@ -94,6 +96,23 @@ def gradients(
     return tuple(tuple(draw(t, step) for t in tensors) for step in range(steps))
 
 
+def start_of(entry: Entry, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """Those tensors of the zoo that an optimizer takes."""
+    return tuple(t for t in zoo(dtype) if entry.takes(t))
+
+
+@cache
+def rows_of(
+    entry: Entry, tensors: tuple[Tensor, ...], steps: int = STEPS
+) -> tuple[tuple[Tensor, ...], ...]:
+    """Gradients for every step and tensor, in the form that an optimizer takes: see gradients."""
+    rows = gradients(tensors, steps)
+    if not entry.sparse_only:
+        return rows
+    with torch.sparse.check_sparse_tensor_invariants(enable=True):
+        return tuple(tuple(g.to_sparse() for g in row) for row in rows)
+
+
 def leaves(tensors: Iterable[Tensor], flags: Mapping[str, Any] | None = None) -> list[Tensor]:
     """Fresh parameters with these values and layouts; no leaves where the step is differentiated.
 
@@ -144,8 +163,9 @@ def detached(params: Iterable[Tensor]) -> list[Tensor]:
 
 
 def tensors(state_dict: Mapping[str, Any]) -> list[Tensor]:
-    """Every tensor of a state dict's state."""
-    return [t for slots in state_dict["state"].values() for t in slots.values()]
+    """Every tensor of a state dict's state; a plain number as a tensor."""
+    values = (v for slots in state_dict["state"].values() for v in slots.values())
+    return [v if isinstance(v, Tensor) else torch.tensor(v) for v in values]
 
 
 def assert_same(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
@@ -170,7 +190,12 @@ def assert_equal_state(actual: Mapping[str, Any], expected: Mapping[str, Any]) -
     for index, wanted in expected["state"].items():
         kept = actual["state"][index]
         assert kept.keys() == wanted.keys(), f"state of parameter {index}"
-        assert_same(kept.values(), (wanted[key] for key in kept))
+        for key, value in wanted.items():
+            assert isinstance(kept[key], type(value)), f"{key} of parameter {index}"
+            if isinstance(value, Tensor):
+                assert_same([kept[key]], [value])
+            else:
+                assert kept[key] == value, f"{key} of parameter {index}"
 
 
 def follow_oracle(
@@ -190,13 +215,15 @@ def follow_oracle(
 
 
 def _array(t: Tensor) -> oracles.Array:
-    return t.detach().numpy().astype(np.float64)
+    t = t.detach()
+    return (t.to_dense() if t.is_sparse else t).numpy().astype(np.float64)
 
 
 @cache
 def oracle_end(entry: Entry, variant: Variant) -> tuple[list[Tensor], list[dict[str, Any]]]:
     """Where the oracle takes the zoo."""
-    return follow_oracle(entry, zoo(), gradients(zoo()), variant.kwargs)
+    start = start_of(entry)
+    return follow_oracle(entry, start, rows_of(entry, start), variant.kwargs)
 
 
 @cache
@@ -208,9 +235,10 @@ def torch_end(
     Its fused kernels cannot be the reference: they read a gradient in the parameter's layout,
     whatever its own.
     """
-    params = leaves(zoo(dtype))
-    twin = build(entry.torch, params, variant.kwargs, {"foreach": False})
-    drive(twin, gradients(zoo(dtype)))
+    start = start_of(entry, dtype)
+    params = leaves(start)
+    twin = build(entry.torch, params, variant.kwargs, entry.one_by_one)
+    drive(twin, rows_of(entry, start))
     return params, snapshot(twin)
 
 

@@ -8,20 +8,32 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from .catalogue import Entry, each, each_implementation
-from .harness import assert_same_bits, build, detached, drive, gradients, leaves
+from .catalogue import DRIVEN, Entry, each, each_implementation
+from .harness import assert_same_bits, build, detached, drive, leaves, rows_of, tensors
 
-#: Enough elements that the kernel spreads them over threads, in unequal tensors.
-LARGE = tuple(
-    torch.randn(n, generator=torch.Generator().manual_seed(n)) for n in (170_003, 3, 40_001)
-)
-ROWS = gradients(LARGE, 3)
+#: Enough elements that an engine spreads them over threads, in unequal tensors.
+VECTORS = ((170_003,), (3,), (40_001,))
+MATRICES = ((613, 300), (3, 5), (200, 200))
+
+
+@cache
+def large(entry: Entry) -> tuple[Tensor, ...]:
+    """The parameters' first values."""
+    shapes = VECTORS if entry.dims[0] <= 1 else MATRICES
+    make = torch.Generator().manual_seed(5)
+    return tuple(torch.randn(shape, generator=make) for shape in shapes)
+
+
+def rows(entry: Entry) -> tuple[tuple[Tensor, ...], ...]:
+    """Their gradients in three steps."""
+    return rows_of(entry, large(entry), 3)
 
 
 @contextmanager
@@ -42,20 +54,19 @@ def widest(entry: Entry) -> dict[str, Any]:
 
 def end(entry: Entry, *kwargs: dict[str, Any]) -> list[Tensor]:
     """Parameters and state after the steps."""
-    params = leaves(LARGE)
+    params = leaves(large(entry))
     optimizer = build(entry.ours, params, *kwargs)
-    drive(optimizer, ROWS)
-    state = (t for p in params for t in optimizer.state[p].values())
-    return [*detached(params), *state]
+    drive(optimizer, rows(entry))
+    return [*detached(params), *tensors(optimizer.state_dict())]
 
 
-@each_implementation(without=("differentiable",))
+@each_implementation(DRIVEN, without=("differentiable",))
 def test_same_bits_on_repeat(entry: Entry, flags: dict[str, Any]) -> None:
     """Two runs of the same steps end in the same bits."""
     assert_same_bits(end(entry, widest(entry), flags), end(entry, widest(entry), flags))
 
 
-@each()
+@each(DRIVEN)
 @pytest.mark.parametrize("count", [2, 3])
 def test_same_bits_at_any_thread_count(entry: Entry, count: int) -> None:
     """The bits do not depend on ``torch.set_num_threads``."""
@@ -66,17 +77,17 @@ def test_same_bits_at_any_thread_count(entry: Entry, count: int) -> None:
     assert_same_bits(together, alone)
 
 
-@each()
+@each(DRIVEN)
 def test_order_of_parameters_does_not_matter(entry: Entry) -> None:
     """A parameter's bits do not depend on which others step beside it."""
-    together, alone = leaves(LARGE), leaves(LARGE)
-    drive(build(entry.ours, together, widest(entry)), ROWS)
-    for i in reversed(range(len(LARGE))):
-        drive(build(entry.ours, [alone[i]], widest(entry)), [[row[i]] for row in ROWS])
+    together, alone = leaves(large(entry)), leaves(large(entry))
+    drive(build(entry.ours, together, widest(entry)), rows(entry))
+    for i in reversed(range(len(alone))):
+        drive(build(entry.ours, [alone[i]], widest(entry)), [[row[i]] for row in rows(entry)])
     assert_same_bits(detached(together), detached(alone))
 
 
-@each()
+@each(DRIVEN)
 def test_two_optimizers_in_two_threads(entry: Entry) -> None:
     """Optimizers that step at the same time in two threads end where each would alone."""
     expected = end(entry, widest(entry))
@@ -98,14 +109,14 @@ def test_two_optimizers_in_two_threads(entry: Entry) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@each()
+@each()  # where torch's operations step, its own threads hang in a forked child
 def test_fork_after_a_step(entry: Entry) -> None:
     """A child forked after a threaded step takes the next step to the parent's bits."""
-    params = leaves(LARGE)
+    params = leaves(large(entry))
     with threads(2):
         optimizer = build(entry.ours, params, widest(entry))
-        drive(optimizer, ROWS[:2])
-        for p, g in zip(params, ROWS[2], strict=True):
+        drive(optimizer, rows(entry)[:2])
+        for p, g in zip(params, rows(entry)[2], strict=True):
             p.grad = g
         before = [p.detach().clone() for p in params]
         read, write = os.pipe()

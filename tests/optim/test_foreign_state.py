@@ -9,8 +9,8 @@ import torch
 
 from downslope.errors import InputError
 
-from .catalogue import CATALOGUE, Entry, each
-from .harness import build, drive, gradients, leaves, snapshot, zoo
+from .catalogue import CATALOGUE, DRIVEN, Entry, each
+from .harness import build, drive, leaves, rows_of, snapshot, start_of, zoo
 
 
 def kept(entry: Entry) -> frozenset[str]:
@@ -22,10 +22,10 @@ def kept(entry: Entry) -> frozenset[str]:
 @each(tuple(e for e in CATALOGUE if e.name in {"SGD", "RMSprop", "Adagrad", "AdamW", "NAdam"}))
 def test_a_state_of_another_optimizer_is_refused(entry: Entry) -> None:
     """Every optimizer whose state has keys that this one does not know is named as a stranger."""
-    for other in CATALOGUE:
+    for other in DRIVEN:
         kwargs = {"momentum": 0.9} if other.name == "SGD" else {}
-        theirs = build(other.ours, leaves(zoo()), kwargs)
-        drive(theirs, gradients(zoo(), 1))
+        theirs = build(other.ours, leaves(start_of(other)), kwargs)
+        drive(theirs, rows_of(other, start_of(other), 1))
         saved = snapshot(theirs)
         keys = {str(k) for state in saved["state"].values() for k in state}
         if keys <= kept(entry):

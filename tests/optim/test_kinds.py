@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+import downslope.optim
+
 from .catalogue import CATALOGUE, TWINNED, Entry, Variant, each, each_variant
 from .harness import (
     assert_equal_state,
@@ -25,7 +27,7 @@ SPARSE = tuple(e for e in CATALOGUE if e.sparse)
 DENSE_ONLY = tuple(e for e in TWINNED if not e.sparse)
 
 
-@each_variant(TWINNED)
+@each_variant(tuple(e for e in TWINNED if e.complex))
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=["c64", "c128"])
 def test_complex_follows_torch(entry: Entry, variant: Variant, dtype: torch.dtype) -> None:
     """Complex parameters and state follow torch's: real and imaginary parts step apart."""
@@ -105,6 +107,44 @@ def test_sparse_and_dense_in_one_group(entry: Entry) -> None:
     drive(build(entry.ours, dense), gradients(zoo(), 4))
     assert_same_bits(detached(both), detached(dense))
     assert (table != 1).any()
+
+
+def test_sparse_adam_refuses_dense_gradients() -> None:
+    """SparseAdam says in torch's words that Adam is for dense gradients."""
+    for cls in (torch.optim.SparseAdam, downslope.optim.SparseAdam):
+        p = torch.ones(7, 3).requires_grad_()
+        p.grad = torch.ones(7, 3)
+        with pytest.raises(RuntimeError, match="does not support dense gradients, please consider"):
+            cls([p]).step()
+
+
+def test_sparse_adam_leaves_unnamed_rows_alone() -> None:
+    """Rows that no gradient names keep value and moments; named twice, a row steps by the sum."""
+    ours, theirs = (torch.ones(7, 3).requires_grad_() for _ in range(2))
+    subject = downslope.optim.SparseAdam([ours], lr=0.1)
+    twin = torch.optim.SparseAdam([theirs], lr=0.1)
+    named = torch.zeros(7, dtype=torch.bool)
+    for g in sparse_rows(3):
+        ours.grad = theirs.grad = g
+        named[g.coalesce().indices()[0]] = True
+        subject.step()
+        twin.step()
+    assert_same([ours], [theirs])
+    assert_equal_state(snapshot(subject), snapshot(twin))
+    assert torch.equal(ours.detach()[~named], torch.ones(int((~named).sum()), 3))
+    assert not subject.state[ours]["exp_avg"][~named].any()
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6)])
+def test_sparse_adam_on_a_transposed_table(shape: tuple[int, int]) -> None:
+    """A table that is a transposed view steps as a contiguous one does (torch's class raises)."""
+    turned = torch.ones(shape).t().requires_grad_()
+    plain = torch.ones(shape[::-1]).requires_grad_()
+    for p in (turned, plain):
+        optimizer = downslope.optim.SparseAdam([p], lr=0.1)
+        p.grad = torch.eye(*p.shape).to_sparse(1)
+        optimizer.step()
+    assert_same_bits([turned.detach()], [plain.detach()])
 
 
 @each(TWINNED)

@@ -17,22 +17,20 @@ import downslope.optim
 from downslope.engines.cpu import look
 from downslope.errors import EngineError
 
-from .catalogue import Entry, each, each_implementation
+from .catalogue import BACKWARD, Entry, each, each_implementation
 from .harness import (
     assert_same,
     assert_same_bits,
     build,
     detached,
     drive,
-    gradients,
     leaves,
+    rows_of,
     snapshot,
+    start_of,
     tensors,
-    zoo,
 )
 
-START = zoo(torch.float64)
-ROWS = gradients(START, 6)
 IN_PLACE = ("differentiable",)
 
 
@@ -43,14 +41,22 @@ def _frozen() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+def start(entry: Entry) -> tuple[Tensor, ...]:
+    """The parameters' first values."""
+    return start_of(entry, torch.float64)
+
+
+def rows(entry: Entry) -> tuple[tuple[Tensor, ...], ...]:
+    """Their gradients in six steps."""
+    return rows_of(entry, start(entry), 6)
 
 
 def widest(entry: Entry) -> dict[str, Any]:
     """The arguments of the variant that keeps the most state."""
 
     def slots(kwargs: dict[str, Any]) -> int:
-        p = torch.ones(1, requires_grad=True)
-        p.grad = torch.ones(1)
+        p = torch.ones(1, 1, requires_grad=True)
+        p.grad = torch.ones(1, 1)
         optimizer = build(entry.ours, [p], kwargs)
         optimizer.step()
         return len(optimizer.state[p])
@@ -60,9 +66,9 @@ def widest(entry: Entry) -> dict[str, Any]:
 
 def stepped(entry: Entry, flags: dict[str, Any]) -> tuple[list[Tensor], torch.optim.Optimizer]:
     """Parameters and their optimizer after three steps."""
-    params = leaves(START)
+    params = leaves(start(entry))
     optimizer = build(entry.ours, params, widest(entry), flags)
-    drive(optimizer, ROWS[:3])
+    drive(optimizer, rows(entry)[:3])
     return params, optimizer
 
 
@@ -74,7 +80,7 @@ def live(params: list[Tensor], optimizer: torch.optim.Optimizer) -> list[Tensor]
     ]
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(BACKWARD, without=IN_PLACE)
 def test_parameter_data_replaced(entry: Entry, flags: dict[str, Any]) -> None:
     """After ``p.data = other`` the step moves the new tensor and leaves the old one alone."""
     params, optimizer = stepped(entry, flags)
@@ -83,25 +89,25 @@ def test_parameter_data_replaced(entry: Entry, flags: dict[str, Any]) -> None:
     before = [t.clone() for t in old]
     for p in params:
         p.data = p.data.clone()
-    drive(optimizer, ROWS[3:])
-    drive(reference, ROWS[3:])
+    drive(optimizer, rows(entry)[3:])
+    drive(reference, rows(entry)[3:])
     assert_same_bits(old, before)
     assert_same(detached(params), detached(same))
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(BACKWARD, without=IN_PLACE)
 def test_parameter_data_of_another_layout(entry: Entry, flags: dict[str, Any]) -> None:
     """After ``p.data`` became contiguous, state and gradients of the old layout still meet it."""
     params, optimizer = stepped(entry, flags)
     same, reference = stepped(entry, flags)
     for p in params:
         p.data = p.data.contiguous().clone()
-    drive(optimizer, ROWS[3:])
-    drive(reference, ROWS[3:])
+    drive(optimizer, rows(entry)[3:])
+    drive(reference, rows(entry)[3:])
     assert_same(detached(params), detached(same))
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(BACKWARD, without=IN_PLACE)
 def test_state_tensor_replaced(entry: Entry, flags: dict[str, Any]) -> None:
     """A state tensor that the user put in place of another is read and written, the old one not."""
     params, optimizer = stepped(entry, flags)
@@ -110,35 +116,35 @@ def test_state_tensor_replaced(entry: Entry, flags: dict[str, Any]) -> None:
     before = [t.clone() for t in old]
     for p in params:
         optimizer.state[p] = {k: v.clone() for k, v in optimizer.state[p].items()}
-    drive(optimizer, ROWS[3:])
-    drive(reference, ROWS[3:])
+    drive(optimizer, rows(entry)[3:])
+    drive(reference, rows(entry)[3:])
     assert_same_bits(old, before)
     assert_same_bits(live(params, optimizer), live(same, reference))
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(BACKWARD, without=IN_PLACE)
 def test_state_emptied_starts_afresh(entry: Entry, flags: dict[str, Any]) -> None:
     """After ``optimizer.state.clear()`` the run goes on as a new optimizer would."""
     params, optimizer = stepped(entry, flags)
     fresh = leaves(params)
     optimizer.state.clear()
-    drive(optimizer, ROWS[3:])
-    drive(build(entry.ours, fresh, widest(entry), flags), ROWS[3:])
+    drive(optimizer, rows(entry)[3:])
+    drive(build(entry.ours, fresh, widest(entry), flags), rows(entry)[3:])
     assert_same_bits(detached(params), detached(fresh))
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(BACKWARD, without=IN_PLACE)
 def test_state_before_loading_is_left_alone(entry: Entry, flags: dict[str, Any]) -> None:
     """After ``load_state_dict`` the steps write to the loaded state, not to the one before."""
     params, optimizer = stepped(entry, flags)
     old = [t for p in params for t in optimizer.state[p].values()]
     before = [t.clone() for t in old]
     optimizer.load_state_dict(snapshot(optimizer))
-    drive(optimizer, ROWS[3:])
+    drive(optimizer, rows(entry)[3:])
     assert_same_bits(old, before)
 
 
-@each()
+@each(BACKWARD)
 def test_loaded_dict_is_left_alone(entry: Entry) -> None:
     """The dict that was loaded does not change with the steps (in torch it does)."""
     _, optimizer = stepped(entry, {})
@@ -146,7 +152,7 @@ def test_loaded_dict_is_left_alone(entry: Entry) -> None:
     kept = tensors(loaded)
     before = [t.clone() for t in kept]
     optimizer.load_state_dict(loaded)
-    drive(optimizer, ROWS[3:])
+    drive(optimizer, rows(entry)[3:])
     assert_same_bits(kept, before)
 
 

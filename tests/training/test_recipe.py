@@ -42,6 +42,7 @@ NAN, INF = float("nan"), float("inf")
         ({"hyperparameters": [1]}, ["hyperparameters", "dictionary", "[1]"]),
         ({"optimizer": "sgd", "hyperparameters": {"nesterov": True}}, ["Nesterov", "momentum"]),
         ({"optimizer": "sgd", "hyperparameters": {"betas": [0.9, 0.9]}}, ["of SGD 'betas'"]),
+        ({"optimizer": "sparseadam"}, ["SparseAdam needs sparse gradients"]),
         ({"schedule": "cosin"}, ["schedule", "'cosine'", "'cosin'"]),
         ({"warmup": 1.0}, ["warmup", "less than 1", "1.0"]),
         ({"warmup": NAN}, ["warmup", "nan"]),

@@ -179,7 +179,7 @@ class EagerBucket(_OneByOne):
 
     def _sparse(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
         """Only the rows that the gradient has; a slot that must decay everywhere makes it dense."""
-        if scalars["weight_decay"] != 0:
+        if scalars.get("weight_decay", 0) != 0:
             raise RuntimeError(
                 "weight_decay option is not compatible with sparse gradients: it would touch every "
                 "row. Set weight_decay=0 for this group"
@@ -188,6 +188,10 @@ class EagerBucket(_OneByOne):
             self._dense(p, g.to_dense(), state, scalars)
             return
         g = g.coalesce()  # the update is not linear, so every row must come once
+        if p.ndim == 0:  # nothing to index: all of it is there, or none
+            if g._nnz():
+                self._dense(p, g.values()[0], state, scalars)
+            return
         rows = tuple(g.indices())
         values = {"p": p[rows], "g": g.values(), **{s.name: None for s in self.rule.slots}}
         values.update({n: state[n][rows] for n in self.present})

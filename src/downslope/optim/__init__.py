@@ -19,6 +19,7 @@ from .declared import *  # noqa: F403  # one class a rule; the module lists them
 from .rmsprop import RMSprop
 from .rprop import Rprop
 from .sgd import SGD
+from .sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
@@ -33,6 +34,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
     "declare",
     "get",
     "lr_scheduler",
@@ -44,6 +46,7 @@ _CLASSES: dict[str, type[Optimizer]] = {
     cls.__name__.lower(): cls
     for cls in (
         SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, NAdam, RAdam, Rprop, ASGD,
+        SparseAdam,
         *(getattr(declared, name) for name in declared.__all__),
     )
 }  # fmt: skip

@@ -233,7 +233,7 @@ class Optimizer(torch.optim.Optimizer):
         for at, bucket in self._buckets:
             mine = _pick(params, at), _pick(grads, at)
             if bucket.torch_operations:
-                with torch.set_grad_enabled(bool(self.defaults["differentiable"])):
+                with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
                     bucket.step(*mine, table)
             else:
                 bucket.step(*mine, table)
@@ -291,7 +291,7 @@ class Optimizer(torch.optim.Optimizer):
             if where != self._structure:
                 self._buckets, self._used, self._structure = [], [], where
             hypers = self._checked_hypers()
-            signs = tuple(-1.0 if g["maximize"] else 1.0 for g in groups)
+            signs = tuple(-1.0 if g.get("maximize") else 1.0 for g in groups)
             table = self._table = Table(hypers, signs)
             self._values, self._sizes = values, sizes
         grad_scale = getattr(self, "grad_scale", None)
@@ -338,7 +338,9 @@ class Optimizer(torch.optim.Optimizer):
         params = (p for group in self.param_groups for p in group["params"])
         for key, p in zip(saved, params, strict=True):
             for name in self._numbers.intersection(state_dict["state"].get(key, ())):
-                self.state[p][name] = _as_number(state_dict["state"][key][name])
+                value = state_dict["state"][key][name]
+                plain = name == "step" and self.rule.plain_step
+                self.state[p][name] = int(value) if plain else _as_number(value)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_schedules": self._schedules}
@@ -394,7 +396,7 @@ def _described(rule: Rule, arguments: list[str]) -> str:
         [
             "Args:",
             *(f"    {name}: {said}" for name, said in lines.items()),
-            f"    {', '.join(flags)}: as in torch.",
+            *([f"    {', '.join(flags)}: as in torch."] if flags else []),
             "",
             f"Formula: ``{rule.update.__module__}``; ``downslope explain`` prints it from there.",
             "",

@@ -44,6 +44,11 @@ def _compiled_refuses(p: Tensor) -> str:
 def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tensor) -> str:
     """The name of the engine for one tensor."""
     fused, foreach = group.get("fused"), group.get("foreach")
+    if not g.is_sparse and not rule.dense:
+        raise EngineError(
+            f"{owner} does not support dense gradients, please consider Adam instead. Or make them "
+            "sparse: sparse=True in the embedding"
+        )
     if g.is_sparse and not rule.sparse:
         raise EngineError(
             f"{owner} does not support sparse gradients. Use SGD or Adagrad, or sparse=False in "
@@ -80,7 +85,7 @@ def make_state(
                 f"{', '.join(('step', *present))}: it was saved by another optimizer. "
                 "Load a state of this one, or start without"
             )
-        state["step"] = _number(group, p, 0.0)
+        state["step"] = 0 if rule.plain_step else _number(group, p, 0.0)
     made = False
     for slot in rule.slots:
         if slot.name in present and state.get(slot.name) is None:
@@ -133,7 +138,8 @@ def make_buckets(
         present = rule.present(group)
         state = states[p] if present or rule.counts_steps else {}
         fresh = make_state(owner, rule, group, p, state)
-        kinds = tuple(state[n].dtype for n in (*present, *(("step",) if rule.counts_steps else ())))
+        counted = ("step",) if rule.counts_steps and not rule.plain_step else ()
+        kinds = tuple(state[n].dtype for n in (*present, *counted))
         key = (engine, present, rule.flag_values(group), p.device, p.dtype, kinds)
         sorted_members.setdefault(key, []).append((position, number, p, g.is_sparse, state, fresh))
     buckets = []

@@ -169,6 +169,10 @@ class Rule:
         counts_steps: whether the state has torch's ``step``.
         state_at_construction: whether torch makes the state in the constructor (Adagrad).
         sparse: whether torch takes sparse gradients here.
+        dense: whether it takes dense ones.
+        plain_step: whether torch keeps ``step`` as a plain number, not a tensor.
+        needs: what a training must give it that not every training does; "": nothing, it steps any
+            network from the gradients that a backward pass leaves.
         conflict: given a parameter group, what is wrong with the combination, or ``""``.
     """
 
@@ -185,6 +189,9 @@ class Rule:
     counts_steps: bool = True
     state_at_construction: bool = False
     sparse: bool = False
+    dense: bool = True
+    plain_step: bool = False
+    needs: str = ""
     conflict: Callable[[Mapping[str, Any]], str] = lambda group: ""
 
     def __post_init__(self) -> None:

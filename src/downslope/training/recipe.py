@@ -190,6 +190,11 @@ class Recipe(BaseModel):
     def build_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         """The optimizer that this recipe names, over ``parameters``."""
         cls = optim.get(self.optimizer)
+        if cls.rule.needs:
+            raise InputError(
+                f"Recipe: {cls.__name__} needs {cls.rule.needs}, which a recipe cannot promise. "
+                "Choose another optimizer, or use this one in a loop of your own."
+            )
         allowed = _defaults(cls)
         for name in self.hyperparameters:
             if name not in allowed or name in _NOT_HYPERPARAMETERS:

@@ -1,4 +1,4 @@
-"""The optimizers that torch does not have: a file holds a few with their oracles.
+"""The optimizers that torch does not have, or has apart: a file holds a few with their oracles.
 
 An oracle is the paper's formula once more, naively, in NumPy; see ``oracles.py``. Every
 :class:`Entry` of a module here is collected.
