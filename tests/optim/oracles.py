@@ -293,6 +293,8 @@ def cautious(update: Array, g: Array) -> Array:
         return update
     mask = np.where(update * g > 0, 1.0, 0.0)
     return update * mask / max(mask.mean(), 1e-3)
+
+
 def follow(
     oracle: Oracle, p: Array, gradients: Iterable[Array], *, maximize: bool = False, **hyper: Any
 ) -> tuple[Array, dict[str, Any]]:

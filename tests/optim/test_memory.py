@@ -41,6 +41,8 @@ def _frozen() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
 def start(entry: Entry) -> tuple[Tensor, ...]:
     """The parameters' first values."""
     return start_of(entry, torch.float64)
