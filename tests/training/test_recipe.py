@@ -34,7 +34,7 @@ NAN, INF = float("nan"), float("inf")
         ({"hyperparameters": {"beta": 0.9}}, ["hyperparameter of AdamW 'beta'", "'betas'"]),
         ({"hyperparameters": {"lr": 0.1}}, ["Unknown hyperparameter", "'lr'"]),
         ({"hyperparameters": {"params": []}}, ["Unknown hyperparameter", "'params'"]),
-        ({"hyperparameters": {"betas": [0.9]}}, ["betas", "two numbers"]),
+        ({"hyperparameters": {"betas": [0.9]}}, ["betas", "2 numbers"]),
         ({"hyperparameters": {"betas": [0.9, 1.5]}}, ["beta2", "1.5"]),
         ({"hyperparameters": {"eps": -1}}, ["eps", "-1"]),
         ({"hyperparameters": {"eps": "x"}}, ["eps", "'x'"]),
