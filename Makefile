@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 DEMO_DIR ?= runs/demo
 
+# Without compiled files every process compiles all of torch's modules anew: seconds a test.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup demo test lint format stubs bench docs clean
 
 setup: $(VENV)/.all

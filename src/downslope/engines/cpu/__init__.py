@@ -3,3 +3,7 @@
 ``library.py`` is what a kernel may call, ``kernel.py`` prints and loads kernels, ``run.py`` feeds
 them from one thread or several.
 """
+
+from .start import start
+
+start()
