@@ -53,7 +53,8 @@ def _no_linear_algebra() -> Iterator[None]:
 
     linalg.ensure_blas = installed
     try:
-        importlib.import_module(arrays).ensure_blas = ask
+        module: Any = importlib.import_module(arrays)
+        module.ensure_blas = ask
         yield
     finally:
         linalg.ensure_blas = ask
