@@ -22,7 +22,10 @@ import downslope.optim
 from .oracles import Oracle
 
 __all__ = [
+    "ADAM_BAD",
+    "ADAM_RANGES",
     "BAD_BETAS",
+    "BAD_BETAS_3",
     "BAD_EPS",
     "BAD_EVERYWHERE",
     "DECAYS",
@@ -194,3 +197,17 @@ BAD_EPS: dict[str, tuple[Any, ...]] = {"eps": (NAN, INF, -1e-8)}
 BAD_BETAS: dict[str, tuple[Any, ...]] = {
     "betas": ((NAN, 0.999), (0.9, NAN), (0.9, 1.0), (-0.1, 0.999), (0.9,), (0.9, 0.99, 0.999)),
 }
+BAD_BETAS_3: dict[str, tuple[Any, ...]] = {
+    "betas": ((NAN, 0.9, 0.9), (0.9, 0.9, 1.0), (0.9, -0.1, 0.9), (0.9, 0.9)),
+}
+
+#: What optimizers that are called as Adam is called have in common.
+ADAM_RANGES: dict[str, st.SearchStrategy[Any]] = {
+    "lr": STEP_SIZES,
+    "betas": st.tuples(RATES, RATES),
+    "eps": EPSILONS,
+    "weight_decay": DECAYS,
+    "cautious": st.booleans(),
+    "maximize": st.booleans(),
+}
+ADAM_BAD = BAD_EVERYWHERE | BAD_EPS | BAD_BETAS

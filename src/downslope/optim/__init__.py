@@ -13,7 +13,7 @@ from ._optimizer import Optimizer
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
-from .adam_kin import Adamax, NAdam, RAdam
+from .adam_kin import Adamax, NAdam, NAdamW, RAdam
 from .asgd import ASGD
 from .declared import *  # noqa: F403  # one class a rule; the module lists them
 from .rmsprop import RMSprop
@@ -30,6 +30,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "NAdam",
+    "NAdamW",
     "Optimizer",
     "RAdam",
     "RMSprop",
@@ -42,14 +43,12 @@ __all__ = [
 ]
 __all__ += declared.__all__
 
+_EXPORTED = ((name, globals()[name]) for name in __all__)
 _CLASSES: dict[str, type[Optimizer]] = {
-    cls.__name__.lower(): cls
-    for cls in (
-        SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, NAdam, RAdam, Rprop, ASGD,
-        SparseAdam,
-        *(getattr(declared, name) for name in declared.__all__),
-    )
-}  # fmt: skip
+    name.lower(): value
+    for name, value in _EXPORTED
+    if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+}
 
 
 def names() -> tuple[str, ...]:

@@ -51,7 +51,16 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
 
-class AdamW(Adam):
+class DecoupledOnly(Optimizer):
+    """What a class has whose weight decay is always decoupled."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True  # also after loading a checkpoint of Adam
+
+
+class AdamW(DecoupledOnly, Adam):
     """Adam with decoupled weight decay, the default for most networks; torch's twin.
 
     >>> import torch
@@ -81,11 +90,6 @@ class AdamW(Adam):
         fused: bool | None = None,
     ) -> None:
         super().__init__(**defaults_of(locals()), params=params, decoupled_weight_decay=True)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        for group in self.param_groups:
-            group["decoupled_weight_decay"] = True  # also after loading a checkpoint of Adam
 
 
 def _refuse_as_torch(defaults: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Adam's kin: Adamax, NAdam, RAdam."""
+"""Adam's kin: Adamax, NAdam, NAdamW, RAdam."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from torch import Tensor
 from .. import rules
 from ..schedules import Schedule
 from ._optimizer import Optimizer, ParamsT, defaults_of
+from .adam import DecoupledOnly
 
-__all__ = ["Adamax", "NAdam", "RAdam"]
+__all__ = ["Adamax", "NAdam", "NAdamW", "RAdam"]
 
 Betas = tuple[float | Schedule, float | Schedule]
 
@@ -73,6 +74,37 @@ class NAdam(Optimizer):
         differentiable: bool = False,
     ) -> None:
         super().__init__(params, defaults_of(locals()))
+
+
+class NAdamW(DecoupledOnly, NAdam):
+    """NAdam with decoupled weight decay, as AdamW has it.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = NAdamW([w], lr=0.1, weight_decay=0.01)
+    >>> (w**2).sum().backward()
+    >>> optimizer.step()
+    >>> w.data
+    tensor([ 0.8934, -1.8924])
+    """
+
+    rule = rules.NADAMW
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor | Schedule = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float | Schedule = 1e-8,
+        weight_decay: float | Schedule = 1e-2,
+        momentum_decay: float | Schedule = 4e-3,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(**defaults_of(locals()), params=params, decoupled_weight_decay=True)
 
 
 class RAdam(Optimizer):

@@ -10,10 +10,346 @@ from ._declare import Declared, Number
 from ._optimizer import ParamsT
 
 __all__ = [
+    "ADOPT",
+    "AdEMAMix",
+    "AdaBelief",
+    "AdamAtan2",
+    "Adan",
+    "LaProp",
     "Lion",
     "NormalizedSGD",
     "Signum",
+    "StableAdamW",
 ]
+
+class AdaBelief(Declared):
+    """AdamW that divides by the deviation of gradients from their mean, not by their size.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = AdaBelief([w], lr=0.001)
+    >>> loss = (w**2).sum()
+    >>> loss.backward()
+    >>> optimizer.step()
+    >>> bool((w**2).sum() < loss)
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of the variance; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+
+    Formula: ``downslope.rules.adabelief``; ``downslope explain`` prints it from there.
+
+    Source: Zhuang et al.: AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed
+    Gradients, arXiv 2010.07468.
+
+    The paper's algorithm, with its authors' eps and decoupled weight decay. Their package also
+    waits as RAdam does unless rectify=False; here it never does.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-16,
+        weight_decay: Number = 0,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None: ...
+
+class AdamAtan2(Declared):
+    """AdamW with an arc tangent in place of the division: no eps, and no step above pi / 2 * a.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = AdamAtan2([w], lr=0.0001)
+    >>> loss = (w**2).sum()
+    >>> loss.backward()
+    >>> optimizer.step()
+    >>> bool((w**2).sum() < loss)
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of moment 2; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        a: factor of the angle; a finite number >= 0, a one-element tensor or a schedule.
+        b: factor of the root mean square; a finite number >= 0, a one-element tensor or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+
+    Formula: ``downslope.rules.adam_atan2``; ``downslope explain`` prints it from there.
+
+    Source: Everett et al.: Scaling Exponents Across Parameterizations and Optimizers, arXiv
+    2407.05872.
+
+    The authors published no optimizer. The defaults are those of the PyTorch version in common use;
+    a = 1.27, nearly 4 / pi, makes the step lr where AdamW's is lr.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.0001,
+        betas: tuple[Number, Number] = (0.9, 0.99),
+        weight_decay: Number = 0,
+        a: Number = 1.27,
+        b: Number = 1.0,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None: ...
+
+class Adan(Declared):
+    """Nesterov's momentum from the differences of gradients, over a root mean square.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = Adan([w], lr=0.001)
+    >>> loss = (w**2).sum()
+    >>> loss.backward()
+    >>> optimizer.step()
+    >>> bool((w**2).sum() < loss)
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of the differences, and their weight; a finite number >= 0
+            and < 1, a one-element tensor or a schedule. Then: decay rate of the mean square; a
+            finite number >= 0 and < 1, a one-element tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+
+    Formula: ``downslope.rules.adan``; ``downslope explain`` prints it from there.
+
+    Source: Xie et al.: Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep
+    Models, arXiv 2208.06677.
+
+    betas are decay rates, as in the authors' code; in the paper they are what is left to 1. So a
+    difference counts betas[1] = 0.92 times; optax counts it 0.08 times.
+
+    The weights are divided by 1 + lr * weight_decay after the step, as in the authors' code unless
+    no_prox=True.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number, Number] = (0.98, 0.92, 0.99),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None: ...
+
+class AdEMAMix(Declared):
+    """AdamW with a second mean of the gradient, which remembers ten thousand steps.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = AdEMAMix([w], lr=0.001)
+    >>> loss = (w**2).sum()
+    >>> loss.backward()
+    >>> optimizer.step()
+    >>> bool((w**2).sum() < loss)
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of the mean square; a finite number >= 0 and < 1, a
+            one-element tensor or a schedule. Then: decay rate of the slow mean; a finite number >=
+            0 and < 1, a one-element tensor or a schedule.
+        alpha: weight of the slow mean; a finite number >= 0, a one-element tensor or a schedule.
+        beta3_warmup: steps in which betas[2] grows from betas[0]; a finite number >= 0, a
+            one-element tensor or a schedule.
+        alpha_warmup: steps in which alpha grows from 0; a finite number >= 0, a one-element tensor
+            or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+
+    Formula: ``downslope.rules.ademamix``; ``downslope explain`` prints it from there.
+
+    Source: Pagliardini, Ablin, Grangier: The AdEMAMix Optimizer: Better, Faster, Older, arXiv
+    2409.03137.
+
+    A warmup of 0 steps is the authors' None. Their code adds 1e-8 to both betas before it takes the
+    logarithms of the warmup; the paper's formula, followed here, does not.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number, Number] = (0.9, 0.999, 0.9999),
+        alpha: Number = 2.0,
+        beta3_warmup: Number = 0,
+        alpha_warmup: Number = 0,
+        eps: Number = 1e-08,
+        weight_decay: Number = 0,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None: ...
+
+class ADOPT(Declared):
+    """Adam that converges with any betas: a gradient has no part in its own denominator.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = ADOPT([w], lr=0.001)
+    >>> loss = (w**2).sum()
+    >>> loss.backward()
+    >>> optimizer.step()
+    >>> bool((w**2).sum() < loss)
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of moment 2; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        decoupled_weight_decay, maximize, foreach, fused, differentiable, capturable: as in torch.
+
+    Formula: ``downslope.rules.adopt``; ``downslope explain`` prints it from there.
+
+    Source: Taniguchi et al.: ADOPT: Modified Adam Can Converge with Any beta2 with the Optimal
+    Rate, arXiv 2411.02853.
+
+    The clipped version of the paper's second edition and of the authors' code, whose bound is the
+    number of earlier steps to the power 1/4. The first edition had no bound.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number] = (0.9, 0.9999),
+        eps: Number = 1e-06,
+        weight_decay: Number = 0,
+        *,
+        decoupled_weight_decay: bool = False,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None: ...
+
+class LaProp(Declared):
+    """The mean of normalized gradients, where Adam normalizes the mean.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = LaProp([w], lr=0.0004)
+    >>> loss = (w**2).sum()
+    >>> loss.backward()
+    >>> optimizer.step()
+    >>> bool((w**2).sum() < loss)
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of moment 2; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+
+    Formula: ``downslope.rules.laprop``; ``downslope explain`` prints it from there.
+
+    Source: Ziyin, Wang, Ueda: LaProp: Separating Momentum and Adaptivity in Adam, arXiv 2002.04839.
+
+    The authors' code keeps the learning rate inside the mean, which is the same while it is
+    constant; the paper's algorithm, followed here, has it outside.
+
+    The weights decay as in AdamW; the authors' code multiplies by 1 - weight_decay, without the
+    learning rate.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.0004,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-15,
+        weight_decay: Number = 0,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None: ...
 
 class NormalizedSGD(Declared):
     """A smoothed sign step: the gradient gives the direction, lr alone the distance.
@@ -142,6 +478,61 @@ class Signum(Declared):
         lr: Number = 0.0001,
         momentum: Number = 0.9,
         weight_decay: Number = 0,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None: ...
+
+class StableAdamW(Declared):
+    """AdamW with Adafactor's clipping of updates: it takes no long step after a jump.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = StableAdamW([w], lr=0.002)
+    >>> loss = (w**2).sum()
+    >>> loss.backward()
+    >>> optimizer.step()
+    >>> bool((w**2).sum() < loss)
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of moment 2; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+
+    Formula: ``downslope.rules.stable_adamw``; ``downslope explain`` prints it from there.
+
+    Source: Wortsman et al.: Stable and low-precision training for large-scale vision-language
+    models, arXiv 2304.13013, algorithm 2.
+
+    The weight decay is shortened with the step, as in the paper's algorithm; the authors' code
+    shortens only the step.
+
+    exp_avg and exp_avg_sq are corrected for their start when they are updated, not when they are
+    used: they are not AdamW's.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.002,
+        betas: tuple[Number, Number] = (0.9, 0.99),
+        eps: Number = 1e-06,
+        weight_decay: Number = 0.2,
         *,
         cautious: bool = False,
         maximize: bool = False,

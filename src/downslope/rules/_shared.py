@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from ._rule import Flag, Hyper, Slot
 
-__all__ = ["CAUTIOUS", "EPS", "LR", "MEAN", "MEAN_SQUARE", "WEIGHT_DECAY", "cautious_update"]
+__all__ = [
+    "CAUTIOUS",
+    "DECOUPLED",
+    "EPS",
+    "LR",
+    "MEAN",
+    "MEAN_SQUARE",
+    "WEIGHT_DECAY",
+    "cautious_update",
+]
 
 LR = Hyper("lr", "step size", "eta", phrase="learning rate")
 EPS = Hyper("eps", "keeps the denominator from zero", "epsilon", phrase="epsilon value")
@@ -13,6 +22,7 @@ WEIGHT_DECAY = Hyper("weight_decay", "pull of every weight towards zero", "lamda
 MEAN = Slot("exp_avg", "running mean of gradients", "m")
 MEAN_SQUARE = Slot("exp_avg_sq", "running mean of squared gradients", "v")
 
+DECOUPLED = Flag("decoupled", key="decoupled_weight_decay")
 CAUTIOUS = Flag(
     "cautious",
     meaning="leave out the elements whose update points against their gradient, and lengthen the "
