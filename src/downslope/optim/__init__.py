@@ -43,12 +43,12 @@ __all__ = [
 ]
 __all__ += declared.__all__
 
-_EXPORTED = ((name, globals()[name]) for name in __all__)
 _CLASSES: dict[str, type[Optimizer]] = {
     name.lower(): value
-    for name, value in _EXPORTED
-    if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+    for name, value in list(globals().items())
+    if name in __all__ and isinstance(value, type) and issubclass(value, Optimizer)
 }
+del _CLASSES["optimizer"]  # their base
 
 
 def names() -> tuple[str, ...]:
