@@ -141,14 +141,18 @@ def annotation(default: Any) -> Any:
 
 
 def _example(rule: Rule) -> str:
-    """A doctest: one step goes downhill."""
+    """A doctest: three steps go downhill."""
     lr = rule.defaults.get("lr")
     arguments = "" if lr is None else f", lr={lr}"
     return f""">>> import torch
 >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
 >>> optimizer = {rule.class_name}([w]{arguments})
->>> loss = (w**2).sum()
->>> loss.backward()
->>> optimizer.step()
->>> bool((w**2).sum() < loss)
+>>> losses = []
+>>> for _ in range(3):
+...     optimizer.zero_grad()
+...     loss = (w**2).sum()
+...     loss.backward()
+...     optimizer.step()
+...     losses.append(loss.item())
+>>> losses[0] > losses[-1]
 True"""

@@ -28,10 +28,14 @@ class AdaBelief(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = AdaBelief([w], lr=0.001)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -80,10 +84,14 @@ class AdamAtan2(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = AdamAtan2([w], lr=0.0001)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -133,10 +141,14 @@ class Adan(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = Adan([w], lr=0.001)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -189,10 +201,14 @@ class AdEMAMix(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = AdEMAMix([w], lr=0.001)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -250,10 +266,14 @@ class ADOPT(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = ADOPT([w], lr=0.001)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -303,10 +323,14 @@ class LaProp(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = LaProp([w], lr=0.0004)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -357,10 +381,14 @@ class NormalizedSGD(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = NormalizedSGD([w], lr=0.001)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -400,10 +428,14 @@ class Lion(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = Lion([w], lr=0.0001)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -445,10 +477,14 @@ class Signum(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = Signum([w], lr=0.0001)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
@@ -493,10 +529,14 @@ class StableAdamW(Declared):
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = StableAdamW([w], lr=0.002)
-    >>> loss = (w**2).sum()
-    >>> loss.backward()
-    >>> optimizer.step()
-    >>> bool((w**2).sum() < loss)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
     True
 
     Args:
