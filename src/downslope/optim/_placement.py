@@ -11,6 +11,8 @@ from torch.nn import Parameter
 
 from ..engines.bucket import BUCKETS, Bucket, Members
 from ..engines.layout import dense
+from ..engines.shards import is_sharded, local
+from ..engines.trace import trace
 from ..errors import EngineError, InputError
 from ..rules import Rule
 
@@ -28,8 +30,12 @@ def structure(rule: Rule, group: Mapping[str, Any]) -> tuple[Any, ...]:
     return rule.present(group), rule.flag_values(group), flags, len(group["params"])
 
 
-def _compiled_refuses(p: Tensor) -> str:
+def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
     """Why the compiled engine cannot step a tensor; empty if it can."""
+    if is_sharded(p):
+        if len(trace(rule, rule.present(group), rule.flag_values(group)).passes) > 1:
+            return "it is a DTensor, over whose shards the formula sums"
+        p = local(p)
     if type(p) not in (Tensor, Parameter):
         return f"it is a {type(p).__name__}"
     if p.device.type != "cpu":
@@ -58,19 +64,23 @@ def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tens
         return "tensor"
     if g.is_sparse:
         return "eager"
-    refusal = _compiled_refuses(p)
+    refusal = _compiled_refuses(rule, group, p)
+    compiled = "shards" if is_sharded(p) else "numba"
     if fused:
         if refusal:
             raise EngineError(
                 "`fused=True` requires all the params to be dense floating point Tensors of "
                 f"supported devices: ['cpu'], but {refusal}. Leave fused at None"
             )
-        return "numba"
+        return compiled
     if foreach:
         return "foreach"
     if fused is False or foreach is False:
         return "eager"
-    return "foreach" if refusal else "numba"
+    if not refusal:
+        return compiled
+    # DTensors have few of the operations on lists.
+    return "eager" if is_sharded(p) else "foreach"
 
 
 def make_state(
