@@ -5,6 +5,10 @@ least 15 turns. Torch's best mode is the fastest of its for-loop, its foreach an
 its fused implementation, found in a few turns before. A process a thread count, because OpenMP
 reads its own when it starts.
 
+Beside them steps torch's fused AdamW, the fastest code there is for this machine's memory: "of
+bytes" is our time over the time in which it would move the bytes of our formula. Rivals that are
+installed (rivals.py) take part where they have the rule.
+
 A step must read every array of the formula once and write every array that changes once: AdamW
 reads p, g, exp_avg, exp_avg_sq and writes all but g, 7 x 4 bytes an element. Those bytes over our
 fastest step, over the fastest copy, triad or update in the same run (machine.py), is the share of
@@ -21,6 +25,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +36,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 import downslope.optim
+from benchmarks import rivals
 from benchmarks.machine import bandwidth, describe, seconds
 from downslope.engines.trace import trace
 
 RESULTS = Path(__file__).parent / "results"
+#: Our time over that in which torch's fused AdamW would move the same bytes, at most.
+BYTES_GOAL = 1.1
 WARM_UP = 3
 PILOT = 3
 
@@ -76,11 +84,19 @@ WORKLOADS = {
 
 @dataclass(frozen=True)
 class Subject:
-    """An optimizer with its arguments, and the ratio to torch's time that it should stay under."""
+    """An optimizer with its arguments, and the ratio to torch's time that it should stay under.
+
+    A goal is one number, or one for each number of threads.
+    """
 
     name: str
     kwargs: dict[str, Any]
-    goals: dict[str, float] = field(default_factory=dict)
+    goals: dict[str, float | dict[int, float]] = field(default_factory=dict)
+
+    def goal(self, workload: str) -> float | None:
+        """The goal at this process's number of threads."""
+        goal = self.goals.get(workload)
+        return goal.get(torch.get_num_threads()) if isinstance(goal, dict) else goal
 
     @property
     def title(self) -> str:
@@ -92,7 +108,7 @@ _SPECIAL = (
     Subject("SGD", {}),
     Subject("SGD", {"momentum": 0.9}),
     Subject("RMSprop", {}, {"gpt2": 0.35}),
-    Subject("AdamW", {}, {"gpt2": 1.05, "tiny": 0.25, "mlp": 0.75}),
+    Subject("AdamW", {}, {"gpt2": 1.02, "tiny": {1: 0.22, 2: 0.18}, "groups": 0.07, "mlp": 0.6}),
 )
 _ALL = map(downslope.optim.get, downslope.optim.names())
 _OTHERS = (cls.__name__ for cls in _ALL if not cls.rule.needs)
@@ -144,16 +160,21 @@ def _torch_modes(twin: torch.optim.Optimizer) -> dict[str, Callable[[], object]]
     }
 
 
-def measure(subject: Subject, workload: Workload, turns: int) -> dict[str, Any]:
-    """Seconds a step of ours and of torch's best mode.
+def measure(
+    subject: Subject, workload: Workload, turns: int, reference: Callable[[], object]
+) -> dict[str, Any]:
+    """Seconds a step of ours, of torch's best mode, of installed rivals and of a reference.
 
     Args:
         subject: the optimizer.
         workload: what it steps.
         turns: how many measurements of each, alternating.
+        reference: the step of torch's fused AdamW.
     """
     ours = _optimizer(downslope.optim, subject, workload)
-    sides: dict[str, Callable[[], object]] = {"ours": ours.step}
+    sides: dict[str, Callable[[], object]] = {"ours": ours.step, "reference": reference}
+    for name, make in rivals.installed(subject.name).items():
+        sides[name] = make(_parameters(workload)).step
     pilot: dict[str, float] = {}
     if hasattr(torch.optim, subject.name):
         modes = _torch_modes(_optimizer(torch.optim, subject, workload))
@@ -166,6 +187,8 @@ def measure(subject: Subject, workload: Workload, turns: int) -> dict[str, Any]:
         seconds(step, WARM_UP)
     rows = [{s: seconds(step, workload.steps) for s, step in sides.items()} for _ in range(turns)]
     median = {s: statistics.median(row[s] for row in rows) for s in sides}
+    streams = _traffic(ours)
+    others = {n: t for n, t in median.items() if n not in ("ours", "torch", "reference")}
     return {
         "optimizer": subject.title,
         "ours_s": median["ours"],
@@ -174,9 +197,19 @@ def measure(subject: Subject, workload: Workload, turns: int) -> dict[str, Any]:
         "torch_mode": min(pilot, key=pilot.__getitem__) if pilot else None,
         "torch_modes_s": pilot,
         "ratio": statistics.median(r["ours"] / r["torch"] for r in rows) if pilot else None,
-        "bytes": _traffic(ours) * workload.elements * 4,
+        "reference_s": median["reference"],
+        "to_reference": statistics.median(r["ours"] / r["reference"] for r in rows),
+        "of_bytes": statistics.median(
+            r["ours"] / r["reference"] * ADAMW_STREAMS / streams for r in rows
+        ),
+        "rivals_s": others,
+        "bytes": streams * workload.elements * 4,
         "turns": turns,
     }
+
+
+#: Arrays that AdamW reads or writes: p, g, exp_avg, exp_avg_sq; all but g again.
+ADAMW_STREAMS = 7
 
 
 def _traffic(optimizer: torch.optim.Optimizer) -> int:
@@ -191,11 +224,13 @@ def work(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     megabytes = 64 if options.quick else 256
     yield {"bandwidth": bandwidth(megabytes)}
     for name in options.workloads:
+        workload = WORKLOADS[name]
+        reference = _optimizer(torch.optim, Subject("AdamW", {"fused": True}), workload).step
         for subject in SUBJECTS:
             if options.only and options.only not in subject.title:
                 continue
-            row = measure(subject, WORKLOADS[name], options.turns)
-            yield {"workload": name, "goal": subject.goals.get(name), **row}
+            row = measure(subject, workload, options.turns, reference)
+            yield {"workload": name, "goal": subject.goal(name), **row}
     yield {"bandwidth": bandwidth(megabytes)}
 
 
@@ -217,12 +252,26 @@ def _run_worker(options: argparse.Namespace, threads: int) -> Iterator[dict[str,
         raise SystemExit(f"the measurement at {threads} threads failed")
 
 
+@contextmanager
+def _neighbour(wanted: bool) -> Iterator[None]:
+    """A process that keeps one core busy meanwhile."""
+    if not wanted:
+        yield
+        return
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 def table(rows: Sequence[dict[str, Any]], speed: float, title: str) -> Table:
     """The rows of one thread count and workload."""
     shown = Table("optimizer", title=title, title_justify="left")
-    headings = ["ours, ms", "torch, ms", "torch's best", "ours / torch", "goal"]
+    headings = ["ours, ms", "torch, ms", "torch's best", "ours / torch", "goal", "/ AdamW"]
     large = WORKLOADS[rows[0]["workload"]].from_memory
-    for heading in headings + ["GB", "bandwidth"] * large:
+    for heading in headings + ["of bytes", "GB", "bandwidth"] * large:
         shown.add_column(heading, justify="right")
     for row in rows:
         goal, ratio = row["goal"], row["ratio"]
@@ -234,13 +283,18 @@ def table(rows: Sequence[dict[str, Any]], speed: float, title: str) -> Table:
             row["torch_mode"] or "",
             f"{colour}{ratio:.2f}" if ratio else "",
             f"{goal:.2f}" if goal else "",
+            f"{row['to_reference']:.2f}",
         ]
         if large:
             cells += [
+                f"{'[green]' if row['of_bytes'] <= BYTES_GOAL else '[red]'}{row['of_bytes']:.2f}",
                 f"{row['bytes'] / 1e9:.2f}",
                 f"{row['bytes'] / row['ours_fastest_s'] / speed:.0%}",
             ]
         shown.add_row(*cells)
+        for rival, time in row["rivals_s"].items():
+            ratio = row["ours_s"] / time
+            shown.add_row(f"  {rival}", "", f"{time * 1e3:.3f}", "", f"{ratio:.2f}")
     return shown
 
 
@@ -253,6 +307,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--turns", type=int, default=15, help="measurements of each side")
     parser.add_argument("--name", default="optimizers", help="of the file of results")
+    parser.add_argument("--busy", action="store_true", help="with a neighbour that takes a core")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
@@ -270,7 +325,7 @@ def main() -> None:
     for threads in options.threads:
         rows: list[dict[str, Any]] = []
         total = 2 + len(options.workloads) * len(SUBJECTS)
-        with Progress(console=console, transient=True) as progress:
+        with _neighbour(options.busy), Progress(console=console, transient=True) as progress:
             task = progress.add_task(f"{threads} threads", total=total)
             for row in _run_worker(options, threads):
                 rows.append(row)
@@ -289,7 +344,7 @@ def main() -> None:
     if options.quick:
         return  # its figures are no result
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{options.name}.json"
+    path = RESULTS / f"{options.name}{'-busy' * options.busy}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     console.print(f"-> {path}", soft_wrap=True)
 

@@ -1,0 +1,62 @@
+"""Optimizers of other libraries that take part where they are installed; none is needed.
+
+An entry gives the module to import and how its optimizer is made of parameters. The arguments are
+those of ours, so that both do the same work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+__all__ = ["installed"]
+
+Make = Callable[[Sequence[torch.Tensor]], torch.optim.Optimizer]
+
+
+def _named(module: str, name: str, **kwargs: Any) -> tuple[str, Make]:
+    def make(params: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
+        optimizer = getattr(importlib.import_module(module), name)(params, **kwargs)
+        if hasattr(optimizer, "train"):  # schedule-free ones ask for it
+            optimizer.train()
+        return optimizer
+
+    return module, make
+
+
+#: Class here -> rival's name -> its module and how to make it.
+_RIVALS: dict[str, dict[str, tuple[str, Make]]] = {
+    "AdamW": {
+        "DeepSpeed": _named("deepspeed.ops.adam", "DeepSpeedCPUAdam", adamw_mode=True),
+        "bitsandbytes": _named("bitsandbytes.optim", "AdamW"),
+        "bitsandbytes 8 bit": _named("bitsandbytes.optim", "AdamW8bit"),
+        "torchao 8 bit": _named("torchao.optim", "AdamW8bit"),
+        "HeavyBall": _named("heavyball", "AdamW"),
+    },
+    "Lion": {
+        "lion-pytorch": _named("lion_pytorch", "Lion"),
+        "pytorch_optimizer": _named("pytorch_optimizer", "Lion"),
+        "timm": _named("timm.optim", "Lion"),
+    },
+    "Adan": {"pytorch_optimizer": _named("pytorch_optimizer", "Adan")},
+    "ADOPT": {"pytorch_optimizer": _named("pytorch_optimizer", "ADOPT")},
+    "AdaBelief": {"pytorch_optimizer": _named("pytorch_optimizer", "AdaBelief")},
+    "LAMB": {"pytorch_optimizer": _named("pytorch_optimizer", "Lamb")},
+    "Prodigy": {"pytorch_optimizer": _named("pytorch_optimizer", "Prodigy")},
+    "ScheduleFreeAdamW": {"schedulefree": _named("schedulefree", "AdamWScheduleFree")},
+    "ScheduleFreeSGD": {"schedulefree": _named("schedulefree", "SGDScheduleFree")},
+}
+
+
+def installed(name: str) -> dict[str, Make]:
+    """The rivals of one of our classes whose packages are installed."""
+    rivals = _RIVALS.get(name, {})
+    return {
+        rival: make
+        for rival, (module, make) in rivals.items()
+        if importlib.util.find_spec(module.partition(".")[0]) is not None
+    }
