@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from downslope.optim import declared
+from downslope.optim._beyond import MEANINGS
 from downslope.optim._declare import Number
 from downslope.optim._optimizer import Optimizer
 
@@ -26,9 +27,10 @@ _HEAD = '''\
 Every hyperparameter may be a schedule.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from ..rules import Rule
+from ._beyond import Beyond
 from ._declare import Declared, Number
 from ._optimizer import ParamsT
 
@@ -71,11 +73,12 @@ def _wrapped(line: str) -> list[str]:
 
 def _arguments(cls: type[Optimizer]) -> list[str]:
     found: list[str] = []
-    for parameter in list(inspect.signature(cls).parameters.values())[1:]:
+    parameters = list(inspect.signature(cls).parameters.values())[1:]
+    for parameter in (p for p in parameters if p.name not in MEANINGS):
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in found:
             found.append("*")
         found.append(f"{parameter.name}: {_spelled(parameter.annotation)} = {parameter.default!r}")
-    return ["params: ParamsT", *found]
+    return ["params: ParamsT", *found, "**beyond: Unpack[Beyond]"]
 
 
 def _spelled(annotation: Any) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "InputError",
     "InputTypeError",
     "MissingExtraError",
+    "NonfiniteGradientError",
     "unknown",
 ]
 
@@ -35,6 +36,10 @@ class InputTypeError(DownslopeError, TypeError):
 
 class EngineError(DownslopeError, RuntimeError):
     """An engine was asked for by name and cannot serve these tensors."""
+
+
+class NonfiniteGradientError(DownslopeError, RuntimeError):
+    """A gradient is infinite or NaN, and that was to be an error; nothing was changed."""
 
 
 class CheckpointError(DownslopeError, RuntimeError):

@@ -38,7 +38,7 @@ def everything(
     bounded = xp.minimum(xp.maximum(g, -1.5), 1.5)
     angle = xp.atan2(bounded, xp.exp(-xp.abs(p)))
     a = xp.fma(0.5, a, xp.log(1 + xp.abs(angle)) * xp.sign(g))
-    mean = xp.sum(a) / xp.maximum(numel, 1.0)
+    mean = xp.sum(xp.f64(a)) / xp.maximum(numel, 1.0)
     gain = xp.where(fresh > 0, 2.0, xp.f32(0.1) ** (1 / step))
     chosen = xp.where(g >= 0, a - mean, xp.where(p < 0, xp.sqrt(xp.abs(a)), a * a))
     if flip:
@@ -69,7 +69,7 @@ EVERYTHING = Rule(
     hypers=(_LR,),
     flags=(Flag("flip"),),
 )
-assert set(FUNCTIONS) - {"sum"} <= set(everything.__code__.co_names)
+assert set(FUNCTIONS) - {"sum", "total"} <= set(everything.__code__.co_names)
 
 
 class Lamb(Optimizer):

@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distrib
 
 import downslope.optim
 from downslope.engines.shards import ShardBucket
+from downslope.errors import NonfiniteGradientError
 
 from .test_sharded import CLAIMS
 
@@ -126,6 +127,40 @@ def sums_over_the_whole_tensor(mesh: DeviceMesh, folder: Path) -> None:
     for m in (model, alone):
         train(m, downslope.optim.Lion(m.parameters(), lr=0.01, cautious=True))
     torch.testing.assert_close(whole(model.parameters()), list(alone.parameters()))
+
+
+def clips_by_the_norm_over_all_ranks(mesh: DeviceMesh, folder: Path) -> None:
+    """The norm is that of all shards, of sharded and replicated parameters, in both engines."""
+    for flags in ({}, {"foreach": False}):
+        model, alone = sharded(mesh), network()
+        norms = []
+        for m in (model, alone):
+            optimizer = downslope.optim.SGD(m.parameters(), lr=0.1, clip_norm=0.05, **flags)
+            train(m, optimizer)
+            norms.append(optimizer.grad_norm)
+        assert norms[0] > 0.05
+        assert norms[0] == pytest.approx(norms[1], rel=1e-6)
+        torch.testing.assert_close(whole(model.parameters()), list(alone.parameters()))
+    params = [
+        torch.nn.Parameter(distribute_tensor(torch.zeros(4), mesh, [how]))
+        for how in (Shard(0), Replicate())
+    ]
+    for p in params:
+        p.grad = torch.full_like(p, 1.0)
+    optimizer = downslope.optim.SGD(params, lr=0.1, clip_norm=100.0)
+    optimizer.step()
+    assert optimizer.grad_norm == pytest.approx(8**0.5)
+
+
+def a_nan_on_one_rank_stops_all(mesh: DeviceMesh, folder: Path) -> None:
+    """A NaN in one rank's shard is an error on every rank; a skipped first step leaves no state."""
+    p = torch.nn.Parameter(distribute_tensor(torch.ones(4), mesh, [Shard(0)]))
+    p.grad = distribute_tensor(torch.tensor([1.0, 1.0, 1.0, float("nan")]), mesh, [Shard(0)])
+    optimizer = downslope.optim.AdamW([p], on_nonfinite="raise")
+    with pytest.raises(NonfiniteGradientError):
+        optimizer.step()
+    assert not optimizer.state
+    assert torch.equal(p.full_tensor(), torch.ones(4))
 
 
 def attempt(claim: Callable[[DeviceMesh, Path], None], mesh: DeviceMesh, folder: Path) -> str:

@@ -136,3 +136,14 @@ def test_bad_value_is_refused() -> None:
         drive(optimizer, [[torch.ones(3)]])
     assert torch.isfinite(p).all()
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("beyond", [{"clip_norm": 1.0}, {"on_nonfinite": "skip"}])
+def test_what_cannot_be_compiled_is_refused(beyond: dict[str, Any]) -> None:
+    """Clipping and a look for NaN inside a compiled step are refused, and nothing moves."""
+    p = torch.ones(3, requires_grad=True)
+    optimizer = downslope.optim.SGD([p], lr=0.1, **beyond)
+    compiled(optimizer)
+    with pytest.raises(EngineError, match="cannot be compiled"):
+        drive(optimizer, [[torch.ones(3)]])
+    assert torch.equal(p.detach(), torch.ones(3))

@@ -12,6 +12,7 @@ import torch
 
 import downslope.optim
 from downslope.errors import DownslopeError, InputError
+from downslope.optim._beyond import Beyond
 
 from .catalogue import CATALOGUE, DRIVEN, Entry, each
 from .harness import build, drive, leaves, rows_of, start_of
@@ -42,12 +43,13 @@ def complaint(act: Callable[[], object]) -> BaseException | None:
 
 @each(TWINS)
 def test_signature_is_torchs(entry: Entry) -> None:
-    """Names, kinds, order and defaults of the arguments are torch's."""
+    """Names, kinds, order and defaults are torch's; what we have beyond comes last, as None."""
     ours, theirs = (
         [(p.name, p.kind, p.default) for p in inspect.signature(c).parameters.values()]
         for c in (entry.ours, entry.torch)
     )
-    assert ours == theirs
+    beyond = [(name, inspect.Parameter.KEYWORD_ONLY, None) for name in Beyond.__annotations__]
+    assert ours == theirs + beyond
 
 
 @each(TWINS)

@@ -8,7 +8,7 @@ anew when either was replaced.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import is_
@@ -20,14 +20,17 @@ import torch
 from torch import Tensor
 
 from ..rules import Rule
-from . import eager, foreach
+from . import clip, eager, foreach, together
+from .clip import Treatment
 from .layout import adopt
-from .trace import trace
+from .together import Exchange, Turns
+from .trace import trace, trace_sums
 
 __all__ = ["BUCKETS", "Bucket", "Members", "Table"]
 
 Float64 = npt.NDArray[np.float64]
 State = dict[str, Any]
+Inputs = tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,20 @@ class Table:
 
     Args:
         values: one tuple a group, in the order of ``rule.scalar_hypers``; numbers or tensors.
-        factor: what each group's gradients are multiplied by: -1 to maximise, 1 / scale to unscale.
     """
 
     values: tuple[tuple[Any, ...], ...]
-    factor: tuple[float, ...]
 
     @cached_property
     def numbers(self) -> Float64:
-        """All of it as float64 [groups, hyperparameters + 1], the factor last."""
+        """All of it as float64 [groups, hyperparameters]."""
         plain = ([v.detach() if isinstance(v, Tensor) else v for v in row] for row in self.values)
-        rows = [(*map(float, row), f) for row, f in zip(plain, self.factor, strict=True)]
-        return np.array(rows, np.float64)
+        return np.array([tuple(map(float, row)) for row in plain], np.float64)
 
 
 @dataclass(frozen=True)
 class Members:
-    """What a bucket is made for: tensors, the group of each, and whether its slots are new.
+    """What a bucket is made for: tensors, the group of each, and the names of its new state.
 
     Of the gradients only whether they are sparse: a reference would keep their memory alive.
     """
@@ -61,7 +61,18 @@ class Members:
     sparse: tuple[bool, ...]
     state: tuple[State, ...]
     groups: tuple[int, ...]
-    fresh: tuple[bool, ...]
+    made: tuple[tuple[str, ...], ...]
+
+    @property
+    def fresh(self) -> tuple[bool, ...]:
+        """Whether a slot was created just now."""
+        return tuple(any(n != "step" for n in names) for names in self.made)
+
+    def take_away(self) -> None:
+        """Remove the new state."""
+        for state, names in zip(self.state, self.made, strict=True):
+            for name in names:
+                del state[name]
 
 
 class Bucket(ABC):
@@ -87,6 +98,8 @@ class Bucket(ABC):
         self.rule, self.present, self.flags, self.members = rule, present, dict(flags), members
         self.groups = np.array(members.groups, np.intp)
         self.fresh = np.array(members.fresh, np.float64)
+        #: Whether it has not stepped yet.
+        self.untouched = True
         self._prepare()
 
     @abstractmethod
@@ -100,22 +113,53 @@ class Bucket(ABC):
         """Whether it is still right for these tensors, which it then steps next."""
 
     @abstractmethod
-    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
-        """Step once."""
+    def _update(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        table: Table,
+        treatment: Treatment,
+    ) -> Turns:
+        """Step once, in as many turns as the formula needs sums over all tensors."""
 
-    def step(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
-        """Update parameters and state in place."""
-        self._update(params, grads, table)
-        if self.fresh.any():
+    def measure(self, grads: Sequence[Tensor], treatment: Treatment) -> Sequence[Any]:
+        """The sum of squares of each gradient times its factor.
+
+        Reads the gradients once and changes nothing.
+
+        Returns:
+            float64 numbers, or tensors of one where the host has no need to wait for them.
+        """
+        factors = [treatment.factor[group] for group in self.members.groups]
+        return [
+            _plain(clip.squares(g if f == 1 else g * f))
+            for g, f in zip(grads, factors, strict=True)
+        ]
+
+    def step(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        table: Table,
+        treatment: Treatment,
+    ) -> Turns:
+        """Update parameters and state in place; see :mod:`.together` for the turns."""
+        yield from self._update(params, grads, table, treatment)
+        if self.untouched:
+            self.untouched = False
             self.fresh[:] = 0
 
+    def skip(self) -> None:
+        """Forget a step that will not be taken: state that was made for it is taken away."""
+        if self.untouched:
+            self.members.take_away()
+
     def columns(self, table: Table, steps: npt.NDArray[Any]) -> dict[str, Float64]:
-        """The host's scalars by name, one number a tensor, with ``factor``."""
+        """The host's scalars by name, one number a tensor."""
         numbers = table.numbers[self.groups]
         named = {h.name: numbers[:, k] for k, h in enumerate(self.rule.scalar_hypers)}
         sizes = np.array([_elements(p) for p in self.members.params], np.float64)
-        host = {"step": steps, "fresh": self.fresh, "numel": sizes, "factor": numbers[:, -1]}
-        return {**named, **host}
+        return {**named, "step": steps, "fresh": self.fresh, "numel": sizes}
 
 
 class _OneByOne(Bucket):
@@ -159,22 +203,70 @@ class _OneByOne(Bucket):
             old.copy_(new)
 
 
-class EagerBucket(_OneByOne):
+class _Called(_OneByOne):
+    """Engines that call the rule on each tensor, and so once more for each turn."""
+
+    def _totals(self, inputs: Callable[[int], Inputs]) -> Exchange:
+        """The formula's sums over all tensors, of which those here know their shares.
+
+        Args:
+            inputs: the arrays and scalars of the k-th tensor.
+        """
+        known: dict[int, Any] = {}
+        for step in trace(self.rule, self.present, tuple(self.flags.items())).passes:
+            calls = [t.call for t in step.totals if t.call is not None]
+            if calls:
+                each = [
+                    eager.shares(self.rule, *inputs(k), self.flags, known)
+                    for k in range(len(self.groups))
+                ]
+                sums = yield {c: [_plain(shares[c]) for shares in each] for c in calls}
+                known.update(sums)
+        return known
+
+    def _values(self, p: Tensor, g: Tensor, state: State) -> dict[str, Any]:
+        """The formula's arrays, and those of its numbers that are kept as tensors."""
+        slots = {s.name: state[s.name] if s.name in self.present else None for s in self.rule.slots}
+        return {"p": p, "g": g, **slots}
+
+
+class EagerBucket(_Called):
     """One parameter at a time, in torch operations."""
 
-    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+    def _update(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        table: Table,
+        treatment: Treatment,
+    ) -> Turns:
         columns = self.columns(table, self._count())
-        for k, (p, g, state) in enumerate(zip(params, grads, self.members.state, strict=True)):
-            scalars = {n: float(columns[n][k]) for n in self.rule.scalars}
-            factor = float(columns["factor"][k])
-            run = self._sparse if g.is_sparse else self._dense
-            run(p, g if factor == 1 else g * factor, state, scalars)
+        factors = treatment.numbers[self.groups].tolist()
+        states = self.members.state
 
-    def _dense(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
-        values: dict[str, Any] = {"p": p, "g": g, **{s.name: None for s in self.rule.slots}}
-        values.update({n: state[n] for n in self.present})
-        values.update({n: float(state[n]) for n in self.numbers})
-        for name, new in eager.update(self.rule, values, scalars, self.flags).items():
+        def inputs(k: int) -> Inputs:
+            g = grads[k] if factors[k] == 1 else grads[k] * factors[k]
+            values = self._values(params[k], g, states[k])
+            values.update({n: float(states[k][n]) for n in self.numbers})
+            return values, {n: float(columns[n][k]) for n in self.rule.scalars}
+
+        totals = yield from self._totals(inputs)
+        for k, (p, state) in enumerate(zip(params, states, strict=True)):
+            values, scalars = inputs(k)
+            if values["g"].is_sparse:
+                self._sparse(p, values["g"], state, scalars)
+            else:
+                self._dense(p, values, state, scalars, totals)
+
+    def _dense(
+        self,
+        p: Tensor,
+        values: Mapping[str, Any],
+        state: State,
+        scalars: Mapping[str, Any],
+        totals: Mapping[int, Any],
+    ) -> None:
+        for name, new in eager.update(self.rule, values, scalars, self.flags, totals).items():
             self._store(p, state, name, new)
 
     def _sparse(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
@@ -185,12 +277,12 @@ class EagerBucket(_OneByOne):
                 "row. Set weight_decay=0 for this group"
             )
         if "momentum_buffer" in self.present:
-            self._dense(p, g.to_dense(), state, scalars)
+            self._dense(p, self._values(p, g.to_dense(), state), state, scalars, {})
             return
         g = g.coalesce()  # the update is not linear, so every row must come once
         if p.ndim == 0:  # nothing to index: all of it is there, or none
             if g._nnz():
-                self._dense(p, g.values()[0], state, scalars)
+                self._dense(p, self._values(p, g.values()[0], state), state, scalars, {})
             return
         rows = tuple(g.indices())
         values = {"p": p[rows], "g": g.values(), **{s.name: None for s in self.rule.slots}}
@@ -199,39 +291,46 @@ class EagerBucket(_OneByOne):
             (p if name == "p" else state[name]).index_put_(rows, new)
 
 
-class TensorScalarBucket(_OneByOne):
+class TensorScalarBucket(_Called):
     """One parameter at a time, with scalars kept as tensors.
 
     For ``differentiable=True``, where gradients flow to hyperparameters and earlier steps, and for
     ``capturable=True`` on a device, where nothing may be read by the host.
     """
 
-    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
-        hypers = self.rule.scalar_hypers
+    def _update(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        table: Table,
+        treatment: Treatment,
+    ) -> Turns:
+        hypers, states = self.rule.scalar_hypers, self.members.state
         if self.rule.counts_steps:
             with torch.no_grad():
-                for state in self.members.state:
+                for state in states:
                     state["step"] += 1
-        for k, (p, g, state) in enumerate(zip(params, grads, self.members.state, strict=True)):
-            group = self.members.groups[k]
+
+        def inputs(k: int) -> Inputs:
+            group, state = self.members.groups[k], states[k]
             scalars: dict[str, Any] = {
                 h.name: v for h, v in zip(hypers, table.values[group], strict=True)
             }
-            host = {"fresh": float(self.fresh[k]), "numel": float(_elements(p))}
+            host = {"fresh": float(self.fresh[k]), "numel": float(_elements(params[k]))}
             if "step" in self.rule.scalars:
                 host["step"] = _plain(state["step"])
             scalars.update({n: v for n, v in host.items() if n in self.rule.scalars})
-            factor = table.factor[group]
-            values: dict[str, Any] = {"g": g if factor == 1 else g * factor}
+            factor = treatment.of(group)
+            g = grads[k] if _is_one(factor) else grads[k] * factor
             # A copy: p is overwritten below, and the graph may need what it was.
-            values["p"] = p.clone() if torch.is_grad_enabled() else p
-            slots = {
-                s.name: state.get(s.name) if s.name in self.present else None
-                for s in self.rule.slots
-            }
-            values.update(slots)
+            p = params[k].clone() if torch.is_grad_enabled() else params[k]
+            values = self._values(p, g, state)
             values.update({n: _plain(state[n]) for n in self.numbers})
-            for name, new in eager.update(self.rule, values, scalars, self.flags).items():
+            return values, scalars
+
+        totals = yield from self._totals(inputs)
+        for k, (p, state) in enumerate(zip(params, states, strict=True)):
+            for name, new in eager.update(self.rule, *inputs(k), self.flags, totals).items():
                 self._store(p, state, name, new)
 
 
@@ -240,8 +339,14 @@ def _elements(p: Tensor) -> int:
     return p.numel() * (2 if p.is_complex() else 1)
 
 
+def _is_one(factor: Any) -> bool:
+    return not isinstance(factor, Tensor) and factor == 1
+
+
 def _plain(number: Tensor) -> Any:
-    """A number of state in float64, unless a graph or a device needs it as a tensor."""
+    """A tensor's number in float64, unless a graph or a device needs it as a tensor."""
+    if hasattr(number, "full_tensor"):  # a DTensor, of which this rank may have a share only
+        number = number.full_tensor()
     on_host = number.device.type == "cpu" and not number.requires_grad
     return float(number) if on_host else number.clone()
 
@@ -249,13 +354,20 @@ def _plain(number: Tensor) -> Any:
 class ForeachBucket(_OneByOne):
     """Lists of tensors in ``torch._foreach_*`` operations."""
 
-    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+    def _update(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        table: Table,
+        treatment: Treatment,
+    ) -> Turns:
         program = trace(self.rule, self.present, tuple(self.flags.items()))
         states = self.members.state
         arrays = {n: [s[n] for s in states] for n in self.rule.arrays(self.present)}
         columns = self.columns(table, self._count())
         columns.update({n: np.array([float(s[n]) for s in states]) for n in self.numbers})
-        new = foreach.update(program, {"p": params, "g": grads, **arrays}, columns)
+        columns["factor"] = treatment.numbers[self.groups]
+        new = yield from foreach.update(program, {"p": params, "g": grads, **arrays}, columns)
         for name, column in new.items():
             for state, value in zip(states, column.tolist(), strict=True):
                 state[name].fill_(value)
@@ -281,15 +393,15 @@ class CompiledBucket(Bucket):
         self._vectors = {name: self._gather(name) for name in (*counted, *numbers)}
         self._plan = Plan(params, state, arrays)
         elements = (params[0], params[0], *(state[0][n] for n in arrays))
-        self._launch = Launch(
-            self._program,
-            tuple(str(t.dtype.to_real())[6:] for t in elements),
-            [_elements(p) for p in params],
-        )
+        self._kinds = tuple(str(t.dtype.to_real())[6:] for t in elements)
+        self._sizes = [_elements(p) for p in params]
+        self._launch = Launch(self._program, self._kinds, self._sizes)
+        self._meter: Launch | None = None
         scalars = self._program.scalars
         self._rows = np.zeros((len(params), len(scalars) + 1))
         self._changing = [(k, n) for k, n in enumerate(scalars) if n in self._vectors]
         self._table: Table | None = None
+        self._treatment: Treatment | None = None
 
     def _gather(self, name: str) -> npt.NDArray[Any]:
         """Make one number of every tensor's state a view of one vector: one operation for all."""
@@ -304,25 +416,47 @@ class CompiledBucket(Bucket):
     ) -> bool:
         return self._plan.holds(params, grads, state)
 
-    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
+    def measure(self, grads: Sequence[Tensor], treatment: Treatment) -> Sequence[Any]:
+        if self._meter is None:
+            from .cpu.run import Launch
+
+            kind = self._kinds[:1]
+            self._meter = Launch(trace_sums(clip.SQUARES), kind, self._sizes)
+        together.run([self._meter(self._plan.addresses[1:2], treatment.factors[self.groups, None])])
+        return list(self._meter.sums[:, 0].tolist())
+
+    def _update(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        table: Table,
+        treatment: Treatment,
+    ) -> Turns:
         rows, vectors = self._rows, self._vectors
         if "step" in vectors:
             vectors["step"] += 1
         if table is not self._table or self.fresh.any():
             columns = {**self.columns(table, vectors.get("step", _NO_STEPS)), **vectors}
-            for k, name in enumerate((*self._program.scalars, "factor")):
+            for k, name in enumerate(self._program.scalars):
                 rows[:, k] = columns[name]
             # Kept only once no slot is fresh: that column then stays as it is.
             self._table = None if self.fresh.any() else table
         else:
             for k, name in self._changing:
                 rows[:, k] = vectors[name]
-        self._launch(self._plan.addresses, rows)
+        if treatment is not self._treatment:
+            rows[:, -1] = treatment.numbers[self.groups]
+            self._treatment = treatment
+        yield from self._launch(self._plan.addresses, rows)
         self._plan.release()
         for k, (name, _) in enumerate(self._program.passes[-1].numbers):
             vectors[name][:] = self._launch.numbers[:, k]
         # Autograd must know that the parameters changed: a backward through an old graph raises.
         torch.autograd.graph.increment_version(params)
+
+    def skip(self) -> None:
+        self._plan.release()
+        super().skip()
 
 
 _NO_STEPS = np.zeros(1)

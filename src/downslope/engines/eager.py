@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..rules import Rule
 
-__all__ = ["update"]
+__all__ = ["shares", "update", "widest"]
 
 
 def _unary(
@@ -80,9 +80,30 @@ def f32(x: Any) -> Any:
     return x if x.requires_grad else x.float().to(x.dtype)
 
 
+def f64(x: Any) -> Any:
+    """In double precision."""
+    return x.to(widest(x.device)) if isinstance(x, Tensor) else x
+
+
 def sum(x: Tensor) -> Tensor:
     """The sum of all elements, in float64 as every scalar, where the device has it."""
-    return x.sum(dtype=torch.float32 if x.device.type == "mps" else torch.float64)
+    return x.sum(dtype=widest(x.device))
+
+
+class _Arithmetic:
+    """This module, and :meth:`total`, of which one tensor alone knows only its share."""
+
+    def __init__(self, totals: Mapping[int, Any]) -> None:
+        self._totals = totals
+        self.shares: list[Tensor] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return globals()[name]
+
+    def total(self, x: Tensor) -> Any:
+        """The sum over all tensors of the step; NaN as long as it is not known."""
+        self.shares.append(x)
+        return self._totals.get(len(self.shares) - 1, math.nan)
 
 
 def update(
@@ -90,6 +111,7 @@ def update(
     values: Mapping[str, Any],
     scalars: Mapping[str, Any],
     flags: Mapping[str, bool],
+    totals: Mapping[int, Any] | None = None,
 ) -> dict[str, Any]:
     """Call a rule on one parameter.
 
@@ -99,6 +121,7 @@ def update(
             shape; complex ones are treated as pairs of reals, as torch does.
         scalars: numbers, or 0-d tensors to differentiate through.
         flags: the formula's booleans.
+        totals: the sums over all tensors of the step, by the number of the formula's call.
 
     Returns:
         the new ``p`` and slots; arrays as new tensors.
@@ -110,14 +133,53 @@ def update(
     >>> update(SGD, dict(p=p, g=g, momentum_buffer=None), hypers, dict(nesterov=False))["p"]
     tensor([0.5000, 2.0000])
     """
-    names = ("p", "g", *(s.name for s in rule.slots))
-    arrays = {"p", "g", *rule.arrays(n for n in names if values[n] is not None)}
-    opened, close = _opened(values["p"])
-    inputs = [opened(values[n]) if n in arrays else values[n] for n in names]
-    outputs = rule.update(sys.modules[__name__], *inputs, **scalars, **flags)
+    names = _names(rule)
+    xp = _Arithmetic(totals) if totals else sys.modules[__name__]
+    outputs, close = _call(rule, xp, values, scalars, flags)
+    arrays = {"p", *rule.arrays(n for n in names if values[n] is not None)}
     written = [n for n in names if n != "g"]
     named = {n: o for n, o in zip(written, outputs, strict=True) if o is not None}
     return {n: close(o) if n in arrays else o for n, o in named.items()}
+
+
+def shares(
+    rule: Rule,
+    values: Mapping[str, Any],
+    scalars: Mapping[str, Any],
+    flags: Mapping[str, bool],
+    totals: Mapping[int, Any],
+) -> list[Tensor]:
+    """One parameter's shares of the sums over all tensors, one a call of ``xp.total``.
+
+    Those whose formula needs a sum that is not among ``totals`` yet are NaN.
+    """
+    xp = _Arithmetic(totals)
+    _call(rule, xp, values, scalars, flags)
+    return [sum(share) for share in xp.shares]
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The most precise kind of number that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _names(rule: Rule) -> tuple[str, ...]:
+    return ("p", "g", *(s.name for s in rule.slots))
+
+
+def _call(
+    rule: Rule,
+    xp: Any,
+    values: Mapping[str, Any],
+    scalars: Mapping[str, Any],
+    flags: Mapping[str, bool],
+) -> tuple[tuple[Any, ...], Callable[[Tensor], Tensor]]:
+    """What the formula returns, and the way from an array there to the caller's."""
+    names = _names(rule)
+    arrays = {"p", "g", *rule.arrays(n for n in names if values[n] is not None)}
+    opened, close = _opened(values["p"])
+    inputs = [opened(values[n]) if n in arrays else values[n] for n in names]
+    return rule.update(xp, *inputs, **scalars, **flags), close
 
 
 def _opened(p: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

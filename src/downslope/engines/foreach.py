@@ -7,7 +7,7 @@ all tensors; a temporary that nobody reads again is overwritten in place.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from . import eager
+from .together import Shares
 from .trace import Instruction, Operand, Pass, Program
 
 __all__ = ["update"]
@@ -29,19 +30,23 @@ _HOST: dict[str, Callable[..., Any]] = {
     "le": np.less_equal, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "exp": np.exp,
     "log": np.log, "atan2": np.arctan2, "maximum": np.maximum, "minimum": np.minimum,
     "where": np.where, "lerp": lambda a, b, w: a + w * (b - a), "fma": lambda a, b, c: a * b + c,
-    "f32": lambda x: np.float32(x).astype(np.float64),
+    "f32": lambda x: np.float32(x).astype(np.float64), "f64": lambda x: x,
 }  # fmt: skip
 
 
 def update(
     program: Program, arrays: Mapping[str, Sequence[Tensor]], columns: Mapping[str, Column]
-) -> dict[str, Column]:
-    """Run a program in place.
+) -> Generator[Shares, Mapping[int, float], dict[str, Column]]:
+    """Run a program in place, in as many turns as it needs sums over all tensors of the step.
 
     Args:
         program: the traced rule.
         arrays: the parameters, gradients and slots by name, one tensor each a parameter.
         columns: the program's scalars by name, one number a tensor; ``factor`` scales gradients.
+
+    Yields:
+        before each such turn, by the number of the formula's call, each tensor's share; wants the
+        sums over all tensors sent back.
 
     Returns:
         the new values of slots that are single numbers, by name.
@@ -57,6 +62,10 @@ def update(
     env.update(columns)
     for step in program.passes:
         _run_pass(step, env)
+        shared = {t.call: t.name for t in step.totals if t.call is not None}
+        if shared:
+            wholes = yield {call: env[name] for call, name in shared.items()}
+            env.update({name: wholes[call] for call, name in shared.items()})
     new = {name: env[f"new {name}"] for name, _ in program.passes[-1].numbers}
     count = len(arrays["p"])
     return {name: np.broadcast_to(np.asarray(column), count) for name, column in new.items()}
@@ -78,7 +87,7 @@ def _run_pass(step: Pass, env: dict[str, Any]) -> None:
             env[instruction.name] = _HOST[instruction.op](*map(value, instruction.args))
     env.update({name: _scalar(value(operand)) for name, operand in step.hoisted})
     env.update({f"new {name}": value(operand) for name, operand in step.numbers})
-    final = [operand for _, operand in (*step.writes, *step.totals)]
+    final = [*(operand for _, operand in step.writes), *(t.operand for t in step.totals)]
     left = Counter([*(a for i in step.body for a in i.args), *final])
     mine = {i.name for i in step.body}
     for instruction in step.body:
@@ -86,8 +95,8 @@ def _run_pass(step: Pass, env: dict[str, Any]) -> None:
             left[argument] -= 1
         dead = [a in mine and not left[a] for a in instruction.args]
         env[instruction.name] = _call(instruction, [value(a) for a in instruction.args], dead)
-    for name, operand in step.totals:
-        env[name] = np.array([float(eager.sum(t)) for t in value(operand)])
+    for total in step.totals:
+        env[total.name] = np.array([float(eager.sum(t)) for t in value(total.operand)])
     for name, operand in step.writes:
         torch._foreach_copy_(env[name], value(operand))
 
@@ -117,7 +126,7 @@ _ONE: dict[str, Callable[..., Any]] = {
     "gt": lambda a, b: a > b, "lt": lambda a, b: a < b, "ge": lambda a, b: a >= b,
     "le": lambda a, b: a <= b, "pow": lambda a, b: a**b, "div": lambda a, b: a / b,
     "maximum": eager.maximum, "minimum": eager.minimum, "atan2": eager.atan2,
-    "where": eager.where, "lerp": eager.lerp, "f32": eager.f32,
+    "where": eager.where, "lerp": eager.lerp, "f32": eager.f32, "f64": eager.f64,
 }  # fmt: skip
 
 

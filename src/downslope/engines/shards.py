@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from .bucket import BUCKETS, CompiledBucket, State, Table
+from .clip import Treatment
+from .together import Turns
 
 __all__ = ["ShardBucket", "is_sharded", "local"]
 
@@ -74,9 +76,44 @@ class ShardBucket(CompiledBucket):
             return list(map(_local, grads))
         return [_like(g, p) for g, p in zip(grads, params, strict=True)]
 
-    def _update(self, params: Sequence[Tensor], grads: Sequence[Tensor], table: Table) -> None:
-        super()._update(self.members.params, grads, table)
+    def measure(self, grads: Sequence[Tensor], treatment: Treatment) -> Sequence[Any]:  # noqa: D102  # as Bucket's
+        return _over_ranks(super().measure(grads, treatment), self._specs)
+
+    def _update(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        table: Table,
+        treatment: Treatment,
+    ) -> Turns:
+        yield from super()._update(self.members.params, grads, table, treatment)
         torch.autograd.graph.increment_version(params)
+
+    def skip(self) -> None:  # noqa: D102  # as Bucket's
+        super().skip()
+        if self.untouched:
+            self._whole.take_away()
+
+
+def _over_ranks(squares: Sequence[float], specs: Sequence[Any]) -> list[float]:
+    """Sums over all shards, from those over this rank's: one collective for each way of sharding.
+
+    Args:
+        squares: this rank's, one a tensor.
+        specs: how each tensor is distributed.
+    """
+    sums = torch.tensor(squares, dtype=torch.float64)
+    sharded: dict[tuple[Any, int], list[int]] = {}
+    for k, spec in enumerate(specs):
+        for dim, placement in enumerate(spec.placements):
+            if placement.is_shard():
+                sharded.setdefault((spec.mesh, dim), []).append(k)
+    for (mesh, dim), at in sharded.items():
+        part = sums[at]
+        torch.distributed.all_reduce(part, group=mesh.get_group(dim))
+        sums[at] = part
+    numbers: list[float] = sums.tolist()
+    return numbers
 
 
 def _distributed(shard: Tensor, like: Any) -> Tensor:

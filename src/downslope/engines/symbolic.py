@@ -44,6 +44,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "lerp": lambda a, b, weight: (1 - weight) * a + weight * b,
     "fma": lambda a, b, c: a * b + c,
     "f32": lambda a: a,
+    "f64": lambda a: a,
 }
 
 
@@ -89,8 +90,9 @@ def equations(rule: Rule, group: Mapping[str, Any]) -> list[sp.Eq]:
         compute(step.scalars, {operand: name for name, operand in step.numbers})
         env.update({name: value(operand) for name, operand in step.hoisted})
         compute(step.body, {operand: name for name, operand in step.writes if name != "p"})
-        for name, operand in step.totals:
-            env[name] = sp.Function("sum")(value(operand))
+        for total in step.totals:
+            over = "sum" if total.call is None else "total"  # of the tensor, of all tensors
+            env[total.name] = sp.Function(over)(value(total.operand))
         found += [
             sp.Eq(_timed("theta", "t"), value(operand), evaluate=False)
             for name, operand in step.writes

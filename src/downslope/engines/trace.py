@@ -2,26 +2,39 @@
 
 A :class:`Program` is what every compiled engine prints its kernel from. What depends on scalars
 only is kept apart, to be evaluated once a tensor in float64; what depends on arrays is a list of
-elementwise instructions. ``xp.sum`` ends a pass over memory: later instructions wait for the total.
-Only the last pass writes.
+elementwise instructions. ``xp.sum`` (over the tensor) and ``xp.total`` (over all tensors of the
+step) end a pass over memory: later instructions wait for the number. Only the last pass writes.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..rules import Rule
 
-__all__ = ["FUNCTIONS", "Instruction", "Node", "Pass", "Program", "Tracer", "trace"]
+__all__ = [
+    "FUNCTIONS",
+    "Instruction",
+    "Node",
+    "Pass",
+    "Program",
+    "Total",
+    "Tracer",
+    "trace",
+    "trace_sums",
+]
 
 #: What a formula may ask of ``xp``, beside Python's own arithmetic and comparisons.
 FUNCTIONS = (
     "sqrt", "abs", "sign", "exp", "log", "atan2", "maximum", "minimum", "where", "lerp", "fma",
-    "f32", "sum",
+    "f32", "f64", "sum", "total",
 )  # fmt: skip
+
+_REDUCTIONS = ("sum", "total")
 
 Operand = str | float
 
@@ -38,9 +51,10 @@ class Node:
     def __init__(self, tracer: Tracer, op: str, args: tuple[Any, ...]) -> None:
         nodes: list[Node] = [a for a in args if isinstance(a, Node)]
         self.tracer, self.op, self.args = tracer, op, args
-        self.stage: int = max((n.stage for n in nodes), default=0) + (op == "sum")
+        reduces = op in _REDUCTIONS
+        self.stage: int = max((n.stage for n in nodes), default=0) + reduces
         self.elementwise: bool = op == "array" or (
-            op != "sum" and any(n.elementwise for n in nodes)
+            not reduces and any(n.elementwise for n in nodes)
         )
 
     def __pow__(self, exponent: Any) -> Node:
@@ -77,11 +91,19 @@ class Tracer:
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[Any, ...], Node] = {}
+        self._totals = itertools.count()
 
     def node(self, op: str, *args: Any) -> Node:
         """The node of an operation on nodes, numbers or names."""
         key = (op, *(id(a) if isinstance(a, Node) else a for a in args))
         return self._nodes.setdefault(key, Node(self, op, args))
+
+    def total(self, value: Node) -> Node:
+        """The sum of an elementwise value over all tensors of the step, whatever their groups.
+
+        Calls are numbered, because the engines of one step exchange their shares by that number.
+        """
+        return self.node("total", value, next(self._totals))
 
     def __getattr__(self, name: str) -> Callable[..., Node]:
         if name not in FUNCTIONS:
@@ -98,6 +120,18 @@ class Instruction:
     args: tuple[Operand, ...]
 
 
+class Total(NamedTuple):
+    """A sum that a pass makes of an elementwise value.
+
+    ``call`` is None for a sum over the tensor; for one over all tensors of the step it is the
+    number of the formula's call of ``xp.total``.
+    """
+
+    name: str
+    operand: Operand
+    call: int | None = None
+
+
 @dataclass(frozen=True)
 class Pass:
     """One sweep over memory.
@@ -108,7 +142,7 @@ class Pass:
         hoisted: ``(name, operand)``: scalars that elements need, under the name the body uses.
         reads: the arrays it loads.
         body: elementwise instructions.
-        totals: ``(name, operand)``: sums over all elements of the tensor that this pass makes.
+        totals: the sums that this pass makes.
         writes: ``(array, operand)``: what it stores; empty in all passes but the last.
         numbers: ``(slot, operand)``: new values of slots that are one number a tensor.
     """
@@ -117,7 +151,7 @@ class Pass:
     hoisted: tuple[tuple[str, Operand], ...]
     reads: tuple[str, ...]
     body: tuple[Instruction, ...]
-    totals: tuple[tuple[str, Operand], ...]
+    totals: tuple[Total, ...]
     writes: tuple[tuple[str, Operand], ...]
     numbers: tuple[tuple[str, Operand], ...]
 
@@ -137,6 +171,11 @@ class Program:
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
     passes: tuple[Pass, ...]
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """The sums of all passes, in the order of their names' numbers."""
+        return tuple(total for p in self.passes for total in p.totals)
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -186,15 +225,34 @@ def trace(rule: Rule, present: tuple[str, ...], flags: tuple[tuple[str, bool], .
     return Program(rule, present, flags, arrays, (*rule.scalars, *numbers), passes)
 
 
+@cache
+def trace_sums(rule: Rule) -> Program:
+    """A program that writes nothing: it adds up what a formula returns, over each tensor.
+
+    Args:
+        rule: of ``(xp, p, g)``, without slots; it returns elementwise values. Each becomes a total
+            of the only pass. The program's arrays are those that it reads.
+
+    >>> from downslope.engines.clip import SQUARES
+    >>> trace_sums(SQUARES).arrays
+    ('g',)
+    """
+    xp = Tracer()
+    scalars = {name: xp.node("scalar", name) for name in rule.scalars}
+    values = rule.update(xp, xp.node("array", "p"), xp.node("array", "g"), **scalars)
+    names = {xp.node("sum", value): f"total{k}" for k, value in enumerate(values)}
+    only = _one_pass(names, {}, {}, names)
+    return Program(rule, (), (), only.reads, rule.scalars, (only,))
+
+
 def _passes(outputs: dict[str, Node], numbers: set[str]) -> tuple[Pass, ...]:
-    totals: dict[Node, str] = {}
-    for node in _ordered(outputs.values(), lambda n: True):
-        if node.op == "sum":
-            totals[node] = f"total{len(totals)}"
+    reductions = [n for n in _ordered(outputs.values(), lambda n: True) if n.op in _REDUCTIONS]
+    reductions.sort(key=lambda n: n.stage)
+    totals = {node: f"total{k}" for k, node in enumerate(reductions)}
     last = max((n.stage for n in totals), default=0)
     passes = []
     for stage in range(last + 1):
-        due = {name: n.args[0] for n, name in totals.items() if n.stage == stage + 1}
+        due = {n: name for n, name in totals.items() if n.stage == stage + 1}
         final = outputs if stage == last else {}
         arrays = {name: node for name, node in final.items() if name not in numbers}
         single = {name: node for name, node in final.items() if name in numbers}
@@ -203,22 +261,23 @@ def _passes(outputs: dict[str, Node], numbers: set[str]) -> tuple[Pass, ...]:
 
 
 def _one_pass(
-    due: dict[str, Node],
+    reductions: dict[Node, str],
     writes: dict[str, Node],
     numbers: dict[str, Node],
     totals: dict[Node, str],
 ) -> Pass:
-    needed = _ordered([*due.values(), *writes.values()], lambda n: n.elementwise)
+    due = [n.args[0] for n in reductions]
+    needed = _ordered([*due, *writes.values()], lambda n: n.elementwise)
     inner = [n for n in needed if n.elementwise and n.op != "array"]
-    roots = [n for n in [*due.values(), *writes.values()] if isinstance(n, Node)]
+    roots = [n for n in [*due, *writes.values()] if isinstance(n, Node)]
     hoist = dict.fromkeys(
         a
         for n in [*inner, *roots]
         for a in (n.args if n.elementwise else (n,))
         if isinstance(a, Node) and not a.elementwise
     )
-    wanted = _ordered([*hoist, *numbers.values()], lambda n: n.op != "sum")
-    host = [n for n in wanted if n.op not in ("scalar", "sum")]
+    wanted = _ordered([*hoist, *numbers.values()], lambda n: n.op not in _REDUCTIONS)
+    host = [n for n in wanted if n.op not in ("scalar", *_REDUCTIONS)]
     names: dict[Node, str] = dict(totals)
     names.update({n: f"s{i}" for i, n in enumerate(host)})
 
@@ -243,7 +302,10 @@ def _one_pass(
         tuple((name, scalar(n)) for n, name in hoisted.items()),
         tuple(str(n.args[0]) for n in needed if n.op == "array"),
         tuple(Instruction(temporary[n], n.op, tuple(map(element, n.args))) for n in inner),
-        tuple((name, element(n)) for name, n in due.items()),
+        tuple(
+            Total(name, element(n.args[0]), n.args[1] if n.op == "total" else None)
+            for n, name in reductions.items()
+        ),
         tuple((name, element(n)) for name, n in writes.items()),
         tuple((name, scalar(n)) for name, n in numbers.items()),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -16,11 +16,12 @@ from torch import Tensor
 from ..errors import InputError, InputTypeError
 from ..rules import Hyper, Rule
 from ..schedules import Schedule
+from ._beyond import CLIPS, OVER
 
 __all__ = ["check_group", "check_keys", "check_number", "number"]
 
 #: Keys that torch's own tools add to a parameter group.
-_KNOWN = ("params", "param_names", "initial_lr", "swa_lr", "schedule_step")
+_KNOWN = ("params", "param_names", "initial_lr", "swa_lr", "schedule_step", OVER)
 
 
 def number(owner: str, hyper: Hyper, value: Any) -> float:
@@ -83,10 +84,16 @@ def check_group(owner: str, rule: Rule, group: Mapping[str, Any]) -> None:
     if conflict:
         got = ", ".join(f"{key}={group[key]!r}" for key in numbers)
         raise InputError(f"{conflict}. {owner} got {got}")
+    for hyper in CLIPS:
+        if group.get(hyper.name) is not None:
+            check_number(owner, hyper, group[hyper.name])
+    if group.get(OVER, "group") not in ("group", "optimizer"):
+        raise InputError(f"{owner}: {OVER} must be 'group' or 'optimizer', got {group[OVER]!r}")
 
 
-def check_keys(owner: str, group: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def check_keys(owner: str, group: Mapping[str, Any], known: Iterable[str]) -> None:
     """Raise if a key looks like a misspelt hyperparameter; other keys are the user's own."""
+    known = {*known, *(h.name for h in CLIPS)}
     for key in group:
         if key in known or key in _KNOWN or not isinstance(key, str):
             continue

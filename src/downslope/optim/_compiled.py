@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..engines import eager
+from ..engines.trace import trace
 from ..errors import EngineError
 from ._placement import make_state
 
@@ -68,6 +69,8 @@ class Traced(torch.optim.Optimizer):
         name, present = type(owner).__name__, rule.present(own)
         if own["differentiable"]:
             raise EngineError(f"{name}: differentiable=True cannot be compiled; call step outside")
+        if any(t.call is not None for t in trace(rule, present, rule.flag_values(own)).totals):
+            raise EngineError(f"{name}: sums over all tensors cannot be compiled; step outside")
         for k, p in enumerate(group["params"]):
             if p.grad is not None:
                 if p.grad.is_sparse:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import InputTypeError
 from ..rules import Rule
 from ..schedules import Schedule
+from . import _beyond
 from ._optimizer import Optimizer, ParamsT
 
 __all__ = ["FLAGS", "Declared", "Number", "annotation", "declare"]
@@ -42,8 +43,9 @@ def declare(rule: Rule, module: str | None = None) -> type[Declared]:
 
     The constructor takes the parameters, then the hyperparameters in the spec's order with the
     spec's defaults, then by name alone the rule's flags and torch's ``maximize``, ``foreach``,
-    ``fused``, ``differentiable`` and ``capturable``. Everything else is what all classes here have:
-    every engine, groups, schedules, checkpoints, checks of bad input.
+    ``fused``, ``differentiable`` and ``capturable``, and what every class here takes beyond them.
+    Everything else is what all classes here have: every engine, groups, schedules, checkpoints,
+    checks of bad input.
 
     Args:
         rule: the formula and its spec, with a ``class_name`` and a default for every
@@ -126,6 +128,7 @@ def _parameters(rule: Rule) -> list[inspect.Parameter]:
             )
             for name, value in defaults.items()
         ),
+        *_beyond.parameters(),
     ]
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import itertools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from operator import attrgetter, is_, itemgetter
 from typing import Any, ClassVar, TypeVar
 
@@ -20,11 +21,15 @@ from torch import Tensor
 from torch._C._autograd import _profiler_enabled
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from ..engines import together
 from ..engines.bucket import Bucket, Table
+from ..engines.clip import Treatment
 from ..errors import EngineError, InputError, InputTypeError
-from ..rules import Rule
+from ..rules import Hyper, Rule
 from ..schedules import Schedule
+from . import _beyond
 from ._checks import check_group, check_keys
+from ._clipping import clipped, measure, nonfinite_error, wanted
 from ._compiled import Traced
 from ._placement import make_buckets, make_state, number_dtype, structure
 
@@ -59,6 +64,12 @@ class Optimizer(torch.optim.Optimizer):
 
     rule: ClassVar[Rule]
 
+    #: What a step does about a gradient that is not finite: ``"skip"``, ``"raise"``, or None: step.
+    on_nonfinite: _beyond.OnNonfinite = None
+    #: Steps that were not taken because a gradient was not finite. Not kept in state dicts.
+    skipped_steps: int = 0
+    _norm: float | Tensor | None = None
+
     state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
     zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
@@ -68,6 +79,7 @@ class Optimizer(torch.optim.Optimizer):
             arguments = list(inspect.signature(cls.__init__).parameters)[2:]
             own = inspect.cleandoc(cls.__doc__ or "")
             cls.__doc__ = f"{own}\n\n{_described(cls.rule, arguments)}"
+            _beyond.show_in_signature(cls.__init__)
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         if isinstance(params, (set, frozenset)):
@@ -75,6 +87,8 @@ class Optimizer(torch.optim.Optimizer):
                 "optimizer parameters need to be organized in ordered collections, because a set's "
                 "order changes between runs and checkpoints go by order. Use a list"
             )
+        defaults = _beyond.without_none(defaults)
+        self.on_nonfinite = _beyond.policy(type(self).__name__, defaults.pop("on_nonfinite", None))
         check_group(type(self).__name__, self.rule, defaults)
         if defaults.get("fused"):
             if defaults["differentiable"]:
@@ -84,7 +98,7 @@ class Optimizer(torch.optim.Optimizer):
                     "`fused` and `foreach` cannot be `True` together. Give one of them"
                 )
         self._schedules: list[_Schedules] = []
-        self._pick_values = itemgetter(*defaults)
+        self.defaults = defaults
         self._forget()
         super().__init__(params, defaults)
         # As torch: only then does a GradScaler leave the gradients to the step.
@@ -102,7 +116,10 @@ class Optimizer(torch.optim.Optimizer):
         self._buckets: list[tuple[list[int], Bucket]] = []
         self._used: list[bool] = []
         self._sizes: list[int] = []
-        self._tensors = False
+        self._pick_values = itemgetter(*self.defaults)
+        self._keys: list[int] = []
+        self._tensors = self._clips = self._torch_operations = False
+        self._treatment: Treatment | None = None
         if hasattr(self, "param_groups"):
             self.traced = Traced(self)
 
@@ -118,6 +135,7 @@ class Optimizer(torch.optim.Optimizer):
         check_keys(owner, param_group, self.defaults)
         check_group(owner, self.rule, {**self.defaults, **param_group})
         group = dict(param_group)
+        _beyond.mark(group)
         _add_param_group(self, group)
         strange = [
             p.dtype for p in group["params"] if not (p.is_floating_point() or p.is_complex())
@@ -129,12 +147,14 @@ class Optimizer(torch.optim.Optimizer):
                 f"{strange[0]}. Leave it out of the parameters"
             )
         self._schedules.append(self._take_schedules(group))
+        _beyond.align(self.param_groups, self.defaults)
         self._forget()
 
     def _take_schedules(self, group: dict[str, Any]) -> _Schedules:
         """Note which values are schedules, and put their first values in their place."""
         taken: _Schedules = {}
-        for hyper in self.rule.hypers:
+        clips = (h for h in _beyond.CLIPS if h.name in group)
+        for hyper in (*self.rule.hypers, *clips):
             value = hyper.of(group)
             if isinstance(value, Schedule):
                 taken[hyper.group_key, hyper.index] = value
@@ -197,7 +217,13 @@ class Optimizer(torch.optim.Optimizer):
         group, schedules = self.param_groups[number], self._schedules[number]
         if schedules:
             _set_scheduled(group, schedules)
-        row: list[float] = self._read_groups().numbers[number].tolist()
+        table, treatment = self._read_groups()
+        if self._clips or self.on_nonfinite is not None:
+            raise EngineError(
+                f"{type(self).__name__}: clip_norm and on_nonfinite cannot be compiled. Compile "
+                "the model, not the step"
+            )
+        row = [*table.numbers[number].tolist(), treatment.factor[number]]
         if schedules:
             group["schedule_step"] += 1
         return row
@@ -210,33 +236,78 @@ class Optimizer(torch.optim.Optimizer):
         # A GradScaler sets these two around the step when ``_step_supports_amp_scaling``.
         found_inf = getattr(self, "found_inf", None)
         if found_inf is not None and float(found_inf) != 0:
+            self.skipped_steps += 1
             return loss  # nothing of this step may reach parameters or state
         for group, schedules in self._scheduled():
             _set_scheduled(group, schedules)
-        table = self._read_groups()
-        self._step_tensors(table)
+        table, treatment = self._read_groups()
+        if not self._step_tensors(table, treatment):
+            self.skipped_steps += 1
+            return loss
         for group, _ in self._scheduled():
             group["schedule_step"] += 1
         return loss
 
     _watched_step = torch.optim.Optimizer.profile_hook_step(_plain_step)
 
-    def _step_tensors(self, table: Table) -> None:
+    @property
+    def grad_norm(self) -> float | None:
+        """The L2 norm of all gradients that the last step saw: unscaled, not clipped.
+
+        None where it had no reason to compute one: no ``clip_norm`` (``inf`` measures and does not
+        clip) and no ``on_nonfinite``.
+        """
+        return None if self._norm is None else float(self._norm)
+
+    def _step_tensors(self, table: Table, treatment: Treatment) -> bool:
+        """Step, or return False where a gradient is not finite and such steps are skipped."""
         params = [p for group in self.param_groups for p in group["params"]]
-        grads = list(map(_grad, params))
+        grads: list[Any] = list(map(_grad, params))
         used = [g is not None for g in grads]
         if not all(used):
             params = list(itertools.compress(params, used))
             grads = list(itertools.compress(grads, used))
         if used != self._used or not self._accepted(params, grads):
             self._place(params, grads, used)
-        for at, bucket in self._buckets:
-            mine = _pick(params, at), _pick(grads, at)
-            if bucket.torch_operations:
-                with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-                    bucket.step(*mine, table)
-            else:
-                bucket.step(*mine, table)
+        if not self._torch_operations:
+            return self._run_buckets(params, grads, table, treatment)
+        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            return self._run_buckets(params, grads, table, treatment)
+
+    def _run_buckets(
+        self, params: list[Tensor], grads: list[Tensor], table: Table, treatment: Treatment
+    ) -> bool:
+        if self._clips or self.on_nonfinite is not None:
+            measured = measure(self._buckets, grads, treatment)
+            self._norm = measured.norm()
+            if self.on_nonfinite is not None and (bad := measured.nonfinite()):
+                self._leave_out(params, bad)
+                return False
+            treatment = clipped(treatment, measured, self.param_groups)
+        together.run(
+            [
+                bucket.step(_pick(params, at), _pick(grads, at), table, treatment)
+                for at, bucket in self._buckets
+            ]
+        )
+        return True
+
+    def _leave_out(self, params: list[Tensor], bad: list[int]) -> None:
+        """Undo what was prepared for a step; say which gradient is not finite."""
+        for _, bucket in self._buckets:
+            bucket.skip()
+        for p in params:
+            if p in self.state and not self.state[p]:
+                del self.state[p]
+        self._buckets, self._used = [], []
+        error = nonfinite_error(type(self).__name__, self.param_groups, params, bad)
+        if self.on_nonfinite == "raise":
+            raise error
+        if not self.skipped_steps:
+            warnings.warn(
+                f"{error}; this one was. skipped_steps counts them, without a word from now on.",
+                stacklevel=5,
+            )
 
     def _accepted(self, params: list[Tensor], grads: list[Any]) -> bool:
         """Whether every bucket of the last step is still right, now with these gradients."""
@@ -262,6 +333,7 @@ class Optimizer(torch.optim.Optimizer):
             )
         ]
         self._buckets = make_buckets(type(self).__name__, self.rule, members, self.state)
+        self._torch_operations = any(bucket.torch_operations for _, bucket in self._buckets)
         self._used = used
         if not self._accepted(params, grads):
             raise EngineError(
@@ -280,42 +352,62 @@ class Optimizer(torch.optim.Optimizer):
             return []
         return [(g, s) for g, s in zip(self.param_groups, self._schedules, strict=True) if s]
 
-    def _read_groups(self) -> Table:
+    def _read_groups(self) -> tuple[Table, Treatment]:
         """This step's hyperparameters; checked, and buckets dropped, when something changed."""
         groups, rule = self.param_groups, self.rule
         values = list(map(self._pick_values, groups))
         sizes = [len(g["params"]) for g in groups]
-        table = self._table
-        if table is None or values != self._values or sizes != self._sizes or self._tensors:
+        keys = list(map(len, groups))  # a threshold may be put into a group that had none
+        table, treatment = self._table, self._treatment
+        if (
+            table is None
+            or treatment is None
+            or values != self._values
+            or sizes != self._sizes
+            or keys != self._keys
+            or self._tensors
+        ):
+            _beyond.align(groups, self.defaults)
+            self._pick_values = itemgetter(*self.defaults)
             where = [structure(rule, g) for g in groups]
             if where != self._structure:
                 self._buckets, self._used, self._structure = [], [], where
-            hypers = self._checked_hypers()
+            table = self._table = Table(self._checked_hypers())
             signs = tuple(-1.0 if g.get("maximize") else 1.0 for g in groups)
-            table = self._table = Table(hypers, signs)
-            self._values, self._sizes = values, sizes
+            treatment = self._treatment = Treatment(signs, (1.0,) * len(groups))
+            self._values = list(map(self._pick_values, groups))
+            self._sizes, self._keys, self._clips = sizes, list(map(len, groups)), wanted(groups)
         grad_scale = getattr(self, "grad_scale", None)
         if grad_scale is not None:
             scale = float(grad_scale)
-            table = Table(table.values, tuple(f / scale for f in table.factor))
-        return table
+            treatment = replace(treatment, factor=tuple(f / scale for f in treatment.factor))
+        return table, treatment
 
     def _checked_hypers(self) -> tuple[tuple[Any, ...], ...]:
         """Each group's hyperparameters; raise for one that was set since and cannot be used."""
-        wanted, groups = self.rule.scalar_hypers, self.param_groups
-        lengths = self.rule.lengths.items()
+        rule, groups = self.rule, self.param_groups
+        hypers: tuple[tuple[Any, ...], ...] = ()
+        lengths = rule.lengths.items()
         if all(_has_length(g[key], length) for g in groups for key, length in lengths):
-            hypers = tuple(tuple(h.of(g) for h in wanted) for g in groups)
-            flat = list(itertools.chain.from_iterable(hypers))
-            self._tensors = not _NUMBERS.issuperset(map(type, flat))
-            if not self._tensors:
-                rows = np.array(flat, np.float64).reshape(len(hypers), -1)
-                low, high = np.array([h.low for h in wanted]), np.array([h.high for h in wanted])
-                inside = (np.isfinite(rows) & (rows >= low) & (rows < high)).all()
-                if inside and not any(map(self.rule.conflict, groups)):
-                    return hypers
+            hypers = tuple(tuple(h.of(g) for h in rule.scalar_hypers) for g in groups)
+            limits = [
+                (h, g[h.name])
+                for h in _beyond.CLIPS
+                if h.name in self.defaults
+                for g in groups
+                if g[h.name] is not None
+            ]
+            kinds = {type(v) for v in itertools.chain(*hypers, (v for _, v in limits))}
+            self._tensors = not kinds <= _NUMBERS
+            if (
+                not self._tensors
+                and _inside(rule.scalar_hypers, hypers)
+                and all(h.allows(v) for h, v in limits)
+                and not any(map(rule.conflict, groups))
+            ):
+                return hypers
         for group in groups:  # one by one: the error names what is wrong
-            check_group(type(self).__name__, self.rule, group)
+            check_group(type(self).__name__, rule, group)
         return hypers
 
     # -- saving and loading -----------------------------------------------------------------------
@@ -323,13 +415,15 @@ class Optimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a saved state, of this class or of torch's twin; what is loaded is copied.
 
-        A hyperparameter that is a schedule here goes on from the step it had reached.
+        A hyperparameter that is a schedule here goes on from the step it had reached. Thresholds
+        of clipping that were not saved (by torch, say) stay what they are here.
 
         Raises:
             InputError: the state was saved by another optimizer; nothing was changed.
             ValueError: the groups or their parameters differ in number.
         """
         self._refuse_strange(state_dict["state"])
+        state_dict = _beyond.completed(state_dict, self.param_groups)
         _load_state_dict(self, state_dict)
         for state in self.state.values():
             state.update({k: v.clone() for k, v in state.items() if isinstance(v, Tensor)})
@@ -343,12 +437,12 @@ class Optimizer(torch.optim.Optimizer):
                 self.state[p][name] = int(value) if plain else _as_number(value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_schedules": self._schedules}
+        own = ("_schedules", "on_nonfinite", "skipped_steps")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Reached from pickle and deepcopy, and from load_state_dict with groups and state alone.
         super().__setstate__(state)
-        self._pick_values = itemgetter(*self.defaults)
         self._step_supports_amp_scaling = bool(self.defaults.get("fused"))
         self._forget()
         for group, schedules in zip(self.param_groups, self._schedules, strict=True):
@@ -357,6 +451,7 @@ class Optimizer(torch.optim.Optimizer):
                 group.setdefault(key, None if isinstance(default, Schedule) else default)
             if schedules:
                 group.setdefault("schedule_step", self._steps_of(group))
+        _beyond.align(self.param_groups, self.defaults)
 
     def _refuse_strange(self, saved: dict[Any, dict[str, Any]]) -> None:
         """Raise if a saved state holds what this optimizer does not keep."""
@@ -391,12 +486,13 @@ def _described(rule: Rule, arguments: list[str]) -> str:
     for flag in rule.flags:
         if flag.meaning:
             lines[flag.group_key] = f"{flag.meaning}."
-    flags = [name for name in arguments if name not in lines]
+    flags = [name for name in arguments if name not in (*lines, "beyond", *_beyond.MEANINGS)]
     return "\n".join(
         [
             "Args:",
             *(f"    {name}: {said}" for name, said in lines.items()),
             *([f"    {', '.join(flags)}: as in torch."] if flags else []),
+            *(f"    {name}: {said}" for name, said in _beyond.MEANINGS.items()),
             "",
             f"Formula: ``{rule.update.__module__}``; ``downslope explain`` prints it from there.",
             "",
@@ -407,8 +503,18 @@ def _described(rule: Rule, arguments: list[str]) -> str:
 
 
 def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
-    """A constructor's ``locals()`` without what is no hyperparameter or flag."""
-    return {k: v for k, v in arguments.items() if k not in ("self", "params", "__class__")}
+    """A constructor's ``locals()`` without what is no argument, and without what was not given."""
+    named = ("self", "params", "__class__", "beyond")
+    beyond = _beyond.given(type(arguments["self"]).__name__, arguments.get("beyond", {}))
+    return {k: v for k, v in arguments.items() if k not in named} | beyond
+
+
+def _inside(hypers: Sequence[Hyper], values: tuple[tuple[Any, ...], ...]) -> bool:
+    """Whether all groups' hyperparameters are in their ranges."""
+    rows = np.array(values, np.float64).reshape(len(values), len(hypers))
+    # A range has no holes, so its ends speak for all between; NaN is the minimum of its column.
+    ends = zip(hypers, rows.min(0).tolist(), rows.max(0).tolist(), strict=True)
+    return all(h.allows(low) and h.allows(high) for h, low, high in ends)
 
 
 _Schedules = dict[tuple[str, int | None], Schedule]

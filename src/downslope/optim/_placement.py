@@ -85,9 +85,10 @@ def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tens
 
 def make_state(
     owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, state: dict[str, Any]
-) -> bool:
-    """Make what is missing of a tensor's state; return whether a slot was made."""
+) -> tuple[str, ...]:
+    """Make what is missing of a tensor's state; return the names of what was made."""
     present = rule.present(group)
+    made: list[str] = []
     if rule.counts_steps and "step" not in state:
         if state:
             raise InputError(
@@ -96,14 +97,14 @@ def make_state(
                 "Load a state of this one, or start without"
             )
         state["step"] = 0 if rule.plain_step else _number(group, p, 0.0)
-    made = False
+        made.append("step")
     for slot in rule.slots:
         if slot.name in present and state.get(slot.name) is None:
             value = group[slot.init] if isinstance(slot.init, str) else slot.init
             value = float(value.detach() if isinstance(value, Tensor) else value)
             state[slot.name] = _number(group, p, value) if slot.scalar else _array(p, value)
-            made = True
-    return made
+            made.append(slot.name)
+    return tuple(made)
 
 
 def _number(group: Mapping[str, Any], p: Tensor, value: float) -> Tensor:
@@ -147,11 +148,11 @@ def make_buckets(
         engine = _engine(owner, rule, group, p, g)
         present = rule.present(group)
         state = states[p] if present or rule.counts_steps else {}
-        fresh = make_state(owner, rule, group, p, state)
+        new = make_state(owner, rule, group, p, state)
         counted = ("step",) if rule.counts_steps and not rule.plain_step else ()
         kinds = tuple(state[n].dtype for n in (*present, *counted))
         key = (engine, present, rule.flag_values(group), p.device, p.dtype, kinds)
-        sorted_members.setdefault(key, []).append((position, number, p, g.is_sparse, state, fresh))
+        sorted_members.setdefault(key, []).append((position, number, p, g.is_sparse, state, new))
     buckets = []
     for (engine, present, flags, *_), found in sorted_members.items():
         at, groups, params, sparse, states_of, made = zip(*found, strict=True)

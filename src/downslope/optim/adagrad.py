@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from torch import Tensor
 
 from .. import rules
 from ..schedules import Schedule
+from ._beyond import Beyond
 from ._optimizer import Optimizer, ParamsT, defaults_of
 
 __all__ = ["Adagrad"]
@@ -38,6 +41,7 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        **beyond: Unpack[Beyond],
     ) -> None:
         super().__init__(params, defaults_of(locals()))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from torch import Tensor
 
 from .. import rules
 from ..schedules import Schedule
+from ._beyond import Beyond
 from ._optimizer import Optimizer, ParamsT, defaults_of
 from .adam import DecoupledOnly
 
@@ -40,6 +43,7 @@ class Adamax(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None:
         super().__init__(params, defaults_of(locals()))
 
@@ -72,6 +76,7 @@ class NAdam(Optimizer):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None:
         super().__init__(params, defaults_of(locals()))
 
@@ -103,6 +108,7 @@ class NAdamW(DecoupledOnly, NAdam):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None:
         super().__init__(**defaults_of(locals()), params=params, decoupled_weight_decay=True)
 
@@ -134,5 +140,6 @@ class RAdam(Optimizer):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None:
         super().__init__(params, defaults_of(locals()))

@@ -3,9 +3,10 @@
 Every hyperparameter may be a schedule.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from ..rules import Rule
+from ._beyond import Beyond
 from ._declare import Declared, Number
 from ._optimizer import ParamsT
 
@@ -51,6 +52,11 @@ class AdaBelief(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.adabelief``; ``downslope explain`` prints it from there.
 
@@ -76,6 +82,7 @@ class AdaBelief(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class AdamAtan2(Declared):
@@ -107,6 +114,11 @@ class AdamAtan2(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.adam_atan2``; ``downslope explain`` prints it from there.
 
@@ -133,6 +145,7 @@ class AdamAtan2(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class Adan(Declared):
@@ -165,6 +178,11 @@ class Adan(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.adan``; ``downslope explain`` prints it from there.
 
@@ -193,6 +211,7 @@ class Adan(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class AdEMAMix(Declared):
@@ -230,6 +249,11 @@ class AdEMAMix(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.ademamix``; ``downslope explain`` prints it from there.
 
@@ -258,6 +282,7 @@ class AdEMAMix(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class ADOPT(Declared):
@@ -289,6 +314,11 @@ class ADOPT(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         decoupled_weight_decay, maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.adopt``; ``downslope explain`` prints it from there.
 
@@ -315,6 +345,7 @@ class ADOPT(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class LaProp(Declared):
@@ -346,6 +377,11 @@ class LaProp(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.laprop``; ``downslope explain`` prints it from there.
 
@@ -373,6 +409,7 @@ class LaProp(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class NormalizedSGD(Declared):
@@ -399,6 +436,11 @@ class NormalizedSGD(Declared):
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.sgd``; ``downslope explain`` prints it from there.
 
@@ -420,6 +462,7 @@ class NormalizedSGD(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class Lion(Declared):
@@ -449,6 +492,11 @@ class Lion(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.sign``; ``downslope explain`` prints it from there.
 
@@ -469,6 +517,7 @@ class Lion(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class Signum(Declared):
@@ -497,6 +546,11 @@ class Signum(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.sign``; ``downslope explain`` prints it from there.
 
@@ -521,6 +575,7 @@ class Signum(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...
 
 class StableAdamW(Declared):
@@ -552,6 +607,11 @@ class StableAdamW(Declared):
         cautious: leave out the elements whose update points against their gradient, and lengthen
             the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
 
     Formula: ``downslope.rules.stable_adamw``; ``downslope explain`` prints it from there.
 
@@ -580,4 +640,5 @@ class StableAdamW(Declared):
         fused: bool | None = None,
         differentiable: bool = False,
         capturable: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None: ...

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from torch import Tensor
 
 from .. import rules
 from ..schedules import Schedule
+from ._beyond import Beyond
 from ._optimizer import Optimizer, ParamsT, defaults_of
 
 __all__ = ["SGD"]
@@ -38,5 +41,6 @@ class SGD(Optimizer):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
+        **beyond: Unpack[Beyond],
     ) -> None:
         super().__init__(params, defaults_of(locals()))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor
 
 from .. import rules
 from ..errors import InputError
 from ..schedules import Schedule
+from ._beyond import Beyond
 from ._optimizer import Optimizer, ParamsT, defaults_of
 
 __all__ = ["SparseAdam"]
@@ -39,6 +40,7 @@ class SparseAdam(Optimizer):
         betas: tuple[float | Schedule, float | Schedule] = (0.9, 0.999),
         eps: float | Schedule = 1e-8,
         maximize: bool = False,
+        **beyond: Unpack[Beyond],
     ) -> None:
         defaults = defaults_of(locals())
         super().__init__(params, defaults)

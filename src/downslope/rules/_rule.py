@@ -60,11 +60,13 @@ class Hyper:
         name: its name in the formula.
         meaning: what it does, in a few words.
         symbol: its letter in the printed formula.
-        low, high: the range; ``low`` is allowed, ``high`` is not. Infinities and NaN never are.
+        low, high: the range; ``low`` is allowed, ``high`` is not. NaN never is.
         phrase: torch's words for it in ``Invalid {phrase}: {value}``.
         key: the parameter group's key, where it differs from the name.
         index: its place in the group's value, where that is a tuple (``betas``).
         default: its value if none is given; None where a hand-written class has the defaults.
+        above: whether ``low`` itself is not allowed.
+        infinite: whether infinity is allowed.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Hyper:
     key: str = ""
     index: int | None = None
     default: float | None = None
+    above: bool = False
+    infinite: bool = False
 
     def by_default(self, value: float) -> Hyper:
         """The same hyperparameter with a default."""
@@ -98,13 +102,16 @@ class Hyper:
         >>> beta(1).range
         'a finite number >= 0 and < 1'
         """
-        low = "" if self.low == -math.inf else f" >= {self.low:g}"
+        low = "" if self.low == -math.inf else f" {'>' if self.above else '>='} {self.low:g}"
         high = "" if self.high == math.inf else f" < {self.high:g}"
-        return "a finite number" + low + (" and" if low and high else "") + high
+        kind = "a number" if self.infinite else "a finite number"
+        return kind + low + (" and" if low and high else "") + high
 
     def allows(self, value: float) -> bool:
         """Whether a number lies in the range; NaN never does."""
-        return math.isfinite(value) and self.low <= value < self.high
+        if not math.isfinite(value):
+            return self.infinite and value == math.inf
+        return (self.low < value if self.above else self.low <= value) and value < self.high
 
     @property
     def invalid(self) -> str:
@@ -261,11 +268,13 @@ class Rule:
 
     def arrays(self, present: Iterable[str]) -> tuple[str, ...]:
         """Those of the present slots that are arrays."""
-        return tuple(s.name for s in self.slots if s.name in present and not s.scalar)
+        here = frozenset(present)
+        return tuple(s.name for s in self.slots if s.name in here and not s.scalar)
 
     def numbers(self, present: Iterable[str]) -> tuple[str, ...]:
         """Those of the present slots that are single numbers."""
-        return tuple(s.name for s in self.slots if s.name in present and s.scalar)
+        here = frozenset(present)
+        return tuple(s.name for s in self.slots if s.name in here and s.scalar)
 
     def flag_values(self, group: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
         """The flags' values in a parameter group, hashable."""

@@ -9,6 +9,7 @@ vectorises. Its arguments:
     C      int64 [chunks, 3]   tensor, first element, number of elements
     F      int64 [tensors + 1]   the first chunk of every tensor
     S      float64 [chunks, totals]   partial sums
+    W      float64 [totals]   sums over all tensors of the step, where the formula asked for those
     O      float64 [tensors, numbers]   new values of slots that are one number a tensor
     first, last   the range of chunks to do
 """
@@ -27,10 +28,10 @@ import numba
 import numpy as np
 
 from ..cache import load
-from ..trace import Instruction, Operand, Pass, Program
+from ..trace import Instruction, Operand, Pass, Program, Total
 from . import library
 
-__all__ = ["ELEMENTS", "Element", "compiled", "source"]
+__all__ = ["ELEMENTS", "Element", "Function", "compiled", "source"]
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,14 @@ def source(program: Program, elements: tuple[str, ...]) -> str:
 
 def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> list[str]:
     step = program.passes[number]
-    known = [name for earlier in program.passes[:number] for name, _ in earlier.totals]
+    known = [total for earlier in program.passes[:number] for total in earlier.totals]
+    # Sums over a tensor are its own, so scalars that use them cannot be shared.
+    own = any(total.call is None for total in known)
     rows = {name: program.arrays.index(name) for name in program.arrays}
     used = dict.fromkeys([*step.reads, *(name for name, _ in step.writes)])
     lines = [
         '@njit(nogil=True, cache=True, error_model="numpy")',
-        f"def run{number}(A, R, C, F, S, O, first, last):",
+        f"def run{number}(A, R, C, F, S, W, O, first, last):",
         "    done = -1",
         *(f"    {name} = T(0)" for name, _ in step.hoisted),
         *(f"    new_{name} = np.float64(0)" for name, _ in step.numbers),
@@ -103,8 +106,7 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
         "    for c in range(first, last):",
         "        i = C[c, 0]; start = C[c, 1]; n = C[c, 2]",
         "        if i != done:",
-        # Sums over a tensor are its own, so scalars that use them cannot be shared.
-        f"            if {'True' if known else 'done < 0 or not same_row(R, i, done)'}:",
+        f"            if {'True' if own else 'done < 0 or not same_row(R, i, done)'}:",
         *(f"                {line}" for line in _scalar_lines(program, step, known)),
         *(f"            O[i, {k}] = new_{name}" for k, (name, _) in enumerate(step.numbers)),
         "            done = i",
@@ -114,25 +116,29 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
         for name in used
     ]
     if step.totals:
-        lines += ["        lanes[:] = 0", "        for b in range(0, n, LANES):"]
+        # Blocks of a length known to the compiler: only those it vectorises.
+        lines += ["        lanes[:] = 0", "        full = n // LANES * LANES"]
+        lines += ["        for b in range(0, full, LANES):"]
+        lines += [f"            {line}" for line in _element_lines(step, kinds, "LANES", "b + j")]
+        lines += [f"        {line}" for line in _element_lines(step, kinds, "n - full", "full + j")]
         lines += [
-            f"            {line}" for line in _element_lines(step, kinds, "LANES, n - b", "b + j")
-        ]
-        lines += [
-            f"        S[c, {name[5:]}] = tree_sum(lanes[{k}])"
-            for k, (name, _) in enumerate(step.totals)
+            f"        S[c, {program.totals.index(total)}] = tree_sum(lanes[{k}], n)"
+            for k, total in enumerate(step.totals)
         ]
     else:
         lines += [f"        {line}" for line in _element_lines(step, kinds, "n", "j")]
     return lines
 
 
-def _scalar_lines(program: Program, step: Pass, known: list[str]) -> list[str]:
+def _scalar_lines(program: Program, step: Pass, known: list[Total]) -> list[str]:
     columns = {name: k for k, name in enumerate(program.scalars)}
     wanted = {a for s in step.scalars for a in s.args}
     wanted |= {a for _, a in (*step.hoisted, *step.numbers)}
     lines = [f"{name} = R[i, {k}]" for name, k in columns.items() if name in wanted]
-    lines += [f"{name} = S[F[i]:F[i + 1], {name[5:]}].sum()" for name in known if name in wanted]
+    for total in known:
+        column = program.totals.index(total)
+        found = f"S[F[i]:F[i + 1], {column}].sum()" if total.call is None else f"W[{column}]"
+        lines += [f"{total.name} = {found}"] * (total.name in wanted)
     lines += [_statement(s, repr) for s in step.scalars]
     lines += [f"{name} = T({operand})" for name, operand in step.hoisted]
     lines += [f"new_{name} = {operand}" for name, operand in step.numbers]
@@ -153,12 +159,12 @@ def _element_lines(step: Pass, kinds: dict[str, Element], count: str, at: str) -
     for instruction in step.body:
         args = tuple(text(a) for a in instruction.args)
         body.append(_statement(Instruction(instruction.name, instruction.op, args), repr))
-    body += [f"lanes[{k}, j] += {text(operand)}" for k, (_, operand) in enumerate(step.totals)]
+    sums = (total.operand for total in step.totals)
+    body += [f"lanes[{k}, j] += {text(operand)}" for k, operand in enumerate(sums)]
     # All new values exist before the first is stored: a slot may be read by two of them.
     body += [f"new_{name} = {text(operand)}" for name, operand in step.writes]
     body += [f"{name}[{at}] = {kinds[name].close.format(f'new_{name}')}" for name, _ in step.writes]
-    loop = f"for j in range(min({count})):" if "," in count else f"for j in range({count}):"
-    return [loop, *(f"    {line}" for line in body)]
+    return [f"for j in range({count}):", *(f"    {line}" for line in body)]
 
 
 @cache

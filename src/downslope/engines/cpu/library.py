@@ -170,6 +170,11 @@ def f32(x: Any) -> Any:
 
 
 @njit
+def f64(x: Any) -> Any:
+    return np.float64(x)
+
+
+@njit
 def same_row(table: Any, i: Any, k: Any) -> Any:
     """Whether two tensors have equal scalars, so that what is derived from them can be kept."""
     for column in range(table.shape[1]):  # noqa: SIM110  # Numba compiles loops, not generators
@@ -179,9 +184,11 @@ def same_row(table: Any, i: Any, k: Any) -> Any:
 
 
 @njit
-def tree_sum(lanes: Any) -> Any:
-    """The sum of a block in a fixed order, whatever the vector width."""
+def tree_sum(lanes: Any, used: Any) -> Any:
+    """The sum of a block in a fixed order, whatever the vector width; lanes from used on are 0."""
     half = lanes.size // 2
+    while half >= used > 0:
+        half //= 2
     while half:
         for j in range(half):
             lanes[j] += lanes[j + half]

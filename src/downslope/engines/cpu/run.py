@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..together import Turns
 from ..trace import Program
 from . import threads
-from .kernel import compiled
+from .kernel import Function, compiled
 from .library import CHUNK, JITTED
 
 __all__ = ["Launch"]
@@ -42,8 +43,10 @@ class Launch:
         start = (np.arange(len(tensor)) - self._first[tensor]) * CHUNK
         size = np.minimum(CHUNK, counts[tensor] - start)
         self._chunks = np.ascontiguousarray(np.stack([tensor, start, size], axis=1), np.int64)
-        totals = sum(len(p.totals) for p in program.passes)
-        self._sums = np.zeros((len(tensor), totals))
+        self._passes = program.passes
+        self._columns = {total: k for k, total in enumerate(program.totals)}
+        self._sums = np.zeros((len(tensor), len(self._columns)))
+        self._wholes = np.zeros(len(self._columns))
         #: New values of the slots that are one number a tensor, after a step.
         self.numbers = np.zeros((len(counts), len(program.passes[-1].numbers)))
         self._elements = np.concatenate([[0], np.cumsum(size)])
@@ -59,21 +62,36 @@ class Launch:
             self._bounds[thread_count] = bounds.tolist()
         return self._bounds[thread_count]
 
-    def __call__(self, addresses: Int64, rows: Float64) -> None:
-        """Run it.
+    def __call__(self, addresses: Int64, rows: Float64) -> Turns:
+        """Run it, in as many turns as it needs sums over all tensors of the step.
 
         Args:
             addresses: [arrays, tensors].
             rows: [tensors, scalars + 1], the last column the factor of the gradient.
+
+        Yields:
+            after each pass that ends in such sums, by the number of the formula's call, each
+            tensor's share; wants the sums over all tensors sent back.
         """
-        if not len(self._chunks):
-            return
+        tables = (self._chunks, self._first, self._sums, self._wholes, self.numbers)
+        for step, function in zip(self._passes, self._functions, strict=True):
+            self._run(function, (addresses, rows, *tables))
+            shared = {t.call: self._columns[t] for t in step.totals if t.call is not None}
+            if shared:
+                sums = self.sums
+                wholes = yield {call: sums[:, column] for call, column in shared.items()}
+                for call, column in shared.items():
+                    self._wholes[column] = wholes[call]
+
+    @property
+    def sums(self) -> Float64:
+        """The last run's sums over each tensor, float64 [tensors, totals]."""
+        return np.add.reduceat(self._sums, self._first[:-1])
+
+    def _run(self, function: Function, args: tuple[Any, ...]) -> None:
         bounds = self._cut(torch.get_num_threads())
-        tables = (self._chunks, self._first, self._sums, self.numbers)
-        args: tuple[Any, ...] = (addresses, rows, *tables)
-        for function in self._functions:
-            if JITTED:
-                threads.run(function, args, bounds)
-            else:  # as compiled: IEEE arithmetic without warnings
-                with np.errstate(all="ignore"):
-                    function(*args, bounds[0], bounds[-1])
+        if JITTED:
+            threads.run(function, args, bounds)
+        else:  # as compiled: IEEE arithmetic without warnings
+            with np.errstate(all="ignore"):
+                function(*args, bounds[0], bounds[-1])

@@ -1,0 +1,152 @@
+"""What every optimizer here takes beyond torch's arguments: one list, with its documentation.
+
+A class declares ``**beyond: Unpack[Beyond]``, so type checkers and ``inspect.signature`` see each
+argument. What is not given appears neither in ``defaults`` nor in the groups, which then hold
+torch's keys and no other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from torch import Tensor
+
+from ..errors import InputError, InputTypeError
+from ..rules import Hyper
+from ..schedules import Schedule
+
+__all__ = [
+    "CLIPS",
+    "MEANINGS",
+    "NAMES",
+    "OVER",
+    "Beyond",
+    "OnNonfinite",
+    "align",
+    "completed",
+    "given",
+    "mark",
+    "parameters",
+    "policy",
+    "show_in_signature",
+    "without_none",
+]
+
+Limit = float | Tensor | Schedule | None
+OnNonfinite = Literal["skip", "raise"] | None
+
+
+class Beyond(TypedDict, total=False):
+    """Keyword-only arguments of every optimizer; None, the default of all, changes nothing."""
+
+    clip_norm: Limit
+    on_nonfinite: OnNonfinite
+
+
+#: The clipping thresholds, kept in parameter groups as hyperparameters are. None: not clipped.
+CLIPS = (
+    Hyper(
+        "clip_norm",
+        "largest L2 norm of all gradients together; a group that gives its own is clipped alone, "
+        "by the norm of its gradients",
+        "c",
+        above=True,
+        infinite=True,
+    ),
+)
+
+NAMES = frozenset(h.name for h in CLIPS)
+
+#: Group key that says over what ``clip_norm``'s norm is taken: ``"group"``, or ``"optimizer"`` for
+#: all groups that say so and have a ``clip_norm``.
+OVER = "clip_norm_over"
+
+MEANINGS: Mapping[str, str] = {
+    **{
+        h.name: f"{h.meaning}; {h.range}, a one-element tensor or a schedule. None: no clipping."
+        for h in CLIPS
+    },
+    "on_nonfinite": "what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' "
+    "an error that names the parameter; nothing is changed then. None, as torch: step.",
+}
+
+
+def given(owner: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A constructor's further keyword arguments, checked to be among those here.
+
+    Raises:
+        InputTypeError: there is no such argument.
+    """
+    for name in arguments:
+        if name not in MEANINGS:
+            near = difflib.get_close_matches(name, MEANINGS, n=1)
+            guess = f". Did you mean {near[0]!r}?" if near else ""
+            raise InputTypeError(
+                f"{owner}.__init__() got an unexpected keyword argument {name!r}{guess}"
+            )
+    return dict(arguments)
+
+
+def without_none(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults without the arguments of this module that are None."""
+    return {k: v for k, v in defaults.items() if v is not None or k not in MEANINGS}
+
+
+def parameters() -> list[inspect.Parameter]:
+    """The arguments as ``inspect`` describes them."""
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=annotation.__forward_arg__,
+        )
+        for name, annotation in inspect.get_annotations(Beyond).items()
+    ]
+
+
+def policy(owner: str, value: Any) -> OnNonfinite:
+    """``on_nonfinite``, checked."""
+    if value not in (None, "skip", "raise"):
+        raise InputError(f"{owner}: on_nonfinite must be 'skip', 'raise' or None, got {value!r}")
+    return value  # type: ignore[no-any-return]  # checked above
+
+
+def mark(group: dict[str, Any]) -> None:
+    """Note that a group which gives its own ``clip_norm`` is clipped alone."""
+    if group.get("clip_norm") is not None:
+        group.setdefault(OVER, "group")
+
+
+def align(groups: Sequence[dict[str, Any]], defaults: dict[str, Any]) -> None:
+    """Give all groups the keys that one of them has, as torch does with hyperparameters."""
+    for name in sorted(NAMES):
+        if name in defaults or any(name in g for g in groups):
+            default = defaults.setdefault(name, None)
+            for group in groups:
+                group.setdefault(name, None if isinstance(default, Schedule) else default)
+    if "clip_norm" in defaults:
+        for group in groups:
+            group.setdefault(OVER, "optimizer")
+
+
+def completed(state_dict: dict[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A saved state with the groups' own thresholds where it has none: torch saves no such key."""
+    saved = state_dict["param_groups"]
+    if len(saved) != len(groups):
+        return state_dict  # torch says so
+    own = [{k: g[k] for k in (*NAMES, OVER) if k in g} for g in groups]
+    merged = [{**mine, **theirs} for mine, theirs in zip(own, saved, strict=True)]
+    return {**state_dict, "param_groups": merged}
+
+
+def show_in_signature(init: Callable[..., Any]) -> None:
+    """Let ``inspect.signature`` and ``help`` list the arguments that ``**beyond`` stands for."""
+    signature = inspect.signature(init)
+    *rest, last = signature.parameters.values()
+    if (last.name, last.kind) == ("beyond", last.VAR_KEYWORD):
+        parts = [*rest, *parameters()]
+        init.__signature__ = signature.replace(parameters=parts)  # type: ignore[attr-defined]  # inspect reads it

@@ -1,0 +1,145 @@
+"""From the norms of gradients to what clipping leaves of them, and what is said about NaN."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engines.bucket import Bucket
+from ..engines.clip import Treatment
+from ..engines.together import whole
+from ..errors import NonfiniteGradientError
+from ._beyond import OVER
+
+__all__ = ["Measured", "clipped", "measure", "nonfinite_error", "wanted"]
+
+#: Added to the norm before it divides, as ``torch.nn.utils.clip_grad_norm_`` does.
+_EPS = 1e-6
+
+Group = Mapping[str, Any]
+
+
+def wanted(groups: Sequence[Group]) -> bool:
+    """Whether the groups' clipping needs norms."""
+    return any(g.get("clip_norm") is not None for g in groups)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The sums of squares of the gradients of one step, numbers or tensors of one.
+
+    Args:
+        by_tensor: one a gradient.
+        by_group: the same, sorted by group.
+    """
+
+    by_tensor: Sequence[Any]
+    by_group: Sequence[Sequence[Any]]
+
+    def norm(self) -> Any:
+        """The L2 norm of all gradients, outside autograd."""
+        norm = _root(whole(self.by_tensor))
+        return norm.detach() if isinstance(norm, Tensor) else norm
+
+    def nonfinite(self) -> list[int]:
+        """The positions of the gradients that are not finite."""
+        return [k for k, s in enumerate(self.by_tensor) if not math.isfinite(_number(s))]
+
+
+def measure(
+    buckets: Sequence[tuple[Sequence[int], Bucket]],
+    grads: Sequence[Tensor],
+    treatment: Treatment,
+) -> Measured:
+    """Read every gradient once.
+
+    Args:
+        buckets: each with the positions of its gradients.
+        grads: all gradients of the step.
+        treatment: with the factors that norms are taken after.
+    """
+    by_tensor: list[Any] = [0.0] * len(grads)
+    by_group: list[list[Any]] = [[] for _ in treatment.factor]
+    for at, bucket in buckets:
+        squares = bucket.measure([grads[k] for k in at], treatment)
+        for k, group, square in zip(at, bucket.members.groups, squares, strict=True):
+            by_tensor[k] = square
+            by_group[group].append(square)
+    return Measured(by_tensor, by_group)
+
+
+def clipped(treatment: Treatment, measured: Measured, groups: Sequence[Group]) -> Treatment:
+    """The treatment with what clipping by norm leaves: ``min(1, clip_norm / (norm + 1e-6))``.
+
+    NaN where a gradient is, as in torch.
+    """
+    limits = [group.get("clip_norm") for group in groups]
+    joint = [
+        limit is not None and g[OVER] == "optimizer"
+        for limit, g in zip(limits, groups, strict=True)
+    ]
+    parts = itertools.compress(measured.by_group, joint)
+    norm = _root(whole([*itertools.chain.from_iterable(parts)]))
+    gains = (
+        1.0 if limit is None else _gain(limit, norm if together else _root(whole(own)))
+        for limit, together, own in zip(limits, joint, measured.by_group, strict=True)
+    )
+    return replace(treatment, gain=tuple(gains))
+
+
+def _gain(limit: Any, norm: Any) -> Any:
+    if isinstance(norm, Tensor):
+        return (limit / (norm + _EPS)).clamp(max=1.0)
+    gain = _number(limit) / (norm + _EPS)
+    return 1.0 if gain > 1 else gain
+
+
+def _root(square: Any) -> Any:
+    if not isinstance(square, Tensor):
+        return math.sqrt(square)
+    # The root has no slope at 0; a gradient of 0 is not clipped, so none is needed.
+    return torch.where(square == 0, 1.0, square).sqrt() * (square != 0)
+
+
+def _number(value: Any) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
+def nonfinite_error(
+    owner: str, groups: Sequence[Group], params: Sequence[Tensor], at: Sequence[int]
+) -> NonfiniteGradientError:
+    """The error for gradients that are not finite; the first is named.
+
+    Args:
+        owner: the optimizer's name.
+        groups: all of its groups.
+        params: the parameters of the step.
+        at: the positions among them of those whose gradients are not finite.
+    """
+    first = params[at[0]]
+    g = first.grad.detach() if first.grad is not None else first.new_zeros(0)
+    values = g.coalesce().values() if g.is_sparse else g
+    nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
+    found = f"{nans} NaN and {infinite} infinite of {values.numel()} numbers"
+    others = f", and so do those of {len(at) - 1} other parameters" if len(at) > 1 else ""
+    return NonfiniteGradientError(
+        f"{owner}: the gradient of {_name(groups, first)} has {found}"
+        f"{others if nans + infinite else ', too large to be squared'}. Nothing was changed. Look "
+        "at the loss and the data of this step; a lower lr, clip_norm or a longer warmup keeps "
+        "such gradients from coming, and on_nonfinite='skip' leaves such steps out"
+    )
+
+
+def _name(groups: Sequence[Group], p: Tensor) -> str:
+    for number, group in enumerate(groups):
+        for k, q in enumerate(group["params"]):
+            if q is p:
+                names = group.get("param_names")
+                return repr(names[k]) if names else f"parameter {k} of group {number}"
+    return "a parameter"
