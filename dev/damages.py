@@ -258,6 +258,28 @@ DAMAGES: tuple[Damage, ...] = (
         ("betas not corrected", "b * (1 - b ** (step - 1)) / (1 - b**step)", "b"),
     ),
     *_all(
+        "rules/lars.py", "lars", "LARS",
+        ("lr outside the momentum", "update = lr * trust * g", "update = trust * g"),
+        ("decay left out of the ratio", "of_g + weight_decay * of_p", "of_g"),
+        ("squared lengths", "xp.sqrt(xp.sum(p * p))", "xp.sum(p * p)"),
+        ("zeros never move", "xp.where(trust_coefficient * of_p * of_g > 0, ratio, 1.0)", "ratio"),
+    ),
+    *_all(
+        "rules/lamb.py", "lamb", "LAMB",
+        ("length of Adam's step without decay", "update = xp.fma(weight_decay, p, update)",
+         "p = p * (1 - lr * weight_decay)"),
+        ("ratio upside down", "of_p / of_update, 1.0", "of_update / of_p, 1.0"),
+        ("second correction dropped", " / xp.sqrt(1 - beta2**step)", ""),
+    ),
+    *_all(
+        "rules/mars.py", "mars", "MARS",
+        ("correction with the wrong sign", "g - last_grad", "last_grad - g"),
+        ("not clipped", "xp.maximum(xp.sqrt(xp.sum(corrected * corrected)), 1.0)", "1.0"),
+        ("lengthened as well", "xp.maximum(xp.sqrt(xp.sum(corrected * corrected)), 1.0)",
+         "xp.sqrt(xp.sum(corrected * corrected))"),
+        ("corrected gradient remembered", "exp_avg_sq, g", "exp_avg_sq, corrected"),
+    ),
+    *_all(
         "rules/_shared.py", "cautious_update", "Lion",
         ("not lengthened", " / xp.maximum(share, 1e-3)", ""),
         ("lengthened by the count", "/ numel", ""),

@@ -40,8 +40,13 @@ from ._optimizer import ParamsT
 def text() -> str:
     """The stub of all declared classes."""
     classes = [getattr(declared, name) for name in declared.__all__]
-    exported = "".join(f'    "{name}",\n' for name in sorted(declared.__all__))
+    exported = "".join(f'    "{name}",\n' for name in sorted(declared.__all__, key=_rank))
     return f"{_HEAD}__all__ = [\n{exported}]\n" + "".join(f"\n{_class(cls)}" for cls in classes)
+
+
+def _rank(name: str) -> tuple[bool, str]:
+    """Ruff's order of exported names: those in capitals first."""
+    return not name.isupper(), name
 
 
 def _class(cls: type[Optimizer]) -> str:

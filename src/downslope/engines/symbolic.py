@@ -1,11 +1,13 @@
 """A rule on symbols: the formula as documentation prints it, so it cannot disagree with the code.
 
 The traced program is read instruction by instruction. A value that becomes a slot's new content is
-written as that slot's letter at time t, and later values refer to it by that letter.
+written as that slot's letter at time t, and later values refer to it by that letter; so does a long
+value that is used twice, by a letter that is free.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ from sympy.printing.pretty.pretty_symbology import pretty_symbol
 from sympy.printing.pretty.stringpict import prettyForm
 
 from ..rules import Rule
-from .trace import Instruction, Operand, trace
+from .trace import Operand, Program, trace
 
 __all__ = ["equations", "latex", "pretty"]
 
@@ -45,6 +47,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "fma": lambda a, b, c: a * b + c,
     "f32": lambda a: a,
     "f64": lambda a: a,
+    "sum": sp.Function("sum"),
+    "total": sp.Function("total"),
 }
 
 
@@ -67,38 +71,85 @@ def equations(rule: Rule, group: Mapping[str, Any]) -> list[sp.Eq]:
     """
     program = trace(rule, rule.present(group), rule.flag_values(group))
     letters = {"p": "theta", "g": "g", **{s.name: s.symbol for s in rule.slots}}
-    env: dict[str, Any] = {h.name: sp.Symbol(h.symbol, real=True) for h in rule.hypers}
+    env: dict[_Key, Any] = {h.name: sp.Symbol(h.symbol, real=True) for h in rule.hypers}
     env.update(step=_TIME, fresh=sp.Eq(_TIME, 1), numel=sp.Symbol("n", positive=True))
     for name in (*program.arrays, *rule.numbers(program.present)):
         env[name] = _timed(letters[name], "t" if name == "g" else "t-1")
-
-    def value(operand: Operand) -> Any:
-        return env[operand] if isinstance(operand, str) else sp.nsimplify(operand)
-
+    values, results = _values(program)
+    taken = {*letters.values(), *(h.symbol for h in rule.hypers)}
+    spare = iter([letter for letter in "uwxyz" if letter not in taken])
+    uses = Counter(a for _, args, _ in values.values() for a in args)
+    # The parameter comes last, unless a slot depends on what it becomes.
+    last = {n for n, key in results.items() if key not in values or (n == "p" and not uses[key])}
+    new: dict[_Key, list[str]] = {}
+    for name, key in results.items():
+        if name not in last:
+            new.setdefault(key, []).append(letters[name])
+    uses.update(results.values())
     found: list[sp.Eq] = []
 
-    def compute(instructions: Sequence[Instruction], new: Mapping[Operand, str]) -> None:
-        for instruction in instructions:
-            result = _OPERATIONS[instruction.op](*map(value, instruction.args))
-            if instruction.name in new:
-                letter = _timed(letters[new[instruction.name]], "t")
-                found.append(sp.Eq(letter, result, evaluate=False))
-                result = letter
-            env[instruction.name] = result
+    def value(key: _Key) -> Any:
+        return sp.nsimplify(key) if isinstance(key, float) else env[key]
 
+    def let(letter: str, result: Any) -> Any:
+        found.append(sp.Eq(_timed(letter, "t"), result, evaluate=False))
+        return _timed(letter, "t")
+
+    for key, (op, args, of_elements) in values.items():
+        result = _OPERATIONS[op](*map(value, args))
+        if key in new:
+            for letter in new[key]:
+                result = let(letter, result)
+        elif uses[key] > 1 and of_elements and sp.count_ops(result) >= _LONG:
+            letter = next(spare, "")
+            result = let(letter, result) if letter else result
+        env[key] = result
+    for name in sorted(last, key=lambda name: (name == "p", name)):
+        let(letters[name], value(results[name]))
+    return found
+
+
+#: A value is known by what computes it: the same in every pass of a program.
+_Key = str | float | tuple[Any, ...]
+
+#: A value that is used twice, and has so many operations, gets a letter of its own.
+_LONG = 5
+
+
+def _values(
+    program: Program,
+) -> tuple[dict[_Key, tuple[str, tuple[_Key, ...], bool]], dict[str, _Key]]:
+    """A program as if it had one pass: its values, each once, and those that it leaves behind.
+
+    Returns:
+        the values in order, each as operation, arguments, and whether it depends on elements; and
+        the parameter's and the slots' new contents by name.
+    """
+    values: dict[_Key, tuple[str, tuple[_Key, ...], bool]] = {}
+    totals: dict[Operand, _Key] = {}
+    results: dict[str, _Key] = {}
     for step in program.passes:
-        compute(step.scalars, {operand: name for name, operand in step.numbers})
-        env.update({name: value(operand) for name, operand in step.hoisted})
-        compute(step.body, {operand: name for name, operand in step.writes if name != "p"})
+        env = dict(totals)
+
+        def add(
+            op: str, operands: Sequence[Operand], of_elements: bool, env: dict[Operand, _Key] = env
+        ) -> _Key:
+            args = tuple(env.get(operand, operand) for operand in operands)
+            inner = of_elements or any(a in values and values[a][2] for a in args)
+            values.setdefault((op, *args), (op, args, inner))
+            return (op, *args)
+
+        for instruction in step.scalars:
+            env[instruction.name] = add(instruction.op, instruction.args, of_elements=False)
+        env.update({name: env.get(operand, operand) for name, operand in step.hoisted})
+        for instruction in step.body:
+            env[instruction.name] = add(instruction.op, instruction.args, of_elements=True)
         for total in step.totals:
             over = "sum" if total.call is None else "total"  # of the tensor, of all tensors
-            env[total.name] = sp.Function(over)(value(total.operand))
-        found += [
-            sp.Eq(_timed("theta", "t"), value(operand), evaluate=False)
-            for name, operand in step.writes
-            if name == "p"
-        ]
-    return found
+            totals[total.name] = add(over, (total.operand,), of_elements=True)
+        for name, operand in (*step.numbers, *step.writes):
+            results[name] = env.get(operand, operand)
+    return values, results
 
 
 def latex(found: Sequence[sp.Eq]) -> str:

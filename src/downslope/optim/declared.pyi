@@ -12,6 +12,9 @@ from ._optimizer import ParamsT
 
 __all__ = [
     "ADOPT",
+    "LAMB",
+    "LARS",
+    "MARS",
     "AdEMAMix",
     "AdaBelief",
     "AdamAtan2",
@@ -348,6 +351,71 @@ class ADOPT(Declared):
         **beyond: Unpack[Beyond],
     ) -> None: ...
 
+class LAMB(Declared):
+    """AdamW, every tensor at a rate in proportion to its length.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = LAMB([w], lr=0.001)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of moment 2; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
+
+    Formula: ``downslope.rules.lamb``; ``downslope explain`` prints it from there.
+
+    Source: You et al.: Large Batch Optimization for Deep Learning: Training BERT in 76 minutes,
+    arXiv 1904.00962.
+
+    Both means are corrected for their start, as in the paper's algorithm; the authors' first code
+    did not.
+
+    A tensor or update of zeros has the ratio 1, as in NVIDIA's and timm's LAMB, which also clip
+    gradients to the norm 1 and leave tensors without weight decay unscaled.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-06,
+        weight_decay: Number = 0.01,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+        **beyond: Unpack[Beyond],
+    ) -> None: ...
+
 class LaProp(Declared):
     """The mean of normalized gradients, where Adam normalizes the mean.
 
@@ -402,6 +470,137 @@ class LaProp(Declared):
         betas: tuple[Number, Number] = (0.9, 0.999),
         eps: Number = 1e-15,
         weight_decay: Number = 0,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+        **beyond: Unpack[Beyond],
+    ) -> None: ...
+
+class LARS(Declared):
+    """Gradient descent with momentum, every tensor at a rate in proportion to its length.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = LARS([w], lr=1.0)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        momentum: share of the last step that is kept; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        trust_coefficient: length of a step by that of the tensor, at lr=1; 0: the plain gradient; a
+            finite number >= 0, a one-element tensor or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
+
+    Formula: ``downslope.rules.lars``; ``downslope explain`` prints it from there.
+
+    Source: You, Gitman, Ginsburg: Large Batch Training of Convolutional Networks, arXiv 1708.03888.
+
+    lr and the trust ratio are inside the momentum, as in the paper's algorithm; NVIDIA's LARC and
+    timm have lr outside, TensorFlow's LARSOptimizer both. With a constant lr and ratio all are the
+    same.
+
+    A tensor or gradient of zeros has the ratio 1, as in those libraries, or it would never move.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 1.0,
+        momentum: Number = 0.9,
+        weight_decay: Number = 0.0005,
+        trust_coefficient: Number = 0.001,
+        *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+        **beyond: Unpack[Beyond],
+    ) -> None: ...
+
+class MARS(Declared):
+    """AdamW with less variance: gradients are corrected by how they change, and clipped.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = MARS([w], lr=0.003)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of moment 2; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        gamma: weight of the correction; a finite number >= 0, a one-element tensor or a schedule.
+        cautious: leave out the elements whose update points against their gradient, and lengthen
+            the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
+
+    Formula: ``downslope.rules.mars``; ``downslope explain`` prints it from there.
+
+    Source: Yuan et al.: MARS: Unleashing the Power of Variance Reduction for Training Large Models,
+    arXiv 2411.10438.
+
+    MARS-AdamW in its approximate form, as in the authors' code: the last gradient is of the last
+    batch, and zero before the first. The clipping is to the norm 1, tensor by tensor.
+
+    The authors step vectors (biases, normalization layers) by AdamW with its own settings. Here
+    every tensor is stepped alike, as theirs with optimize_1d=True; give vectors an AdamW of their
+    own to do as they do.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.003,
+        betas: tuple[Number, Number] = (0.95, 0.99),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0,
+        gamma: Number = 0.025,
         *,
         cautious: bool = False,
         maximize: bool = False,
