@@ -287,6 +287,17 @@ DAMAGES: tuple[Damage, ...] = (
         ("the disagreeing kept", "xp.sign(update) * g", "-xp.sign(update) * g"),
     ),
     *_all(
+        "rules/adafactor.py", "adafactor", "Adafactor",
+        ("step uphill", "xp.fma(-rate,", "xp.fma(rate,"),
+        ("rows for columns", "xp.column_mean(g * g), newest", "xp.row_mean(g * g), newest"),
+        ("estimate not divided by the mean", " / xp.maximum(xp.column_mean(row_var), eps1)", ""),
+        ("step not in proportion", "* size / clip", "/ clip"),
+        ("update not bounded", "* size / clip", "* size"),
+        ("rate does not fall", "xp.minimum(lr, 1 / xp.sqrt(step))", "lr"),
+        ("eps not squared", "eps1 * eps1", "eps1"),
+        ("weight decay ignored", "p = p * (1 - lr * weight_decay)", "pass"),
+    ),
+    *_all(
         "rules/sparse_adam.py", "sparse_adam", "SparseAdam",
         ("step uphill", "p - rate", "p + rate"),
         ("no correction for the start", "/ (1 - beta1**step)", ""),

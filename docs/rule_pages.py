@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import sympy
 import torch
 
 from downslope import optim
-from downslope.cli.explain import formulas
+from downslope.cli.explain import choices, defaults, formulas, kept, shown
 from downslope.engines import symbolic
 
 __all__ = ["write"]
@@ -74,19 +73,22 @@ def _page(cls: type[optim.Optimizer]) -> str:
 
 
 def _hyperparameters(cls: type[optim.Optimizer]) -> str:
-    group = _defaults(cls)
+    group = defaults(cls)
     rows = []
     for hyper in cls.rule.hypers:
         place = hyper.group_key + ("" if hyper.index is None else f"[{hyper.index}]")
-        letter, default = _letter(hyper.symbol), f"{hyper.of(group):g}"
+        letter, default = _letter(hyper.symbol), shown(hyper.of(group))
         rows.append((f"`{place}`", letter, default, hyper.meaning, hyper.range))
+    for choice in choices(cls.rule):
+        default = shown(choice.of(group))
+        rows.append((f"`{choice.group_key}`", "", default, choice.meaning, choice.range))
     return _table(("argument", "letter", "default", "meaning", "range"), rows)
 
 
 def _state(cls: type[optim.Optimizer]) -> str:
     rule, size = cls.rule, torch.float32.itemsize
-    kept = size * len(rule.arrays(rule.present(_defaults(cls))))
-    total = f"{kept} bytes a parameter in float32, beside the weight and its gradient."
+    each = size * kept(rule, defaults(cls))
+    total = f"{each} bytes a parameter in float32, beside the weight and its gradient."
     if not rule.slots:
         return total
     rows = [
@@ -94,18 +96,13 @@ def _state(cls: type[optim.Optimizer]) -> str:
             f"`{s.name}`",
             _letter(s.symbol),
             s.meaning,
-            "one number a tensor" if s.scalar else f"{size} bytes a parameter",
-            f"with `{s.when}`" if s.when else "always",
+            "one number a tensor" if s.scalar else f"{size} bytes a {s.per}",
+            s.condition or "always",
         )
         for s in rule.slots
     ]
     head = ("slot", "letter", "what it holds", "size", "kept")
     return _joined(total, _table(head, rows)).rstrip()
-
-
-def _defaults(cls: type[optim.Optimizer]) -> dict[str, Any]:
-    make: Any = cls  # each class has a constructor of its own, unlike their base
-    return dict(make([torch.zeros(1, requires_grad=True)]).defaults)
 
 
 def _letter(symbol: str) -> str:

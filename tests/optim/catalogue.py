@@ -32,6 +32,7 @@ from .entry import (
 )
 
 __all__ = [
+    "ANY_SHAPE",
     "BACKWARD",
     "CATALOGUE",
     "DENSE",
@@ -224,8 +225,10 @@ CATALOGUE: tuple[Entry, ...] = (
 DRIVEN: tuple[Entry, ...] = CATALOGUE
 #: Those that take the dense gradients that a backward pass leaves.
 BACKWARD: tuple[Entry, ...] = tuple(e for e in DRIVEN if not e.sparse_only)
-#: Those that take dense gradients of any shape: tests with tensors of their own are for them.
-DENSE: tuple[Entry, ...] = tuple(e for e in BACKWARD if e.dims == (0, 9))
+#: Those of them that take parameters of any shape.
+ANY_SHAPE: tuple[Entry, ...] = tuple(e for e in BACKWARD if e.dims == (0, 9))
+#: Those of them whose formula is elementwise, so that every engine runs it. Most tests.
+DENSE: tuple[Entry, ...] = tuple(e for e in ANY_SHAPE if not e.ours.rule.matrix)
 TWINS: tuple[Entry, ...] = tuple(e for e in DRIVEN if e.twinned)
 TWINNED: tuple[Entry, ...] = tuple(e for e in DENSE if e.twinned)
 

@@ -100,7 +100,7 @@ class Entry:
         return st.lists(sizes, min_size=least, max_size=min(most, 3))
 
     @property
-    def ours(self) -> type[torch.optim.Optimizer]:
+    def ours(self) -> type[downslope.optim.Optimizer]:
         """Our class."""
         return getattr(downslope.optim, self.name)
 

@@ -20,15 +20,16 @@ from .harness import assert_same_bits, build, detached, drive, leaves, rows_of, 
 
 #: Enough elements that an engine spreads them over threads, in unequal tensors.
 VECTORS = ((170_003,), (3,), (40_001,))
-MATRICES = ((613, 300), (3, 5), (200, 200))
+MATRICES = ((613, 300), (3, 5), (200, 200), (200, 200))
 
 
 @cache
 def large(entry: Entry) -> tuple[Tensor, ...]:
     """The parameters' first values."""
-    shapes = VECTORS if entry.dims[0] <= 1 else MATRICES
     make = torch.Generator().manual_seed(5)
-    return tuple(torch.randn(shape, generator=make) for shape in shapes)
+    shapes = MATRICES if entry.ours.rule.matrix else VECTORS
+    drawn = (torch.randn(shape, generator=make) for shape in (*shapes, *VECTORS[:1]))
+    return tuple(t for t in drawn if entry.takes(t))
 
 
 def rows(entry: Entry) -> tuple[tuple[Tensor, ...], ...]:

@@ -9,7 +9,7 @@ import torch
 
 import downslope.optim
 
-from .catalogue import CATALOGUE, TWINNED, Entry, Variant, each, each_variant
+from .catalogue import CATALOGUE, TWINNED, TWINS, Entry, Variant, each, each_variant
 from .harness import (
     assert_equal_state,
     assert_same,
@@ -24,7 +24,17 @@ from .harness import (
 )
 
 SPARSE = tuple(e for e in CATALOGUE if e.sparse)
-DENSE_ONLY = tuple(e for e in TWINNED if not e.sparse)
+DENSE_ONLY = tuple(e for e in TWINS if not (e.sparse or e.sparse_only))
+
+
+@each(tuple(e for e in TWINS if not e.complex))
+def test_complex_parameters_are_refused(entry: Entry) -> None:
+    """Where torch's class takes no complex parameters, ours says so in its words."""
+    for cls in (entry.torch, entry.ours):
+        p = torch.ones(7, 3, dtype=torch.complex64).requires_grad_()
+        p.grad = torch.ones(7, 3, dtype=torch.complex64)
+        with pytest.raises((RuntimeError, ValueError), match="does not support complex parameters"):
+            build(cls, [p]).step()
 
 
 @each_variant(tuple(e for e in TWINNED if e.complex))

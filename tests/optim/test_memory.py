@@ -17,7 +17,7 @@ import downslope.optim
 from downslope.engines.cpu import look
 from downslope.errors import EngineError
 
-from .catalogue import BACKWARD, Entry, each, each_implementation
+from .catalogue import ANY_SHAPE, BACKWARD, Entry, each, each_implementation
 from .harness import (
     assert_same,
     assert_same_bits,
@@ -158,7 +158,7 @@ def test_loaded_dict_is_left_alone(entry: Entry) -> None:
     assert_same_bits(kept, before)
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 @pytest.mark.parametrize("kind", ["expanded", "transposed", "strided", "reversed-view"])
 def test_gradient_of_any_layout(entry: Entry, flags: dict[str, Any], kind: str) -> None:
     """A gradient that is expanded, transposed or strided counts element by element."""
@@ -180,7 +180,7 @@ def test_gradient_of_any_layout(entry: Entry, flags: dict[str, Any], kind: str) 
     assert_same([ends[0]], [ends[1]])
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_parameter_with_gaps(entry: Entry, flags: dict[str, Any]) -> None:
     """A parameter that is a view with gaps moves as a dense one, and its neighbours stay.
 
@@ -204,7 +204,7 @@ def test_parameter_with_gaps(entry: Entry, flags: dict[str, Any]) -> None:
     assert torch.equal(base[outside], kept[outside])
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_module_halved_before_the_first_step(entry: Entry, flags: dict[str, Any]) -> None:
     """After ``module.half()`` two steps move the half tensors and leave the float ones alone."""
     module = torch.nn.Linear(4, 3)
@@ -219,7 +219,7 @@ def test_module_halved_before_the_first_step(entry: Entry, flags: dict[str, Any]
     assert all((p != h).all() for p, h in zip(module.parameters(), halves, strict=True))
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_module_moved_to_double_after_steps(entry: Entry, flags: dict[str, Any]) -> None:
     """After ``module.double()`` in the middle of a run, nothing writes to the old float tensors."""
     module = torch.nn.Linear(4, 3)
@@ -234,7 +234,7 @@ def test_module_moved_to_double_after_steps(entry: Entry, flags: dict[str, Any])
     assert_same_bits(old, before)
 
 
-@each()
+@each(ANY_SHAPE)
 def test_run_goes_on_in_double(entry: Entry) -> None:
     """The default engine goes on after ``module.double()``, with its float32 state."""
     still, moved = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
@@ -248,7 +248,7 @@ def test_run_goes_on_in_double(entry: Entry) -> None:
     assert_same((p.float() for p in moved.parameters()), still.parameters())
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_backward_through_a_stale_graph_raises(entry: Entry, flags: dict[str, Any]) -> None:
     """A backward pass that needs a parameter's old value fails after a step, as in torch."""
     p = torch.randn(5, requires_grad=True)
@@ -260,7 +260,7 @@ def test_backward_through_a_stale_graph_raises(entry: Entry, flags: dict[str, An
         loss.backward()
 
 
-@each()
+@each(ANY_SHAPE)
 def test_views_of_a_parameter_see_the_step(entry: Entry) -> None:
     """A view taken before the step, as NumPy or torch, shows the moved values."""
     p = torch.randn(6, 2, requires_grad=True)
@@ -271,7 +271,7 @@ def test_views_of_a_parameter_see_the_step(entry: Entry) -> None:
     assert torch.equal(torch.from_numpy(array), p.detach())
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_gradients_are_not_kept(entry: Entry, flags: dict[str, Any]) -> None:
     """After ``zero_grad`` nothing keeps a gradient's memory alive."""
     p = torch.randn(5, requires_grad=True)
@@ -287,7 +287,7 @@ def test_gradients_are_not_kept(entry: Entry, flags: dict[str, Any]) -> None:
         assert watched() is None
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_replaced_parameters_are_not_kept(entry: Entry, flags: dict[str, Any]) -> None:
     """One step after ``p.data = other`` nothing keeps the old memory alive."""
     memory = np.ones(5, np.float32)
@@ -302,7 +302,7 @@ def test_replaced_parameters_are_not_kept(entry: Entry, flags: dict[str, Any]) -
     assert watched() is None
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_deleted_optimizers_keep_nothing(entry: Entry, flags: dict[str, Any]) -> None:
     """When optimizer and parameters are gone, so is the memory of parameters and state."""
     p = torch.randn(5, requires_grad=True)
@@ -314,7 +314,7 @@ def test_deleted_optimizers_keep_nothing(entry: Entry, flags: dict[str, Any]) ->
     assert not any(w() is not None for w in watched)
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_gradient_whose_memory_is_its_negative(entry: Entry, flags: dict[str, Any]) -> None:
     """A gradient kept by torch as "minus what lies there" counts with its value."""
     ends = []
@@ -346,7 +346,7 @@ def test_gradient_whose_memory_is_its_conjugate(entry: Entry, flags: dict[str, A
     assert_same([ends[0]], [ends[1]])
 
 
-@each_implementation(without=IN_PLACE)
+@each_implementation(ANY_SHAPE, without=IN_PLACE)
 def test_swapped_tensors(entry: Entry, flags: dict[str, Any]) -> None:
     """After ``torch.utils.swap_tensors`` the step moves what the parameter is now, nothing else."""
     p = torch.nn.Parameter(torch.ones(6))

@@ -12,9 +12,9 @@ from .app import Debug
 
 if TYPE_CHECKING:
     from ..optim import Optimizer
-    from ..rules import Hyper, Rule
+    from ..rules import Choice, Hyper, Rule
 
-__all__ = ["command", "explanation", "formulas"]
+__all__ = ["choices", "command", "defaults", "explanation", "formulas", "kept", "shown"]
 
 WIDTH = 88
 Group = Mapping[str, Any]
@@ -44,13 +44,14 @@ def explanation(optimizer: type[Optimizer]) -> str:
     """All that is known about an optimizer, as text for a terminal."""
     from ..engines import symbolic
 
-    rule, group = optimizer.rule, _defaults(optimizer)
+    rule, group = optimizer.rule, defaults(optimizer)
     parts = [f"{optimizer.__name__}: {rule.summary}"]
     for condition, formula in formulas(optimizer, symbolic.pretty):
         parts.append(_titled(f"Formula, {condition}" if condition else "Formula", formula))
     rows = [
-        (_place(h), _letter(h.symbol), f"{h.of(group):g}", h.meaning, h.range) for h in rule.hypers
+        (_place(h), _letter(h.symbol), shown(h.of(group)), h.meaning, h.range) for h in rule.hypers
     ]
+    rows += [(f.group_key, "", shown(f.of(group)), f.meaning, f.range) for f in choices(rule)]
     parts.append(_titled("Hyperparameters (letter, default, meaning, range)", _columns(rows)))
     parts.append(_titled("Memory", _memory(rule, group)))
     sections = {"When to use it": rule.use, "Paper": rule.paper}
@@ -74,27 +75,49 @@ def formulas(optimizer: type[Optimizer], show: Callable[[Any], str]) -> Iterator
     """
     from ..engines import symbolic
 
-    rule, group = optimizer.rule, _defaults(optimizer)
+    rule, group = optimizer.rule, defaults(optimizer)
     yield "", show(symbolic.equations(rule, group))
+    for slot in rule.slots:
+        if slot.dims[1] < 2:
+            yield slot.condition, show(symbolic.equations(rule, group, ndim=1))
     for key in _switches(rule):
         if not group[key]:
             changed = _switched_on(rule, group, key)
             condition = "with " + " and ".join(k for k in changed if changed[k] != group[k])
             yield condition, show(symbolic.equations(rule, changed))
+    for choice in choices(rule):
+        for value in () if isinstance(choice.allowed, range) else choice.allowed:
+            other = show(symbolic.equations(rule, {**group, choice.group_key: value}))
+            if other != show(symbolic.equations(rule, group)):
+                yield f"with {choice.group_key}={value!r}", other
 
 
-def _defaults(optimizer: type[Optimizer]) -> dict[str, Any]:
+def defaults(optimizer: type[Optimizer]) -> dict[str, Any]:
     """The parameter group that the class makes without arguments."""
     import torch
 
     make: Any = optimizer  # each class has a constructor of its own, unlike their base
-    return dict(make([torch.zeros(1, requires_grad=True)]).defaults)
+    return dict(make([torch.zeros(1, 1, requires_grad=True)]).defaults)
+
+
+def choices(rule: Rule) -> list[Choice]:
+    """The constants of the formula that are one of a few values."""
+    from ..rules import Choice
+
+    return [flag for flag in rule.flags if isinstance(flag, Choice)]
+
+
+def kept(rule: Rule, group: Group) -> int:
+    """Arrays of the parameter's own shape that a matrix keeps."""
+    return sum(slot.per == "parameter" and slot.present(group) for slot in rule.slots)
 
 
 def _switches(rule: Rule) -> list[str]:
     """The group keys that make a slot exist or the formula branch, each once."""
     keys = [slot.when for slot in rule.slots if slot.when]
-    return list(dict.fromkeys([*keys, *(flag.group_key for flag in rule.flags)]))
+    chosen = choices(rule)
+    flags = [flag.group_key for flag in rule.flags if flag not in chosen]
+    return list(dict.fromkeys([*keys, *flags]))
 
 
 def _switched_on(rule: Rule, group: Group, key: str) -> Group:
@@ -110,20 +133,27 @@ def _memory(rule: Rule, group: Group) -> str:
     import torch
 
     size = torch.float32.itemsize
-    always = [slot for slot in rule.slots if slot.present(group) and not slot.scalar]
-    lines = [
-        f"{size * len(always)} bytes a parameter in float32, beside the weight and its gradient"
-    ]
+    each = size * kept(rule, group)
+    lines = [f"{each} bytes a parameter in float32, beside the weight and its gradient"]
     rows = [
         (
             slot.name,
             _letter(slot.symbol),
-            "one number" if slot.scalar else f"{size} bytes",
-            slot.meaning + ("" if slot.present(group) else f" (only with {slot.when})"),
+            "one number" if slot.scalar else f"{size} bytes a {slot.per}",
+            slot.meaning + ("" if slot.present(group) else f" (only {slot.condition})"),
         )
         for slot in rule.slots
     ]
     return "\n".join([*lines, _columns(rows)] if rows else lines)
+
+
+def shown(value: Any) -> str:
+    """A default as a reader writes it.
+
+    >>> shown(0.001), shown(None)
+    ('0.001', 'None')
+    """
+    return f"{value:g}" if isinstance(value, (int, float)) else repr(value)
 
 
 def _place(hyper: Hyper) -> str:

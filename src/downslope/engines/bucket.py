@@ -26,7 +26,7 @@ from .layout import adopt
 from .together import Exchange, Turns
 from .trace import trace, trace_sums
 
-__all__ = ["BUCKETS", "Bucket", "Members", "Table"]
+__all__ = ["BUCKETS", "Bucket", "Members", "OneByOne", "State", "Table"]
 
 Float64 = npt.NDArray[np.float64]
 State = dict[str, Any]
@@ -162,7 +162,7 @@ class Bucket(ABC):
         return {**named, "step": steps, "fresh": self.fresh, "numel": sizes}
 
 
-class _OneByOne(Bucket):
+class OneByOne(Bucket):
     """Engines that read tensors from parameters and state afresh each step."""
 
     def _prepare(self) -> None:
@@ -171,6 +171,7 @@ class _OneByOne(Bucket):
     def accepts(
         self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
     ) -> bool:
+        """Whether it is still right for these tensors, which it then steps next."""
         stateless = not (self.present or self.rule.counts_steps)
         return (
             all(map(is_, params, self.members.params))
@@ -203,7 +204,7 @@ class _OneByOne(Bucket):
             old.copy_(new)
 
 
-class _Called(_OneByOne):
+class _Called(OneByOne):
     """Engines that call the rule on each tensor, and so once more for each turn."""
 
     def _totals(self, inputs: Callable[[int], Inputs]) -> Exchange:
@@ -351,7 +352,7 @@ def _plain(number: Tensor) -> Any:
     return float(number) if on_host else number.clone()
 
 
-class ForeachBucket(_OneByOne):
+class ForeachBucket(OneByOne):
     """Lists of tensors in ``torch._foreach_*`` operations."""
 
     def _update(

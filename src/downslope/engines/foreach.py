@@ -19,12 +19,13 @@ from . import eager
 from .together import Shares
 from .trace import Instruction, Operand, Pass, Program
 
-__all__ = ["update"]
+__all__ = ["HOST", "update"]
 
 Column = npt.NDArray[np.float64]
 Value = list[Tensor] | list[float] | float
 
-_HOST: dict[str, Callable[..., Any]] = {
+#: Operations on the host's float64 numbers.
+HOST: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "pow": np.power,
     "neg": np.negative, "gt": np.greater, "lt": np.less, "ge": np.greater_equal,
     "le": np.less_equal, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "exp": np.exp,
@@ -84,7 +85,7 @@ def _run_pass(step: Pass, env: dict[str, Any]) -> None:
 
     with np.errstate(all="ignore"):
         for instruction in step.scalars:
-            env[instruction.name] = _HOST[instruction.op](*map(value, instruction.args))
+            env[instruction.name] = HOST[instruction.op](*map(value, instruction.args))
     env.update({name: _scalar(value(operand)) for name, operand in step.hoisted})
     env.update({f"new {name}": value(operand) for name, operand in step.numbers})
     final = [*(operand for _, operand in step.writes), *(t.operand for t in step.totals)]

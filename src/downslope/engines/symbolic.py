@@ -2,7 +2,7 @@
 
 The traced program is read instruction by instruction. A value that becomes a slot's new content is
 written as that slot's letter at time t, and later values refer to it by that letter; so does a long
-value that is used twice, by a letter that is free.
+value that is used twice, by a letter that is free, and what the formula itself has a letter for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from sympy.printing.pretty.pretty import PrettyPrinter
 from sympy.printing.pretty.pretty_symbology import pretty_symbol
 from sympy.printing.pretty.stringpict import prettyForm
 
-from ..rules import Rule
+from ..rules import MATRIX_SCALARS, Rule
+from .notation import MATRIX_OPERATIONS
 from .trace import Operand, Program, trace
 
 __all__ = ["equations", "latex", "pretty"]
@@ -49,6 +50,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "f64": lambda a: a,
     "sum": sp.Function("sum"),
     "total": sp.Function("total"),
+    **MATRIX_OPERATIONS,
 }
 
 
@@ -57,22 +59,24 @@ def _timed(name: str, time: str) -> sp.Symbol:
     return sp.Symbol(f"~{name}@{time}", real=True)
 
 
-def equations(rule: Rule, group: Mapping[str, Any]) -> list[sp.Eq]:
+def equations(rule: Rule, group: Mapping[str, Any], ndim: int = 2) -> list[sp.Eq]:
     """The update as equations: each slot's new content, then the parameter's.
 
     Args:
         rule: the rule.
         group: a parameter group's values, which decide the flags and the slots that exist.
+        ndim: the parameter's number of dimensions, which decides that too.
 
     >>> from downslope.rules import SGD
     >>> group = dict(lr=0.1, momentum=0, dampening=0, weight_decay=0, nesterov=False)
     >>> print(pretty(equations(SGD, group)))
     θₜ = θₜ₋₁ - η⋅(gₜ + λ⋅θₜ₋₁)
     """
-    program = trace(rule, rule.present(group), rule.flag_values(group))
+    program = trace(rule, rule.present(group, ndim), rule.flag_values(group), document=rule.matrix)
     letters = {"p": "theta", "g": "g", **{s.name: s.symbol for s in rule.slots}}
     env: dict[_Key, Any] = {h.name: sp.Symbol(h.symbol, real=True) for h in rule.hypers}
     env.update(step=_TIME, fresh=sp.Eq(_TIME, 1), numel=sp.Symbol("n", positive=True))
+    env.update({name: sp.Symbol(name, positive=True) for name in MATRIX_SCALARS})
     for name in (*program.arrays, *rule.numbers(program.present)):
         env[name] = _timed(letters[name], "t" if name == "g" else "t-1")
     values, results = _values(program)
@@ -96,6 +100,11 @@ def equations(rule: Rule, group: Mapping[str, Any]) -> list[sp.Eq]:
         return _timed(letter, "t")
 
     for key, (op, args, of_elements) in values.items():
+        if op.startswith("equate@"):
+            _, letter, time, later = op.split("@")
+            found.append(sp.Eq(_timed(letter, time), *map(value, args), evaluate=False))
+            env[key] = _timed(letter, later)
+            continue
         result = _OPERATIONS[op](*map(value, args))
         if key in new:
             for letter in new[key]:
@@ -195,7 +204,7 @@ class _Unicode(PrettyPrinter):  # type: ignore[misc]  # sympy ships no types
         return self._helper_print_function(minimum.func, minimum.args, func_name="min")
 
 
-_SUBSCRIPTS = str.maketrans("t-1", "ₜ₋₁")
+_SUBSCRIPTS = str.maketrans("tk-+0123456789", "ₜₖ₋₊₀₁₂₃₄₅₆₇₈₉")
 
 
 def _ordered(expression: sp.Expr) -> sp.Expr:

@@ -18,6 +18,7 @@ from ..rules import Rule
 
 __all__ = [
     "FUNCTIONS",
+    "MATRIX_FUNCTIONS",
     "Instruction",
     "Node",
     "Pass",
@@ -35,6 +36,17 @@ FUNCTIONS = (
 )  # fmt: skip
 
 _REDUCTIONS = ("sum", "total")
+#: What a matrix rule may ask for as well. The last two axes are a matrix's rows and columns.
+#:
+#: - ``row_mean(x)``, ``column_mean(x)``: the mean of every row, of every column, as a matrix of one
+#:   column, of one row; ``norm(x)``: the root of the sum of all squares;
+#: - ``matmul(a, b)``; ``addmm(beta, c, alpha, a, b)``: ``beta * c + alpha * a @ b``, rounded once;
+#: - ``transpose(x)``; ``wide(x)``: transposed if it has more rows than columns; ``turned(y, x)``: y
+#:   transposed if ``wide`` would transpose x;
+#: - ``bfloat16(x)``: rounded to that precision, in which what follows is computed.
+MATRIX_FUNCTIONS = (
+    "row_mean", "column_mean", "norm", "matmul", "addmm", "transpose", "wide", "turned", "bfloat16",
+)  # fmt: skip
 
 Operand = str | float
 
@@ -87,9 +99,14 @@ Node.__rpow__ = _operator("pow", reflected=True)  # type: ignore[attr-defined]  
 
 
 class Tracer:
-    """``xp`` for tracing. Equal expressions become one node, so they are computed once."""
+    """``xp`` for tracing. Equal expressions become one node, so they are computed once.
 
-    def __init__(self) -> None:
+    Args:
+        functions: what the formula may ask for.
+    """
+
+    def __init__(self, functions: tuple[str, ...] = FUNCTIONS) -> None:
+        self._functions = functions
         self._nodes: dict[tuple[Any, ...], Node] = {}
         self._totals = itertools.count()
 
@@ -106,9 +123,41 @@ class Tracer:
         return self.node("total", value, next(self._totals))
 
     def __getattr__(self, name: str) -> Callable[..., Node]:
-        if name not in FUNCTIONS:
-            raise AttributeError(f"a formula may use {', '.join(FUNCTIONS)}, not xp.{name}")
+        if name not in self._functions:
+            raise AttributeError(f"a formula may use {', '.join(self._functions)}, not xp.{name}")
         return lambda *args: self.node(name, *args)
+
+    def named(self, letter: str, x: Node) -> Node:
+        """A value of a matrix rule that has a letter of its own where the formula is printed."""
+        return x
+
+    def repeat(self, letter: str, times: int, f: Callable[[Node], Node], x: Node) -> Node:
+        """``f(f(... f(x)))``; printed as one equation, with a letter for what is repeated."""
+        for _ in range(times):
+            x = f(x)
+        return x
+
+
+class Document(Tracer):
+    """``xp`` for printing: what has a letter is an instruction, and a loop is not unrolled.
+
+    The instruction ``equate@U@t@t`` is the equation of a letter at a time; its value is the letter
+    at the second time.
+    """
+
+    _time = "t"
+
+    def named(self, letter: str, x: Node) -> Node:
+        """The letter's equation."""
+        return self.node(f"equate@{letter}@{self._time}@{self._time}", x)
+
+    def repeat(self, letter: str, times: int, f: Callable[[Node], Node], x: Node) -> Node:
+        """Two equations: the first value, and a value from the one before it."""
+        before = self.node(f"equate@{letter}@0@k", x)
+        outside, self._time = self._time, "k"
+        after = f(before)
+        self._time = outside
+        return self.node(f"equate@{letter}@k+1@{times}", after)
 
 
 @dataclass(frozen=True)
@@ -167,7 +216,7 @@ class Program:
 
     rule: Rule
     present: tuple[str, ...]
-    flags: tuple[tuple[str, bool], ...]
+    flags: tuple[tuple[str, Any], ...]
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
     passes: tuple[Pass, ...]
@@ -189,13 +238,20 @@ class Program:
 
 
 @cache
-def trace(rule: Rule, present: tuple[str, ...], flags: tuple[tuple[str, bool], ...]) -> Program:
+def trace(
+    rule: Rule,
+    present: tuple[str, ...],
+    flags: tuple[tuple[str, Any], ...],
+    *,
+    document: bool = False,
+) -> Program:
     """Call a rule on nodes and return the program it leaves behind.
 
     Args:
         rule: the rule.
         present: the slots that exist; the others are ``None`` to the formula.
         flags: the flags' values.
+        document: whether the program is for :mod:`~downslope.engines.symbolic` to print.
 
     >>> from downslope.rules import SGD
     >>> program = trace(SGD, ("momentum_buffer",), (("nesterov", False),))
@@ -204,7 +260,7 @@ def trace(rule: Rule, present: tuple[str, ...], flags: tuple[tuple[str, bool], .
     >>> program.streams  # three arrays read, two written
     5
     """
-    xp = Tracer()
+    xp = (Document if document else Tracer)(_functions(rule))
     arrays, numbers = ("p", "g", *rule.arrays(present)), rule.numbers(present)
     kinds = {**dict.fromkeys(arrays, "array"), **dict.fromkeys(numbers, "scalar")}
     inputs: dict[str, Node | None] = {
@@ -223,6 +279,13 @@ def trace(rule: Rule, present: tuple[str, ...], flags: tuple[tuple[str, bool], .
         raise TypeError(f"rule {rule.name} returns slot {absent[0]!r}, which does not exist here")
     passes = _passes(outputs, set(numbers))
     return Program(rule, present, flags, arrays, (*rule.scalars, *numbers), passes)
+
+
+def _functions(rule: Rule) -> tuple[str, ...]:
+    """What a rule's formula may ask ``xp`` for."""
+    if not rule.matrix:
+        return FUNCTIONS
+    return tuple(f for f in FUNCTIONS if f not in _REDUCTIONS) + MATRIX_FUNCTIONS
 
 
 @cache

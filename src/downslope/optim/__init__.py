@@ -11,6 +11,7 @@ from . import declared, lr_scheduler
 from ._declare import declare
 from ._optimizer import Optimizer
 from .adadelta import Adadelta
+from .adafactor import Adafactor
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .adam_kin import Adamax, NAdam, NAdamW, RAdam
@@ -25,6 +26,7 @@ __all__ = [
     "ASGD",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",

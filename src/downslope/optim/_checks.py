@@ -31,6 +31,8 @@ def number(owner: str, hyper: Hyper, value: Any) -> float:
         InputTypeError: it is no number, one-element tensor or schedule.
         InputError: it is a tensor of more than one element.
     """
+    if value is None and hyper.machine:
+        return math.nan
     if isinstance(value, Schedule):
         value = value(0)
     if isinstance(value, Tensor):
@@ -52,7 +54,7 @@ def number(owner: str, hyper: Hyper, value: Any) -> float:
 def check_number(owner: str, hyper: Hyper, value: Any) -> None:
     """Raise InputError if a hyperparameter is outside its range."""
     got = number(owner, hyper, value)
-    if not hyper.allows(got):
+    if not (hyper.allows(got) or (value is None and hyper.machine)):
         # The first guide's way to a learning rate; other hyperparameters have no such tool.
         advice = " Find one with downslope.find_lr(...)." if hyper.name == "lr" else ""
         shown = got if isinstance(value, (Schedule, Tensor)) and not math.isfinite(got) else value
@@ -80,7 +82,7 @@ def check_group(owner: str, rule: Rule, group: Mapping[str, Any]) -> None:
         )
     for hyper in rule.hypers:
         check_number(owner, hyper, hyper.of(group))
-    conflict = rule.conflict({**group, **numbers})
+    conflict = rule.refuses({**group, **numbers})
     if conflict:
         got = ", ".join(f"{key}={group[key]!r}" for key in numbers)
         raise InputError(f"{conflict}. {owner} got {got}")

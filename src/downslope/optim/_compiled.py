@@ -67,7 +67,7 @@ class Traced(torch.optim.Optimizer):
         number = next(n for n, g in enumerate(self.param_groups) if g is group)
         own, rule = owner.param_groups[number], self.rule
         name, present = type(owner).__name__, rule.present(own)
-        if own["differentiable"]:
+        if own.get("differentiable"):
             raise EngineError(f"{name}: differentiable=True cannot be compiled; call step outside")
         if any(t.call is not None for t in trace(rule, present, rule.flag_values(own)).totals):
             raise EngineError(f"{name}: sums over all tensors cannot be compiled; step outside")

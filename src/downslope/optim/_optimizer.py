@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -389,7 +390,7 @@ class Optimizer(torch.optim.Optimizer):
         hypers: tuple[tuple[Any, ...], ...] = ()
         lengths = rule.lengths.items()
         if all(_has_length(g[key], length) for g in groups for key, length in lengths):
-            hypers = tuple(tuple(h.of(g) for h in rule.scalar_hypers) for g in groups)
+            hypers = tuple(tuple(_or_nan(h.of(g)) for h in rule.scalar_hypers) for g in groups)
             limits = [
                 (h, g[h.name])
                 for h in _beyond.CLIPS
@@ -403,7 +404,7 @@ class Optimizer(torch.optim.Optimizer):
                 not self._tensors
                 and _inside(rule.scalar_hypers, hypers)
                 and all(h.allows(v) for h, v in limits)
-                and not any(map(rule.conflict, groups))
+                and not any(map(rule.refuses, groups))
             ):
                 return hypers
         for group in groups:  # one by one: the error names what is wrong
@@ -515,6 +516,11 @@ def _inside(hypers: Sequence[Hyper], values: tuple[tuple[Any, ...], ...]) -> boo
     # A range has no holes, so its ends speak for all between; NaN is the minimum of its column.
     ends = zip(hypers, rows.min(0).tolist(), rows.max(0).tolist(), strict=True)
     return all(h.allows(low) and h.allows(high) for h, low, high in ends)
+
+
+def _or_nan(value: Any) -> Any:
+    """A hyperparameter's value; NaN for None, which stands for the machine epsilon."""
+    return math.nan if value is None else value
 
 
 _Schedules = dict[tuple[str, int | None], Schedule]

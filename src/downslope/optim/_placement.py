@@ -11,6 +11,7 @@ from torch.nn import Parameter
 
 from ..engines.bucket import BUCKETS, Bucket, Members
 from ..engines.layout import dense
+from ..engines.matrix import MatrixBucket, MatrixLoopBucket
 from ..engines.shards import is_sharded, local
 from ..engines.trace import trace
 from ..errors import EngineError, InputError
@@ -21,6 +22,7 @@ __all__ = ["make_buckets", "make_state", "number_dtype", "structure"]
 _COMPILED_DTYPES = {
     torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
 }  # fmt: skip
+_BUCKETS = BUCKETS | {"matrix": MatrixBucket, "matrix loop": MatrixLoopBucket}
 _FLAGS = ("fused", "foreach", "differentiable", "capturable")
 
 
@@ -60,6 +62,13 @@ def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tens
             f"{owner} does not support sparse gradients. Use SGD or Adagrad, or sparse=False in "
             "the embedding"
         )
+    if rule.matrix:
+        if p.is_complex():
+            raise EngineError(
+                f"{owner} does not support complex parameters. Step the real and the imaginary "
+                "part as parameters of their own"
+            )
+        return "matrix loop" if foreach is False else "matrix"
     if group.get("differentiable") or (group.get("capturable") and p.device.type != "cpu"):
         return "tensor"
     if g.is_sparse:
@@ -87,7 +96,7 @@ def make_state(
     owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, state: dict[str, Any]
 ) -> tuple[str, ...]:
     """Make what is missing of a tensor's state; return the names of what was made."""
-    present = rule.present(group)
+    present = rule.present(group, p.ndim)
     made: list[str] = []
     if rule.counts_steps and "step" not in state:
         if state:
@@ -102,7 +111,9 @@ def make_state(
         if slot.name in present and state.get(slot.name) is None:
             value = group[slot.init] if isinstance(slot.init, str) else slot.init
             value = float(value.detach() if isinstance(value, Tensor) else value)
-            state[slot.name] = _number(group, p, value) if slot.scalar else _array(p, value)
+            state[slot.name] = (
+                _number(group, p, value) if slot.scalar else _array(p, value, slot.axis)
+            )
             made.append(slot.name)
     return tuple(made)
 
@@ -118,8 +129,12 @@ def number_dtype() -> torch.dtype:
     return torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
 
 
-def _array(p: Tensor, value: float) -> Tensor:
+def _array(p: Tensor, value: float, axis: int | None) -> Tensor:
     """An array of state; both parts of a complex number are the value."""
+    if axis is not None:
+        shape = list(p.shape)
+        shape[axis] = 1
+        return torch.full(shape, value, dtype=p.dtype, device=p.device)
     new = torch.zeros_like(p, memory_format=torch.preserve_format, requires_grad=False)
     (torch.view_as_real(new) if p.is_complex() else new).fill_(value)
     return new
@@ -146,16 +161,17 @@ def make_buckets(
     sorted_members: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for position, (number, group, p, g) in enumerate(members):
         engine = _engine(owner, rule, group, p, g)
-        present = rule.present(group)
+        present = rule.present(group, p.ndim)
         state = states[p] if present or rule.counts_steps else {}
         new = make_state(owner, rule, group, p, state)
         counted = ("step",) if rule.counts_steps and not rule.plain_step else ()
         kinds = tuple(state[n].dtype for n in (*present, *counted))
-        key = (engine, present, rule.flag_values(group), p.device, p.dtype, kinds)
+        shape = p.shape if rule.matrix else ()
+        key = (engine, present, rule.flag_values(group), p.device, p.dtype, kinds, shape)
         sorted_members.setdefault(key, []).append((position, number, p, g.is_sparse, state, new))
     buckets = []
     for (engine, present, flags, *_), found in sorted_members.items():
         at, groups, params, sparse, states_of, made = zip(*found, strict=True)
         bound = Members(params, sparse, states_of, groups, made)
-        buckets.append((list(at), BUCKETS[engine](rule, present, flags, bound)))
+        buckets.append((list(at), _BUCKETS[engine](rule, present, flags, bound)))
     return buckets

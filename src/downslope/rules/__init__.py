@@ -11,9 +11,19 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
-from ._rule import HOST_SCALARS, Flag, Hyper, Rule, Slot, beta
+from ._rule import HOST_SCALARS, MATRIX_SCALARS, Choice, Flag, Hyper, Rule, Slot, beta
 
-__all__ = ["HOST_SCALARS", "RULES", "Flag", "Hyper", "Rule", "Slot", "beta"]
+__all__ = [
+    "HOST_SCALARS",
+    "MATRIX_SCALARS",
+    "RULES",
+    "Choice",
+    "Flag",
+    "Hyper",
+    "Rule",
+    "Slot",
+    "beta",
+]
 
 
 def _collected() -> dict[str, Rule]:

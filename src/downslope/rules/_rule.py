@@ -14,22 +14,25 @@ from __future__ import annotations
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-__all__ = ["HOST_SCALARS", "Flag", "Hyper", "Rule", "Slot", "beta"]
+__all__ = ["HOST_SCALARS", "MATRIX_SCALARS", "Choice", "Flag", "Hyper", "Rule", "Slot", "beta"]
 
 #: Scalars that the host supplies, one a tensor, beside the hyperparameters: the number of this step
 #: (from 1), whether a slot was created just now (1.0 or 0.0), and the tensor's number of elements
 #: (a complex number is two).
 HOST_SCALARS = ("step", "fresh", "numel")
 
+#: What the host supplies to a matrix rule beside them: the lengths of the last two dimensions.
+MATRIX_SCALARS = ("rows", "columns")
+
 
 @dataclass(frozen=True)
 class Slot:
-    """One piece of a parameter's state: an array shaped like it, or a single number.
+    """One piece of a parameter's state: an array shaped like it or one axis less, or a number.
 
     Args:
         name: torch's key in ``optimizer.state[p]``.
@@ -38,6 +41,8 @@ class Slot:
         init: its first value, or the name of the hyperparameter that gives it.
         when: the group key (a flag, or a hyperparameter not 0) that makes it exist; "": always.
         scalar: whether it is one number a parameter (NAdam's product of momenta).
+        axis: the axis over which it has one number only (Adafactor's means over rows and columns).
+        dims: the least and the largest number of dimensions of a parameter that keeps it.
     """
 
     name: str
@@ -46,10 +51,28 @@ class Slot:
     init: float | str = 0.0
     when: str = ""
     scalar: bool = False
+    axis: int | None = None
+    dims: tuple[float, float] = (0, math.inf)
 
-    def present(self, group: Mapping[str, Any]) -> bool:
-        """Whether a parameter group with these values keeps this slot."""
-        return not self.when or bool(group[self.when] != 0)
+    def present(self, group: Mapping[str, Any], ndim: int = 2) -> bool:
+        """Whether a parameter of so many dimensions keeps it, in a group with these values."""
+        kept = self.dims[0] <= ndim <= self.dims[1]
+        return kept and (not self.when or bool(group[self.when] != 0))
+
+    @property
+    def condition(self) -> str:
+        """When it is kept, in words; empty: always."""
+        words = [f"with {self.when}"] if self.when else []
+        if self.dims[0] > 1:
+            words.append("for matrices")
+        if self.dims[1] < 2:
+            words.append("for vectors")
+        return ", ".join(words)
+
+    @property
+    def per(self) -> str:
+        """What it has one number for."""
+        return "tensor" if self.scalar else {None: "parameter", -1: "row", -2: "column"}[self.axis]
 
 
 @dataclass(frozen=True)
@@ -61,7 +84,10 @@ class Hyper:
         meaning: what it does, in a few words.
         symbol: its letter in the printed formula.
         low, high: the range; ``low`` is allowed, ``high`` is not. NaN never is.
+        closed: whether ``high`` is allowed after all.
+        machine: whether None is allowed and stands for the dtype's machine epsilon.
         phrase: torch's words for it in ``Invalid {phrase}: {value}``.
+        refusal: torch's words before the value where they are others.
         key: the parameter group's key, where it differs from the name.
         index: its place in the group's value, where that is a tuple (``betas``).
         default: its value if none is given; None where a hand-written class has the defaults.
@@ -75,6 +101,9 @@ class Hyper:
     low: float = 0.0
     high: float = math.inf
     phrase: str = ""
+    refusal: str = ""
+    closed: bool = False
+    machine: bool = False
     key: str = ""
     index: int | None = None
     default: float | None = None
@@ -84,6 +113,10 @@ class Hyper:
     def by_default(self, value: float) -> Hyper:
         """The same hyperparameter with a default."""
         return replace(self, default=value)
+
+    def worded(self, refusal: str) -> Hyper:
+        """The same hyperparameter, refused in other words."""
+        return replace(self, refusal=refusal)
 
     @property
     def group_key(self) -> str:
@@ -103,20 +136,22 @@ class Hyper:
         'a finite number >= 0 and < 1'
         """
         low = "" if self.low == -math.inf else f" {'>' if self.above else '>='} {self.low:g}"
-        high = "" if self.high == math.inf else f" < {self.high:g}"
+        high = "" if self.high == math.inf else f" <{'=' * self.closed} {self.high:g}"
         kind = "a number" if self.infinite else "a finite number"
-        return kind + low + (" and" if low and high else "") + high
+        machine = " (None: the machine epsilon of the parameter's dtype)" if self.machine else ""
+        return kind + low + (" and" if low and high else "") + high + machine
 
     def allows(self, value: float) -> bool:
         """Whether a number lies in the range; NaN never does."""
         if not math.isfinite(value):
             return self.infinite and value == math.inf
-        return (self.low < value if self.above else self.low <= value) and value < self.high
+        high = value <= self.high if self.closed else value < self.high
+        return high and (self.low < value if self.above else self.low <= value)
 
     @property
     def invalid(self) -> str:
         """The first words of the error for a value outside the range, as torch says them."""
-        return f"Invalid {self.phrase or self.name + ' value'}"
+        return self.refusal or f"Invalid {self.phrase or self.name + ' value'}"
 
 
 def beta(number: int, meaning: str = "", high: float = 1.0, default: float | None = None) -> Hyper:
@@ -156,6 +191,44 @@ class Flag:
         """Its value in a parameter group; absent is False, as in old checkpoints."""
         return bool(group.get(self.group_key, False))
 
+    def refuses(self, group: Mapping[str, Any]) -> str:
+        """What is wrong with its value in a parameter group, or ``""``."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Choice(Flag):
+    """A constant of the formula that is one of a few values.
+
+    Args:
+        allowed: the values.
+        default: its value if none is given.
+        refusal: torch's words for another value, ``{}`` standing for it.
+    """
+
+    allowed: Sequence[Any] = ()
+    default: Any = None
+    refusal: str = ""
+
+    def of(self, group: Mapping[str, Any]) -> Any:
+        """Its value in a parameter group."""
+        return group.get(self.group_key, self.default)
+
+    @property
+    def range(self) -> str:
+        """The allowed values in words."""
+        if isinstance(self.allowed, range):
+            return f"a whole number >= {self.allowed[0]} and < {self.allowed[-1] + 1}"
+        return ", ".join(map(repr, self.allowed))
+
+    def refuses(self, group: Mapping[str, Any]) -> str:
+        """What is wrong with its value in a parameter group, or ``""``."""
+        value = self.of(group)
+        if type(value) in set(map(type, self.allowed)) and value in self.allowed:
+            return ""
+        words = (self.refusal or "Invalid " + self.group_key + ": {}").format(value)
+        return f"{words}. {self.group_key} must be one of: {self.range}; got {value!r}"
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -175,6 +248,8 @@ class Rule:
         notes: where the paper, its authors' code and other libraries differ, and which is followed.
         counts_steps: whether the state has torch's ``step``.
         state_at_construction: whether torch makes the state in the constructor (Adagrad).
+        matrix: whether the formula is on whole matrices: it may ask ``xp`` for
+            ``MATRIX_FUNCTIONS`` (``engines/trace.py``) and the host for ``MATRIX_SCALARS``.
         sparse: whether torch takes sparse gradients here.
         dense: whether it takes dense ones.
         plain_step: whether torch keeps ``step`` as a plain number, not a tensor.
@@ -195,6 +270,7 @@ class Rule:
     notes: tuple[str, ...] = ()
     counts_steps: bool = True
     state_at_construction: bool = False
+    matrix: bool = False
     sparse: bool = False
     dense: bool = True
     plain_step: bool = False
@@ -208,7 +284,11 @@ class Rule:
                 f"rule {self.name}: the formula's arguments after (xp, p, g) are {positional}, "
                 f"its slots are {tuple(s.name for s in self.slots)}: they must be the same"
             )
-        known = {h.name for h in self.hypers} | {f.name for f in self.flags} | set(HOST_SCALARS)
+        known = (
+            {h.name for h in self.hypers}
+            | {f.name for f in self.flags}
+            | {*HOST_SCALARS, *MATRIX_SCALARS}
+        )
         strange = sorted(set(self._keywords) - known)
         if strange:
             raise TypeError(f"rule {self.name}: no spec for the formula's keyword {strange[0]!r}")
@@ -260,11 +340,11 @@ class Rule:
                 found[hyper.group_key] = hyper.default
             else:
                 found[hyper.group_key] = (*found.get(hyper.group_key, ()), hyper.default)
-        return {**found, **{flag.group_key: False for flag in self.flags}}
+        return {**found, **{flag.group_key: flag.of({}) for flag in self.flags}}
 
-    def present(self, group: Mapping[str, Any]) -> tuple[str, ...]:
-        """The names of the slots that a parameter group with these values keeps."""
-        return tuple(s.name for s in self.slots if s.present(group))
+    def present(self, group: Mapping[str, Any], ndim: int = 2) -> tuple[str, ...]:
+        """The names of the slots that a parameter of so many dimensions keeps in such a group."""
+        return tuple(s.name for s in self.slots if s.present(group, ndim))
 
     def arrays(self, present: Iterable[str]) -> tuple[str, ...]:
         """Those of the present slots that are arrays."""
@@ -276,6 +356,12 @@ class Rule:
         here = frozenset(present)
         return tuple(s.name for s in self.slots if s.name in here and s.scalar)
 
-    def flag_values(self, group: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
+    def refuses(self, group: Mapping[str, Any]) -> str:
+        """What is wrong with a group's flags, or with its combination of values, or ``""``."""
+        return next(filter(None, (f.refuses(group) for f in self.flags)), "") or self.conflict(
+            group
+        )
+
+    def flag_values(self, group: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
         """The flags' values in a parameter group, hashable."""
         return tuple((f.name, f.of(group)) for f in self.flags)
