@@ -22,13 +22,16 @@ import torch
 from torch import Tensor
 
 from . import eager
-from .bucket import OneByOne, State, Table
+from .bucket import BUCKETS, OneByOne, State, Table
 from .clip import Treatment
 from .foreach import HOST
 from .together import Turns
 from .trace import Instruction, Operand, Program, trace
 
-__all__ = ["VIEWS", "MatrixBucket", "MatrixLoopBucket", "calls", "run"]
+__all__ = ["MATRIX", "MATRIX_LOOP", "VIEWS", "MatrixBucket", "MatrixLoopBucket", "calls", "run"]
+
+#: The engines' names.
+MATRIX, MATRIX_LOOP = "matrix", "matrix loop"
 
 Out = Tensor | None
 
@@ -392,3 +395,6 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     """Tensors as one, ``[tensors, ...]``; a single one is not copied, and a number is a vector."""
     stack = tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
     return stack if stack.ndim > 1 else stack.unsqueeze(1)
+
+
+BUCKETS.update({MATRIX: MatrixBucket, MATRIX_LOOP: MatrixLoopBucket})

@@ -11,7 +11,7 @@ from torch.nn import Parameter
 
 from ..engines.bucket import BUCKETS, Bucket, Members
 from ..engines.layout import dense
-from ..engines.matrix import MatrixBucket, MatrixLoopBucket
+from ..engines.matrix import MATRIX, MATRIX_LOOP
 from ..engines.shards import is_sharded, local
 from ..engines.trace import trace
 from ..errors import EngineError, InputError
@@ -22,7 +22,6 @@ __all__ = ["make_buckets", "make_state", "number_dtype", "structure"]
 _COMPILED_DTYPES = {
     torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
 }  # fmt: skip
-_BUCKETS = BUCKETS | {"matrix": MatrixBucket, "matrix loop": MatrixLoopBucket}
 _FLAGS = ("fused", "foreach", "differentiable", "capturable")
 
 
@@ -68,7 +67,8 @@ def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tens
                 f"{owner} does not support complex parameters. Step the real and the imaginary "
                 "part as parameters of their own"
             )
-        return "matrix loop" if foreach is False else "matrix"
+        # Operations on DTensors gather what they need; few of them work on stacks.
+        return MATRIX_LOOP if foreach is False or is_sharded(p) else MATRIX
     if group.get("differentiable") or (group.get("capturable") and p.device.type != "cpu"):
         return "tensor"
     if g.is_sparse:
@@ -173,5 +173,5 @@ def make_buckets(
     for (engine, present, flags, *_), found in sorted_members.items():
         at, groups, params, sparse, states_of, made = zip(*found, strict=True)
         bound = Members(params, sparse, states_of, groups, made)
-        buckets.append((list(at), _BUCKETS[engine](rule, present, flags, bound)))
+        buckets.append((list(at), BUCKETS[engine](rule, present, flags, bound)))
     return buckets
