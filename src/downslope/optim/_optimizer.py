@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, is_
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -32,6 +32,7 @@ from . import _beyond
 from ._checks import check_group, check_keys
 from ._clipping import clipped, measure, nonfinite_error, wanted
 from ._compiled import Traced
+from ._group import Group, Notice, tells_of_changes
 from ._placement import make_buckets, make_state, number_dtype, structure
 
 __all__ = ["Optimizer", "ParamsT", "defaults_of"]
@@ -99,6 +100,7 @@ class Optimizer(torch.optim.Optimizer):
                     "`fused` and `foreach` cannot be `True` together. Give one of them"
                 )
         self._schedules: list[_Schedules] = []
+        self._notice = Notice()
         self.defaults = defaults
         self._forget()
         super().__init__(params, defaults)
@@ -111,14 +113,14 @@ class Optimizer(torch.optim.Optimizer):
 
     def _forget(self) -> None:
         """Drop everything that is derived from groups and state."""
-        self._values: list[tuple[Any, ...]] | None = None
         self._table: Table | None = None
         self._structure: list[tuple[Any, ...]] | None = None
         self._buckets: list[tuple[list[int], Bucket]] = []
         self._used: list[bool] = []
         self._sizes: list[int] = []
-        self._pick_values = itemgetter(*self.defaults)
-        self._keys: list[int] = []
+        self._groups: list[dict[str, Any]] = []
+        self._lists: list[list[Tensor]] = []
+        self._scheduled_at = [k for k, schedules in enumerate(self._schedules) if schedules]
         self._tensors = self._clips = self._torch_operations = False
         self._treatment: Treatment | None = None
         if hasattr(self, "param_groups"):
@@ -135,7 +137,7 @@ class Optimizer(torch.optim.Optimizer):
         owner = type(self).__name__
         check_keys(owner, param_group, self.defaults)
         check_group(owner, self.rule, {**self.defaults, **param_group})
-        group = dict(param_group)
+        group = Group(param_group, self._notice)
         _beyond.mark(group)
         _add_param_group(self, group)
         strange = [
@@ -262,7 +264,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _step_tensors(self, table: Table, treatment: Treatment) -> bool:
         """Step, or return False where a gradient is not finite and such steps are skipped."""
-        params = [p for group in self.param_groups for p in group["params"]]
+        params = list(itertools.chain.from_iterable(self._lists))
         grads: list[Any] = list(map(_grad, params))
         used = [g is not None for g in grads]
         if not all(used):
@@ -349,35 +351,31 @@ class Optimizer(torch.optim.Optimizer):
         return [state.get(p, _NO_STATE) for p in params]
 
     def _scheduled(self) -> list[tuple[dict[str, Any], _Schedules]]:
-        if not any(self._schedules):
-            return []
-        return [(g, s) for g, s in zip(self.param_groups, self._schedules, strict=True) if s]
+        return [(self.param_groups[k], self._schedules[k]) for k in self._scheduled_at]
 
     def _read_groups(self) -> tuple[Table, Treatment]:
         """This step's hyperparameters; checked, and buckets dropped, when something changed."""
         groups, rule = self.param_groups, self.rule
-        values = list(map(self._pick_values, groups))
-        sizes = [len(g["params"]) for g in groups]
-        keys = list(map(len, groups))  # a threshold may be put into a group that had none
         table, treatment = self._table, self._treatment
+        known = not self._notice.changed and len(groups) == len(self._groups)
         if (
             table is None
             or treatment is None
-            or values != self._values
-            or sizes != self._sizes
-            or keys != self._keys
+            or not (known and all(map(is_, groups, self._groups)))
+            or list(map(len, self._lists)) != self._sizes
             or self._tensors
         ):
+            self._groups, self._lists = list(groups), [g["params"] for g in groups]
+            self._sizes = list(map(len, self._lists))
             _beyond.align(groups, self.defaults)
-            self._pick_values = itemgetter(*self.defaults)
             where = [structure(rule, g) for g in groups]
             if where != self._structure:
                 self._buckets, self._used, self._structure = [], [], where
             table = self._table = Table(self._checked_hypers())
             signs = tuple(-1.0 if g.get("maximize") else 1.0 for g in groups)
             treatment = self._treatment = Treatment(signs, (1.0,) * len(groups))
-            self._values = list(map(self._pick_values, groups))
-            self._sizes, self._keys, self._clips = sizes, list(map(len, groups)), wanted(groups)
+            self._notice.changed = not all(map(tells_of_changes, groups))
+            self._clips = wanted(groups)
         grad_scale = getattr(self, "grad_scale", None)
         if grad_scale is not None:
             scale = float(grad_scale)
@@ -444,6 +442,8 @@ class Optimizer(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Reached from pickle and deepcopy, and from load_state_dict with groups and state alone.
         super().__setstate__(state)
+        self._notice = Notice()
+        self.param_groups = [Group(g, self._notice) for g in self.param_groups]
         self._step_supports_amp_scaling = bool(self.defaults.get("fused"))
         self._forget()
         for group, schedules in zip(self.param_groups, self._schedules, strict=True):
