@@ -34,6 +34,11 @@ def _no_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            # All that there is now counts as old: it is searched when much has been added to it,
+            # not at once because so much is new.
+            gc.freeze()
+            gc.unfreeze()
         if collects:
             gc.enable()
 
