@@ -57,17 +57,19 @@ def _all(file: str, function: str, classes: str, *edits: tuple[str, str, str]) -
     return [Damage(file, function, tuple(classes.split()), *edit) for edit in edits]
 
 
+_NO_CAUTION = ("caution ignored", "if cautious", "if False")
 _NO_DECAY = ("weight decay ignored", "g = xp.fma(weight_decay, p, g)", "pass")
 
 DAMAGES: tuple[Damage, ...] = (
     *_all(
         "rules/sgd.py", "sgd", "SGD",
-        ("step uphill", "xp.fma(-lr, g, p)", "xp.fma(lr, g, p)"),
+        ("step uphill", "xp.fma(-lr, update, p)", "xp.fma(lr, update, p)"),
         ("dampening ignored", "1 - dampening", "1.0"),
         ("first gradient damped too", "xp.where(fresh, 1.0, 1 - dampening)", "1 - dampening"),
         ("dampening with the wrong sign", "1 - dampening", "1 + dampening"),
         ("old momentum kept whole", "momentum * momentum_buffer)", "momentum_buffer)"),
         ("Nesterov ignored", "if nesterov", "if False"),
+        _NO_CAUTION,
         ("Nesterov's terms exchanged", "(momentum, momentum_buffer, g)",
          "(momentum, g, momentum_buffer)"),
         _NO_DECAY,
@@ -89,6 +91,7 @@ DAMAGES: tuple[Damage, ...] = (
         ("mean added, not taken off", "xp.fma(-grad_avg, grad_avg,", "xp.fma(grad_avg, grad_avg,"),
         ("alpha for 1 - alpha in the mean", "(grad_avg, g, 1 - alpha)", "(grad_avg, g, alpha)"),
         ("old step kept whole", "momentum * momentum_buffer", "momentum_buffer"),
+        _NO_CAUTION,
         _NO_DECAY,
     ),
     *_all(
@@ -121,6 +124,7 @@ DAMAGES: tuple[Damage, ...] = (
         ("new square not weighted", "xp.fma((1 - beta2) * g, g,", "xp.fma(g, g,"),
         ("amsgrad's maximum not used", "variance = max_exp_avg_sq = xp", "max_exp_avg_sq = xp"),
         ("amsgrad takes the minimum", "xp.maximum", "xp.minimum"),
+        _NO_CAUTION,
     ),
     *_all(
         "rules/adam.py", "adam", "AdamW",
@@ -138,11 +142,13 @@ DAMAGES: tuple[Damage, ...] = (
         ("old maximum kept whole", "beta2 * exp_inf", "exp_inf"),
         ("eps ignored", "xp.abs(g) + eps", "xp.abs(g)"),
         ("absolute value forgotten", "xp.abs(g)", "g"),
+        _NO_CAUTION,
     ),
     *_all(
         "rules/adam.py", "nadam", "NAdam",
-        ("step uphill", "p - lr * mu_next", "p + lr * mu_next"),
+        ("step uphill", "- by_mean * exp_avg", "+ by_mean * exp_avg"),
         ("next momentum a step early", "(step + 1)", "step"),
+        _NO_CAUTION,
         ("product of momenta not kept", "xp.f32(mu_product * xp.f32(mu))", "xp.f32(mu)"),
         ("second correction a step early", "beta2**step", "beta2 ** (step + 1)"),
         ("eps inside the root", "xp.sqrt(exp_avg_sq / (1 - beta2**step)) + eps",
@@ -153,6 +159,7 @@ DAMAGES: tuple[Damage, ...] = (
         "rules/adam.py", "radam", "RAdam",
         ("step uphill", "p - xp.where", "p + xp.where"),
         ("never rectified", "rho > 5", "rho > 1e9"),
+        _NO_CAUTION,
         ("rectified too early", "rho > 5", "rho > 4"),
         ("rectification's terms exchanged", "(rho - 4) * (rho - 2) * rho_inf",
          "(rho - 4) * (rho - 2) * rho"),
@@ -192,21 +199,21 @@ DAMAGES: tuple[Damage, ...] = (
         ("betas exchanged in the momentum", ", p), xp.lerp(exp_avg, g, 1 - beta2)",
          ", p), xp.lerp(exp_avg, g, 1 - beta1)"),
         ("decay not multiplied by lr", "1 - lr * weight_decay", "1 - weight_decay"),
-        ("caution ignored", "if cautious", "if False"),
+        _NO_CAUTION,
     ),
     *_all(
         "rules/sign.py", "signum", "Signum",
         ("step uphill", "xp.fma(-lr,", "xp.fma(lr,"),
         ("momentum for 1 - momentum", "g, 1 - momentum", "g, momentum"),
         ("decay not multiplied by lr", "1 - lr * weight_decay", "1 - weight_decay"),
-        ("caution ignored", "if cautious", "if False"),
+        _NO_CAUTION,
     ),
     *_all(
         "rules/adabelief.py", "adabelief", "AdaBelief",
         ("deviation from nothing", "surprise = g - exp_avg", "surprise = g"),
         ("eps not kept in the variance", "beta2 * exp_avg_var) + eps", "beta2 * exp_avg_var)"),
         ("second correction dropped", " / xp.sqrt(1 - beta2**step)", ""),
-        ("caution ignored", "if cautious", "if False"),
+        _NO_CAUTION,
     ),
     *_all(
         "rules/laprop.py", "laprop", "LaProp",

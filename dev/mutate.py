@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = (
     "tests/optim/test_trajectory.py",
     "tests/optim/test_optimum.py",
+    "tests/optim/test_cautious.py",
     "tests/engines/test_symbolic.py",
 )
 #: What every child needs, loaded once. (downslope itself comes from the damaged copy.)

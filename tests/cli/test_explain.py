@@ -47,7 +47,8 @@ def test_optional_parts_have_their_own_formula() -> None:
     """SGD is shown plain, with momentum, and with what Nesterov needs."""
     text = RUNNER.invoke(app, ["explain", "sgd"]).stdout
     titles = [line for line in text.splitlines() if line.startswith("Formula")]
-    assert titles == ["Formula", "Formula, with momentum", "Formula, with momentum and nesterov"]
+    added = ("", ", with momentum", ", with momentum and nesterov", ", with momentum and cautious")
+    assert titles == [f"Formula{condition}" for condition in added]
 
 
 def test_guides_are_corrected(adamw: str) -> None:
@@ -59,7 +60,7 @@ def test_latex_is_the_formula_alone() -> None:
     """`--latex` prints equations and comments that LaTeX can read."""
     text = RUNNER.invoke(app, ["explain", "adam", "--latex"]).stdout
     assert text.startswith("\\begin{aligned}\n")
-    assert text.count("\\begin{aligned}") == text.count("\\end{aligned}") == 3
+    assert text.count("\\begin{aligned}") == text.count("\\end{aligned}") == 4
     assert "% with amsgrad\n" in text
     assert "Hyperparameters" not in text
 

@@ -111,7 +111,9 @@ def test_make_targets_on_the_pages_exist() -> None:
 def test_the_architecture_page_shows_the_kernel_and_the_formula_that_run() -> None:
     """Its excerpts are pieces of the kernel printed for AdamW and of the formula's file."""
     rule = optim.AdamW.rule
-    program = trace(rule, ("exp_avg", "exp_avg_sq"), (("decoupled", True),))
+    program = trace(
+        rule, ("exp_avg", "exp_avg_sq"), rule.flag_values({"decoupled_weight_decay": True})
+    )
     kernel = source(program, ("float32",) * 4)
     formula = inspect.getsource(rule.update)
     shown = [text for language, text in blocks(ROOT / "ARCHITECTURE.md") if language == "python"]

@@ -22,9 +22,9 @@ __all__ = [
     "adamax",
     "adamw",
     "asgd",
-    "cautious",
     "follow",
     "nadam",
+    "only_agreeing",
     "radam",
     "rmsprop",
     "rprop",
@@ -45,6 +45,7 @@ def sgd(
     dampening: float = 0.0,
     weight_decay: float = 0.0,
     nesterov: bool = False,
+    cautious: bool = False,
 ) -> Array:
     """Sutskever et al. 2013, in torch's form: the first gradient is the first buffer, undamped."""
     g = g + weight_decay * p
@@ -54,7 +55,8 @@ def sgd(
         else:
             buffer = g
         state["momentum_buffer"] = buffer
-        g = g + momentum * buffer if nesterov else buffer
+        update = g + momentum * buffer if nesterov else buffer
+        return p - lr * (only_agreeing(update, g) if cautious else update)
     return p - lr * g
 
 
@@ -69,6 +71,7 @@ def rmsprop(
     weight_decay: float = 0.0,
     momentum: float = 0.0,
     centered: bool = False,
+    cautious: bool = False,
 ) -> Array:
     """Hinton's lecture 6e; centered as in Graves 2013; eps outside the root."""
     g = g + weight_decay * p
@@ -82,6 +85,7 @@ def rmsprop(
     if momentum > 0:
         direction = momentum * state.get("momentum_buffer", 0.0) + direction
         state["momentum_buffer"] = direction
+        direction = only_agreeing(direction, g) if cautious else direction
     return p - lr * direction
 
 
@@ -115,6 +119,7 @@ def adam(
     weight_decay: float = 0.0,
     amsgrad: bool = False,
     decoupled_weight_decay: bool = False,
+    cautious: bool = False,
 ) -> Array:
     """Kingma & Ba 2015, algorithm 1; AMSGrad (Reddi et al. 2018) maximises the uncorrected v."""
     if decoupled_weight_decay:
@@ -129,7 +134,8 @@ def adam(
         v = state["max_exp_avg_sq"] = np.maximum(state.get("max_exp_avg_sq", 0.0), v)
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
-    return p - lr * m_hat / (np.sqrt(v_hat) + eps)
+    update = m_hat / (np.sqrt(v_hat) + eps)
+    return p - lr * (only_agreeing(update, g) if cautious else update)
 
 
 def adamw(
@@ -142,10 +148,12 @@ def adamw(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
     amsgrad: bool = False,
+    cautious: bool = False,
 ) -> Array:
     """Loshchilov & Hutter 2019, algorithm 2; as in torch, the decay is multiplied by lr."""
     decayed = p - lr * weight_decay * p
-    return adam(decayed, g, state, lr=lr, betas=betas, eps=eps, amsgrad=amsgrad)
+    rest: dict[str, Any] = {"eps": eps, "amsgrad": amsgrad, "cautious": cautious}
+    return adam(decayed, g, state, lr=lr, betas=betas, **rest)
 
 
 def adadelta(
@@ -177,6 +185,7 @@ def adamax(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     weight_decay: float = 0.0,
+    cautious: bool = False,
 ) -> Array:
     """Kingma & Ba 2015, algorithm 2; eps is added to the gradient's size, as in torch."""
     g = g + weight_decay * p
@@ -184,7 +193,9 @@ def adamax(
     t = state["step"] = state.get("step", 0) + 1
     m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
     u = state["exp_inf"] = np.maximum(beta2 * state.get("exp_inf", 0.0), np.abs(g) + eps)
-    return p - lr / (1 - beta1**t) * m / u
+    update = m / u
+    update = only_agreeing(update, g) if cautious else update
+    return p - lr / (1 - beta1**t) * update
 
 
 def nadam(
@@ -198,6 +209,7 @@ def nadam(
     weight_decay: float = 0.0,
     momentum_decay: float = 4e-3,
     decoupled_weight_decay: bool = False,
+    cautious: bool = False,
 ) -> Array:
     """Dozat 2016, algorithm 2; the product of momenta is kept in float32, as torch keeps it."""
     if decoupled_weight_decay:
@@ -213,7 +225,8 @@ def nadam(
     m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
     v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g * g
     m_hat = mu_next * m / (1 - product * mu_next) + (1 - mu) * g / (1 - product)
-    return p - lr * m_hat / (np.sqrt(v / (1 - beta2**t)) + eps)
+    update = m_hat / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return p - lr * (only_agreeing(update, g) if cautious else update)
 
 
 def radam(
@@ -226,6 +239,7 @@ def radam(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     decoupled_weight_decay: bool = False,
+    cautious: bool = False,
 ) -> Array:
     """Liu et al. 2020, algorithm 2, with torch's threshold of 5 for the length of the average."""
     if decoupled_weight_decay:
@@ -237,6 +251,7 @@ def radam(
     m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
     v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g * g
     m_hat = m / (1 - beta1**t)
+    m_hat = only_agreeing(m_hat, g) if cautious else m_hat
     longest = 2 / (1 - beta2) - 1
     length = longest - 2 * t * beta2**t / (1 - beta2**t)
     if length <= 5:
@@ -287,7 +302,7 @@ def asgd(
     return p
 
 
-def cautious(update: Array, g: Array) -> Array:
+def only_agreeing(update: Array, g: Array) -> Array:
     """Liang et al. 2024 as in the authors' code: by the mean of the mask, at least a thousandth."""
     if g.size == 0:
         return update

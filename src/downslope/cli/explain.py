@@ -81,10 +81,10 @@ def formulas(optimizer: type[Optimizer], show: Callable[[Any], str]) -> Iterator
         if slot.dims[1] < 2:
             yield slot.condition, show(symbolic.equations(rule, group, ndim=1))
     for key in _switches(rule):
-        if not group[key]:
+        if not group.get(key):
             changed = _switched_on(rule, group, key)
-            condition = "with " + " and ".join(k for k in changed if changed[k] != group[k])
-            yield condition, show(symbolic.equations(rule, changed))
+            added = [k for k in changed if changed[k] != group.get(k, False)]
+            yield f"with {' and '.join(added)}", show(symbolic.equations(rule, changed))
     for choice in choices(rule):
         for value in () if isinstance(choice.allowed, range) else choice.allowed:
             other = show(symbolic.equations(rule, {**group, choice.group_key: value}))
@@ -121,11 +121,15 @@ def _switches(rule: Rule) -> list[str]:
 
 
 def _switched_on(rule: Rule, group: Group, key: str) -> Group:
-    """The group with one more part of the formula, and with what that part cannot go without."""
-    changed = {**group, key: True}
-    if rule.conflict(changed):
-        changed |= {slot.when: True for slot in rule.slots if slot.when}
-    return changed
+    """The group with one more part of the formula, and with a slot that this part needs."""
+    from ..engines.symbolic import equations
+
+    for needed in ({}, *({slot.when: True} for slot in rule.slots if slot.when)):
+        without = {**group, **needed}
+        changed = {**without, key: True}
+        if not rule.conflict(changed) and equations(rule, changed) != equations(rule, without):
+            return changed
+    return {**group, key: True}
 
 
 def _memory(rule: Rule, group: Group) -> str:

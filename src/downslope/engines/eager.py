@@ -129,8 +129,9 @@ def update(
     >>> import torch
     >>> from downslope.rules import SGD
     >>> p, g = torch.ones(2), torch.tensor([1.0, -2.0])
-    >>> hypers = dict(lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0, fresh=0.0)
-    >>> update(SGD, dict(p=p, g=g, momentum_buffer=None), hypers, dict(nesterov=False))["p"]
+    >>> scalars = dict(lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0, fresh=0.0, numel=2.0)
+    >>> flags = dict(nesterov=False, cautious=False)
+    >>> update(SGD, dict(p=p, g=g, momentum_buffer=None), scalars, flags)["p"]
     tensor([0.5000, 2.0000])
     """
     names = _names(rule)

@@ -254,7 +254,7 @@ def trace(
         document: whether the program is for :mod:`~downslope.engines.symbolic` to print.
 
     >>> from downslope.rules import SGD
-    >>> program = trace(SGD, ("momentum_buffer",), (("nesterov", False),))
+    >>> program = trace(SGD, ("momentum_buffer",), SGD.flag_values({}))
     >>> program.arrays
     ('p', 'g', 'momentum_buffer')
     >>> program.streams  # three arrays read, two written
@@ -278,7 +278,16 @@ def trace(
     if absent:
         raise TypeError(f"rule {rule.name} returns slot {absent[0]!r}, which does not exist here")
     passes = _passes(outputs, set(numbers))
-    return Program(rule, present, flags, arrays, (*rule.scalars, *numbers), passes)
+    read = {a for p in passes for s in p.scalars for a in s.args}
+    read |= {operand for p in passes for _, operand in (*p.hoisted, *p.numbers)}
+    return Program(
+        rule,
+        present,
+        flags,
+        arrays,
+        (*(name for name in rule.scalars if name in read), *numbers),
+        passes,
+    )
 
 
 def _functions(rule: Rule) -> tuple[str, ...]:

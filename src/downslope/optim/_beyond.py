@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from torch import Tensor
 
 from ..errors import InputError, InputTypeError
-from ..rules import Hyper
+from ..rules import Hyper, Rule
 from ..schedules import Schedule
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "NAMES",
     "OVER",
     "Beyond",
+    "BeyondMomentum",
     "OnNonfinite",
     "align",
     "completed",
@@ -44,6 +45,12 @@ class Beyond(TypedDict, total=False):
 
     clip_norm: Limit
     on_nonfinite: OnNonfinite
+
+
+class BeyondMomentum(Beyond, total=False):
+    """What optimizers with momentum take too: their rules' own flags."""
+
+    cautious: bool
 
 
 #: The clipping thresholds, kept in parameter groups as hyperparameters are. None: not clipped.
@@ -74,20 +81,21 @@ MEANINGS: Mapping[str, str] = {
 }
 
 
-def given(owner: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def given(owner: str, rule: Rule, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """A constructor's further keyword arguments, checked to be among those here.
 
     Raises:
         InputTypeError: there is no such argument.
     """
+    allowed = (*MEANINGS, *rule.switches)
     for name in arguments:
-        if name not in MEANINGS:
-            near = difflib.get_close_matches(name, MEANINGS, n=1)
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
             guess = f". Did you mean {near[0]!r}?" if near else ""
             raise InputTypeError(
                 f"{owner}.__init__() got an unexpected keyword argument {name!r}{guess}"
             )
-    return dict(arguments)
+    return {k: v for k, v in arguments.items() if v or k not in rule.switches}
 
 
 def without_none(defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,17 +103,18 @@ def without_none(defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in defaults.items() if v is not None or k not in MEANINGS}
 
 
-def parameters() -> list[inspect.Parameter]:
-    """The arguments as ``inspect`` describes them."""
+def parameters(switches: Iterable[str] = ()) -> list[inspect.Parameter]:
+    """The arguments as ``inspect`` describes them, a rule's own flags before the others."""
+    shared = {n: a.__forward_arg__ for n, a in inspect.get_annotations(Beyond).items()}
     return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=annotation.__forward_arg__,
-        )
-        for name, annotation in inspect.get_annotations(Beyond).items()
+        *(_keyword(name, False, "bool") for name in switches),
+        *(_keyword(name, None, annotation) for name, annotation in shared.items()),
     ]
+
+
+def _keyword(name: str, default: Any, annotation: str) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 def policy(owner: str, value: Any) -> OnNonfinite:
@@ -121,11 +130,11 @@ def mark(group: dict[str, Any]) -> None:
         group.setdefault(OVER, "group")
 
 
-def align(groups: Sequence[dict[str, Any]], defaults: dict[str, Any]) -> None:
+def align(rule: Rule, groups: Sequence[dict[str, Any]], defaults: dict[str, Any]) -> None:
     """Give all groups the keys that one of them has, as torch does with hyperparameters."""
-    for name in sorted(NAMES):
+    for name, absent in (*((n, None) for n in sorted(NAMES)), *((n, False) for n in rule.switches)):
         if name in defaults or any(name in g for g in groups):
-            default = defaults.setdefault(name, None)
+            default = defaults.setdefault(name, absent)
             for group in groups:
                 group.setdefault(name, None if isinstance(default, Schedule) else default)
     if "clip_norm" in defaults:
@@ -133,20 +142,23 @@ def align(groups: Sequence[dict[str, Any]], defaults: dict[str, Any]) -> None:
             group.setdefault(OVER, "optimizer")
 
 
-def completed(state_dict: dict[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A saved state with the groups' own thresholds where it has none: torch saves no such key."""
+def completed(
+    rule: Rule, state_dict: dict[str, Any], groups: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A saved state with the groups' own values where it has none: torch saves no such key."""
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
         return state_dict  # torch says so
-    own = [{k: g[k] for k in (*NAMES, OVER) if k in g} for g in groups]
+    keys = (*NAMES, OVER, *rule.switches)
+    own = [{k: g[k] for k in keys if k in g} for g in groups]
     merged = [{**mine, **theirs} for mine, theirs in zip(own, saved, strict=True)]
     return {**state_dict, "param_groups": merged}
 
 
-def show_in_signature(init: Callable[..., Any]) -> None:
+def show_in_signature(rule: Rule, init: Callable[..., Any]) -> None:
     """Let ``inspect.signature`` and ``help`` list the arguments that ``**beyond`` stands for."""
     signature = inspect.signature(init)
     *rest, last = signature.parameters.values()
     if (last.name, last.kind) == ("beyond", last.VAR_KEYWORD):
-        parts = [*rest, *parameters()]
+        parts = [*rest, *parameters(rule.switches)]
         init.__signature__ = signature.replace(parameters=parts)  # type: ignore[attr-defined]  # inspect reads it

@@ -81,7 +81,7 @@ class Optimizer(torch.optim.Optimizer):
             arguments = list(inspect.signature(cls.__init__).parameters)[2:]
             own = inspect.cleandoc(cls.__doc__ or "")
             cls.__doc__ = f"{own}\n\n{_described(cls.rule, arguments)}"
-            _beyond.show_in_signature(cls.__init__)
+            _beyond.show_in_signature(cls.rule, cls.__init__)
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         if isinstance(params, (set, frozenset)):
@@ -135,7 +135,7 @@ class Optimizer(torch.optim.Optimizer):
         if not isinstance(param_group, dict):
             raise InputTypeError(f"param_group must be a dict, but got {type(param_group)}")
         owner = type(self).__name__
-        check_keys(owner, param_group, self.defaults)
+        check_keys(owner, param_group, (*self.defaults, *self.rule.switches))
         check_group(owner, self.rule, {**self.defaults, **param_group})
         group = Group(param_group, self._notice)
         _beyond.mark(group)
@@ -150,7 +150,7 @@ class Optimizer(torch.optim.Optimizer):
                 f"{strange[0]}. Leave it out of the parameters"
             )
         self._schedules.append(self._take_schedules(group))
-        _beyond.align(self.param_groups, self.defaults)
+        _beyond.align(self.rule, self.param_groups, self.defaults)
         self._forget()
 
     def _take_schedules(self, group: dict[str, Any]) -> _Schedules:
@@ -367,7 +367,7 @@ class Optimizer(torch.optim.Optimizer):
         ):
             self._groups, self._lists = list(groups), [g["params"] for g in groups]
             self._sizes = list(map(len, self._lists))
-            _beyond.align(groups, self.defaults)
+            _beyond.align(rule, groups, self.defaults)
             where = [structure(rule, g) for g in groups]
             if where != self._structure:
                 self._buckets, self._used, self._structure = [], [], where
@@ -422,7 +422,7 @@ class Optimizer(torch.optim.Optimizer):
             ValueError: the groups or their parameters differ in number.
         """
         self._refuse_strange(state_dict["state"])
-        state_dict = _beyond.completed(state_dict, self.param_groups)
+        state_dict = _beyond.completed(self.rule, state_dict, self.param_groups)
         _load_state_dict(self, state_dict)
         for state in self.state.values():
             state.update({k: v.clone() for k, v in state.items() if isinstance(v, Tensor)})
@@ -452,7 +452,7 @@ class Optimizer(torch.optim.Optimizer):
                 group.setdefault(key, None if isinstance(default, Schedule) else default)
             if schedules:
                 group.setdefault("schedule_step", self._steps_of(group))
-        _beyond.align(self.param_groups, self.defaults)
+        _beyond.align(self.rule, self.param_groups, self.defaults)
 
     def _refuse_strange(self, saved: dict[Any, dict[str, Any]]) -> None:
         """Raise if a saved state holds what this optimizer does not keep."""
@@ -506,7 +506,8 @@ def _described(rule: Rule, arguments: list[str]) -> str:
 def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
     """A constructor's ``locals()`` without what is no argument, and without what was not given."""
     named = ("self", "params", "__class__", "beyond")
-    beyond = _beyond.given(type(arguments["self"]).__name__, arguments.get("beyond", {}))
+    cls = type(arguments["self"])
+    beyond = _beyond.given(cls.__name__, cls.rule, arguments.get("beyond", {}))
     return {k: v for k, v in arguments.items() if k not in named} | beyond
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import rules
 from ..errors import InputError
 from ..schedules import Schedule
-from ._beyond import Beyond
+from ._beyond import BeyondMomentum
 from ._optimizer import Optimizer, ParamsT, defaults_of
 
 __all__ = ["Adam", "AdamW"]
@@ -46,7 +46,7 @@ class Adam(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
-        **beyond: Unpack[Beyond],
+        **beyond: Unpack[BeyondMomentum],
     ) -> None:
         defaults = defaults_of(locals())
         _refuse_as_torch(defaults)
@@ -90,7 +90,7 @@ class AdamW(DecoupledOnly, Adam):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-        **beyond: Unpack[Beyond],
+        **beyond: Unpack[BeyondMomentum],
     ) -> None:
         super().__init__(**defaults_of(locals()), params=params, decoupled_weight_decay=True)
 

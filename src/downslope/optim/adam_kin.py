@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import rules
 from ..schedules import Schedule
-from ._beyond import Beyond
+from ._beyond import BeyondMomentum
 from ._optimizer import Optimizer, ParamsT, defaults_of
 from .adam import DecoupledOnly
 
@@ -43,7 +43,7 @@ class Adamax(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
         capturable: bool = False,
-        **beyond: Unpack[Beyond],
+        **beyond: Unpack[BeyondMomentum],
     ) -> None:
         super().__init__(params, defaults_of(locals()))
 
@@ -76,7 +76,7 @@ class NAdam(Optimizer):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
-        **beyond: Unpack[Beyond],
+        **beyond: Unpack[BeyondMomentum],
     ) -> None:
         super().__init__(params, defaults_of(locals()))
 
@@ -108,7 +108,7 @@ class NAdamW(DecoupledOnly, NAdam):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
-        **beyond: Unpack[Beyond],
+        **beyond: Unpack[BeyondMomentum],
     ) -> None:
         super().__init__(**defaults_of(locals()), params=params, decoupled_weight_decay=True)
 
@@ -140,6 +140,6 @@ class RAdam(Optimizer):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
-        **beyond: Unpack[Beyond],
+        **beyond: Unpack[BeyondMomentum],
     ) -> None:
         super().__init__(params, defaults_of(locals()))

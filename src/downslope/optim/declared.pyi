@@ -52,8 +52,8 @@ class AdaBelief(Declared):
             schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -114,8 +114,8 @@ class AdamAtan2(Declared):
             or a schedule.
         a: factor of the angle; a finite number >= 0, a one-element tensor or a schedule.
         b: factor of the root mean square; a finite number >= 0, a one-element tensor or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -178,8 +178,8 @@ class Adan(Declared):
             schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -249,8 +249,8 @@ class AdEMAMix(Declared):
             schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -314,8 +314,8 @@ class ADOPT(Declared):
             schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         decoupled_weight_decay, maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -377,8 +377,8 @@ class LAMB(Declared):
             schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -442,8 +442,8 @@ class LaProp(Declared):
             schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -505,8 +505,8 @@ class LARS(Declared):
             or a schedule.
         trust_coefficient: length of a step by that of the tensor, at lr=1; 0: the plain gradient; a
             finite number >= 0, a one-element tensor or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -570,8 +570,8 @@ class MARS(Declared):
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
         gamma: weight of the correction; a finite number >= 0, a one-element tensor or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -688,8 +688,8 @@ class Lion(Declared):
             one-element tensor or a schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -742,8 +742,8 @@ class Signum(Declared):
             or a schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
@@ -803,8 +803,8 @@ class StableAdamW(Declared):
             schedule.
         weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
             or a schedule.
-        cautious: leave out the elements whose update points against their gradient, and lengthen
-            the others in proportion (Liang et al., arXiv 2411.16085).
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
         maximize, foreach, fused, differentiable, capturable: as in torch.
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.

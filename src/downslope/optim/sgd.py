@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import rules
 from ..schedules import Schedule
-from ._beyond import Beyond
+from ._beyond import BeyondMomentum
 from ._optimizer import Optimizer, ParamsT, defaults_of
 
 __all__ = ["SGD"]
@@ -41,6 +41,6 @@ class SGD(Optimizer):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
-        **beyond: Unpack[Beyond],
+        **beyond: Unpack[BeyondMomentum],
     ) -> None:
         super().__init__(params, defaults_of(locals()))

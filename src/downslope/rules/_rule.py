@@ -342,6 +342,11 @@ class Rule:
                 found[hyper.group_key] = (*found.get(hyper.group_key, ()), hyper.default)
         return {**found, **{flag.group_key: flag.of({}) for flag in self.flags}}
 
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The group keys of the flags that torch does not have."""
+        return tuple(flag.group_key for flag in self.flags if flag.meaning)
+
     def present(self, group: Mapping[str, Any], ndim: int = 2) -> tuple[str, ...]:
         """The names of the slots that a parameter of so many dimensions keeps in such a group."""
         return tuple(s.name for s in self.slots if s.present(group, ndim))

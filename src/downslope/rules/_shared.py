@@ -25,8 +25,8 @@ MEAN_SQUARE = Slot("exp_avg_sq", "running mean of squared gradients", "v")
 DECOUPLED = Flag("decoupled", key="decoupled_weight_decay")
 CAUTIOUS = Flag(
     "cautious",
-    meaning="leave out the elements whose update points against their gradient, and lengthen the "
-    "others in proportion (Liang et al., arXiv 2411.16085)",
+    meaning="leave out the elements whose update, by its momentum, points against their gradient, "
+    "and lengthen the others in proportion (Liang et al., arXiv 2411.16085)",
 )
 
 

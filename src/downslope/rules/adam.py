@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ._rule import Hyper, Rule, Slot, beta
-from ._shared import DECOUPLED, EPS, LR, MEAN, MEAN_SQUARE, WEIGHT_DECAY
+from ._shared import CAUTIOUS, DECOUPLED, EPS, LR, MEAN, MEAN_SQUARE, WEIGHT_DECAY, cautious_update
 
 __all__ = [
     "ADAM",
@@ -35,7 +35,9 @@ def adam(
     eps,
     weight_decay,
     step,
+    numel,
     decoupled,
+    cautious,
 ):
     """Step by the mean of the gradient over the root of the mean of its square."""
     if decoupled:
@@ -48,7 +50,8 @@ def adam(
     if max_exp_avg_sq is not None:  # amsgrad: the slot exists
         variance = max_exp_avg_sq = xp.maximum(max_exp_avg_sq, exp_avg_sq)
     denom = xp.sqrt(variance) / xp.sqrt(1 - beta2**step) + eps
-    p = p - lr / (1 - beta1**step) * exp_avg / denom
+    mean = cautious_update(xp, exp_avg, g, numel) if cautious else exp_avg
+    p = p - lr / (1 - beta1**step) * mean / denom
     return p, exp_avg, exp_avg_sq, max_exp_avg_sq
 
 
@@ -58,12 +61,15 @@ _RAW_GRADIENT = (
 )
 
 
-def adamax(xp, p, g, exp_avg, exp_inf, *, lr, beta1, beta2, eps, weight_decay, step):
+def adamax(
+    xp, p, g, exp_avg, exp_inf, *, lr, beta1, beta2, eps, weight_decay, step, numel, cautious
+):
     """Step by the mean of the gradient over its decaying maximum."""
     g = xp.fma(weight_decay, p, g)
     exp_avg = xp.lerp(exp_avg, g, 1 - beta1)
     exp_inf = xp.maximum(beta2 * exp_inf, xp.abs(g) + eps)
-    return p - lr / (1 - beta1**step) * exp_avg / exp_inf, exp_avg, exp_inf
+    mean = cautious_update(xp, exp_avg, g, numel) if cautious else exp_avg
+    return p - lr / (1 - beta1**step) * mean / exp_inf, exp_avg, exp_inf
 
 
 def nadam(
@@ -81,7 +87,9 @@ def nadam(
     weight_decay,
     momentum_decay,
     step,
+    numel,
     decoupled,
+    cautious,
 ):
     """Step by a blend of the gradient and its mean, as Nesterov looks ahead."""
     if decoupled:
@@ -94,12 +102,32 @@ def nadam(
     exp_avg = xp.lerp(exp_avg, g, 1 - beta1)
     exp_avg_sq = xp.fma((1 - beta2) * g, g, beta2 * exp_avg_sq)
     denom = xp.sqrt(exp_avg_sq / (1 - beta2**step)) + eps
-    p = p - lr * (1 - mu) / (1 - mu_product) * g / denom
-    p = p - lr * mu_next / (1 - mu_product * mu_next) * exp_avg / denom
+    by_g = lr * (1 - mu) / (1 - mu_product)
+    by_mean = lr * mu_next / (1 - mu_product * mu_next)
+    if cautious:
+        p = p - cautious_update(xp, (by_g * g + by_mean * exp_avg) / denom, g, numel)
+    else:
+        p = p - by_g * g / denom - by_mean * exp_avg / denom
     return p, mu_product, exp_avg, exp_avg_sq
 
 
-def radam(xp, p, g, exp_avg, exp_avg_sq, *, lr, beta1, beta2, eps, weight_decay, step, decoupled):
+def radam(
+    xp,
+    p,
+    g,
+    exp_avg,
+    exp_avg_sq,
+    *,
+    lr,
+    beta1,
+    beta2,
+    eps,
+    weight_decay,
+    step,
+    numel,
+    decoupled,
+    cautious,
+):
     """Adam's step once enough squares were seen to trust their mean; until then the mean alone."""
     if decoupled:
         p = p * (1 - lr * weight_decay)
@@ -111,7 +139,8 @@ def radam(xp, p, g, exp_avg, exp_avg_sq, *, lr, beta1, beta2, eps, weight_decay,
     rho = rho_inf - 2 * step * beta2**step / (1 - beta2**step)
     below = xp.maximum((rho_inf - 4) * (rho_inf - 2) * rho, 1e-30)  # positive where it is used
     rect = xp.sqrt((rho - 4) * (rho - 2) * rho_inf / below)
-    mean = exp_avg / (1 - beta1**step) * lr
+    mean = cautious_update(xp, exp_avg, g, numel) if cautious else exp_avg
+    mean = mean / (1 - beta1**step) * lr
     adapted = mean * (xp.sqrt(1 - beta2**step) / (xp.sqrt(exp_avg_sq) + eps)) * rect
     return p - xp.where(rho > 5, adapted, mean), exp_avg, exp_avg_sq
 
@@ -127,7 +156,7 @@ ADAM = Rule(
         Slot("max_exp_avg_sq", "largest exp_avg_sq so far", "w", when="amsgrad"),
     ),
     hypers=_MOMENTS,
-    flags=(DECOUPLED,),
+    flags=(DECOUPLED, CAUTIOUS),
     paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980; amsgrad: "
     "Reddi, Kale, Kumar: On the Convergence of Adam and Beyond, ICLR 2018.",
     use="A first choice for dense data when weight decay is not wanted; with it, take AdamW.",
@@ -159,6 +188,7 @@ ADAMAX = Rule(
     "Adam with the largest recent gradient in place of the root mean square.",
     slots=(MEAN, Slot("exp_inf", "decaying maximum of gradients", "u")),
     hypers=_MOMENTS,
+    flags=(CAUTIOUS,),
     paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980, section 7.",
     use="Embeddings and other places where gradients are rare and large.",
 )
@@ -172,7 +202,7 @@ NADAM = Rule(
         MEAN_SQUARE,
     ),
     hypers=(*_MOMENTS, Hyper("momentum_decay", "how fast the momentum warms up", "psi")),
-    flags=(DECOUPLED,),
+    flags=(DECOUPLED, CAUTIOUS),
     paper="Dozat: Incorporating Nesterov Momentum into Adam, ICLR workshop 2016.",
     use="In Adam's place; a little faster at the same learning rate. With weight decay, take "
     "NAdamW.",
@@ -195,7 +225,7 @@ RADAM = Rule(
     "Adam whose first steps wait until the mean of squares can be trusted.",
     slots=(MEAN, MEAN_SQUARE),
     hypers=_MOMENTS,
-    flags=(DECOUPLED,),
+    flags=(DECOUPLED, CAUTIOUS),
     paper="Liu et al.: On the Variance of the Adaptive Learning Rate and Beyond, arXiv 1908.03265.",
     use="When a warmup cannot be tuned: it warms up by itself.",
 )

@@ -29,8 +29,8 @@ def lars(
     update = lr * trust * g
     if momentum_buffer is not None:
         update = momentum_buffer = xp.fma(momentum, momentum_buffer, update)
-    if cautious:
-        update = cautious_update(xp, update, g, numel)
+        if cautious:
+            update = cautious_update(xp, update, g, numel)
     return p - update, momentum_buffer
 
 

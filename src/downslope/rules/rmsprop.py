@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from ._rule import Hyper, Rule, Slot
-from ._shared import EPS, LR, WEIGHT_DECAY
+from ._shared import CAUTIOUS, EPS, LR, WEIGHT_DECAY, cautious_update
 
 __all__ = ["RMSPROP", "rmsprop"]
 
 
 def rmsprop(
-    xp, p, g, square_avg, momentum_buffer, grad_avg, *, lr, alpha, eps, weight_decay, momentum
+    xp,
+    p,
+    g,
+    square_avg,
+    momentum_buffer,
+    grad_avg,
+    *,
+    lr,
+    alpha,
+    eps,
+    weight_decay,
+    momentum,
+    numel,
+    cautious,
 ):
     """Step by the gradient over its running root mean square, or its standard deviation."""
     g = xp.fma(weight_decay, p, g)
@@ -21,8 +34,10 @@ def rmsprop(
     denom = xp.sqrt(variance) + eps
     if momentum_buffer is None:
         return p - lr * g / denom, square_avg, None, grad_avg
-    momentum_buffer = momentum * momentum_buffer + g / denom
-    return xp.fma(-lr, momentum_buffer, p), square_avg, momentum_buffer, grad_avg
+    update = momentum_buffer = momentum * momentum_buffer + g / denom
+    if cautious:
+        update = cautious_update(xp, update, g, numel)
+    return xp.fma(-lr, update, p), square_avg, momentum_buffer, grad_avg
 
 
 RMSPROP = Rule(
@@ -40,6 +55,7 @@ RMSPROP = Rule(
         WEIGHT_DECAY,
         Hyper("momentum", "share of the last step that is kept", "mu", high=1.0),
     ),
+    flags=(CAUTIOUS,),
     paper="Tieleman, Hinton: Lecture 6.5, rmsprop, Coursera 2012; centered: Graves, "
     "arXiv 1308.0850.",
     use="Recurrent networks and reinforcement learning, where the gradient's scale drifts.",

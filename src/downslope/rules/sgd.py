@@ -7,19 +7,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._rule import Flag, Hyper, Rule, Slot
-from ._shared import EPS, LR, WEIGHT_DECAY
+from ._shared import CAUTIOUS, EPS, LR, WEIGHT_DECAY, cautious_update
 
 __all__ = ["NORMALIZED_SGD", "SGD", "normalized_sgd", "sgd"]
 
 
-def sgd(xp, p, g, momentum_buffer, *, lr, momentum, dampening, weight_decay, fresh, nesterov):
+def sgd(
+    xp,
+    p,
+    g,
+    momentum_buffer,
+    *,
+    lr,
+    momentum,
+    dampening,
+    weight_decay,
+    fresh,
+    numel,
+    nesterov,
+    cautious,
+):
     """Step against the gradient, or against its running sum."""
     g = xp.fma(weight_decay, p, g)
+    update = g
     if momentum_buffer is not None:
         gain = xp.where(fresh, 1.0, 1 - dampening)  # the first gradient is taken whole
         momentum_buffer = xp.fma(gain, g, momentum * momentum_buffer)
-        g = xp.fma(momentum, momentum_buffer, g) if nesterov else momentum_buffer
-    return xp.fma(-lr, g, p), momentum_buffer
+        update = xp.fma(momentum, momentum_buffer, g) if nesterov else momentum_buffer
+        if cautious:
+            update = cautious_update(xp, update, g, numel)
+    return xp.fma(-lr, update, p), momentum_buffer
 
 
 def _nesterov_conflict(group: Mapping[str, Any]) -> str:
@@ -38,7 +55,7 @@ SGD = Rule(
         Hyper("dampening", "share of a new gradient that is held back", "tau", low=-math.inf),
         WEIGHT_DECAY,
     ),
-    flags=(Flag("nesterov"),),
+    flags=(Flag("nesterov"), CAUTIOUS),
     paper="Sutskever, Martens, Dahl, Hinton: On the importance of initialization and momentum in "
     "deep learning, ICML 2013. Momentum: Polyak 1964; acceleration: Nesterov 1983.",
     use="Convolutional networks with a tuned schedule, convex problems, very large data sets. "

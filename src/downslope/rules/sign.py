@@ -20,12 +20,12 @@ def lion(xp, p, g, exp_avg, *, lr, beta1, beta2, weight_decay, numel, cautious):
 def signum(xp, p, g, momentum_buffer, *, lr, momentum, weight_decay, numel, cautious):
     """Step by lr against the sign of the gradient, or of its running mean."""
     p = p * (1 - lr * weight_decay)
-    mean = g
+    update = xp.sign(g)
     if momentum_buffer is not None:
-        mean = momentum_buffer = xp.lerp(momentum_buffer, g, 1 - momentum)
-    update = xp.sign(mean)
-    if cautious:
-        update = cautious_update(xp, update, g, numel)
+        momentum_buffer = xp.lerp(momentum_buffer, g, 1 - momentum)
+        update = xp.sign(momentum_buffer)
+        if cautious:
+            update = cautious_update(xp, update, g, numel)
     return xp.fma(-lr, update, p), momentum_buffer
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..entry import ADAM_BAD, ADAM_RANGES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def adabelief(
@@ -29,7 +28,7 @@ def adabelief(
     s = beta2 * state.get("exp_avg_var", 0.0) + (1 - beta2) * (g - m) ** 2 + eps
     state["exp_avg_var"] = s
     u = (m / (1 - beta1**t)) / (np.sqrt(s / (1 - beta2**t)) + eps)
-    u = by_caution(u, g) if cautious else u
+    u = only_agreeing(u, g) if cautious else u
     return p - lr * weight_decay * p - lr * u
 
 

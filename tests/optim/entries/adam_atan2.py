@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..entry import BAD_BETAS, BAD_EVERYWHERE, DECAYS, NAN, RATES, STEP_SIZES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def adam_atan2(
@@ -30,7 +29,7 @@ def adam_atan2(
     m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
     v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
     u = a * np.arctan2(m / (1 - beta1**t), b * np.sqrt(v / (1 - beta2**t)))
-    u = by_caution(u, g) if cautious else u
+    u = only_agreeing(u, g) if cautious else u
     return p - lr * (u + weight_decay * p)
 
 

@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..entry import ADAM_BAD, ADAM_RANGES, BAD_BETAS_3, RATES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def adan(
@@ -35,7 +34,7 @@ def adan(
     n = state["exp_avg_sq"] = beta3 * state.get("exp_avg_sq", 0.0) + (1 - beta3) * looked
     u = m / (1 - beta1**t) + beta2 * v / (1 - beta2**t)
     u = u / (np.sqrt(n / (1 - beta3**t)) + eps)
-    u = by_caution(u, g) if cautious else u
+    u = only_agreeing(u, g) if cautious else u
     return (p - lr * u) / (1 + lr * weight_decay)
 
 

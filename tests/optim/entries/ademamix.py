@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..entry import ADAM_BAD, ADAM_RANGES, BAD_BETAS_3, INF, NAN, RATES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def ademamix(
@@ -38,7 +37,7 @@ def ademamix(
     slow = state["exp_avg_slow"] = beta3 * state.get("exp_avg_slow", 0.0) + (1 - beta3) * g
     v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
     u = (fast / (1 - beta1**t) + alpha * slow) / (np.sqrt(v / (1 - beta2**t)) + eps)
-    u = by_caution(u, g) if cautious else u
+    u = only_agreeing(u, g) if cautious else u
     return p - lr * (u + weight_decay * p)
 
 

@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..entry import ADAM_BAD, ADAM_RANGES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def adopt(
@@ -38,7 +37,7 @@ def adopt(
     normed = np.clip(g / np.maximum(np.sqrt(state["exp_avg_sq"]), eps), -bound, bound)
     m = state["exp_avg"] = beta1 * state["exp_avg"] + (1 - beta1) * normed
     state["exp_avg_sq"] = beta2 * state["exp_avg_sq"] + (1 - beta2) * g**2
-    return p - lr * (by_caution(m, g) if cautious else m)
+    return p - lr * (only_agreeing(m, g) if cautious else m)
 
 
 ADOPT = Entry(

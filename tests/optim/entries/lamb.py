@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..entry import ADAM_BAD, ADAM_RANGES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def lamb(
@@ -28,7 +27,7 @@ def lamb(
     m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
     v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
     r = (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
-    u = (by_caution(r, g) if cautious else r) + weight_decay * p
+    u = (only_agreeing(r, g) if cautious else r) + weight_decay * p
     of_p, of_u = np.linalg.norm(p.ravel()), np.linalg.norm(u.ravel())
     return p - lr * (of_p / of_u if of_p > 0 and of_u > 0 else 1.0) * u
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..entry import ADAM_BAD, ADAM_RANGES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def laprop(
@@ -28,7 +27,7 @@ def laprop(
     n = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
     normed = g / (np.sqrt(n / (1 - beta2**t)) + eps)
     m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * normed
-    u = by_caution(m, g) if cautious else m
+    u = only_agreeing(m, g) if cautious else m
     return p - lr * weight_decay * p - lr * u / (1 - beta1**t)
 
 

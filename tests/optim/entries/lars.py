@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..entry import BAD_EVERYWHERE, DECAYS, INF, NAN, RATES, STEP_SIZES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def lars(
@@ -32,7 +31,8 @@ def lars(
     v = lr * local * g
     if momentum != 0:
         v = state["momentum_buffer"] = momentum * state.get("momentum_buffer", 0.0) + v
-    return p - (by_caution(v, g) if cautious else v)
+        v = only_agreeing(v, g) if cautious else v
+    return p - v
 
 
 LARS = Entry(

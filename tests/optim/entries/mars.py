@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..entry import ADAM_BAD, ADAM_RANGES, NAN, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def mars(
@@ -33,7 +32,7 @@ def mars(
     m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * c
     v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * c**2
     u = (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
-    u = by_caution(u, g) if cautious else u
+    u = only_agreeing(u, g) if cautious else u
     return p - lr * (u + weight_decay * p)
 
 

@@ -19,10 +19,10 @@ NADAMW = Entry(
     "NAdamW",
     nadamw,
     extra=variants(
-        {"lr": 0.02, "betas": (0.8, 0.95), "eps": 0.03, "weight_decay": 0.3, "momentum_decay": 0.1}
+        {"lr": 0.02, "betas": (0.8, 0.95), "eps": 0.03, "weight_decay": 0.3, "momentum_decay": 0.1},
+        {"lr": 0.02, "cautious": True},
     ),
-    ranges={k: v for k, v in ADAM_RANGES.items() if k != "cautious"}
-    | {"momentum_decay": st.floats(0, 0.1)},
+    ranges=ADAM_RANGES | {"momentum_decay": st.floats(0, 0.1)},
     bad=ADAM_BAD | {"momentum_decay": (NAN, INF, -0.1)},
     optimum={"lr": 0.2, "weight_decay": 0},
     flags=("foreach", "differentiable"),

@@ -18,8 +18,7 @@ from ..entry import (
     Entry,
     variants,
 )
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def lion(
@@ -37,7 +36,7 @@ def lion(
     m = state.get("exp_avg", 0.0)
     update = np.sign(beta1 * m + (1 - beta1) * g)
     if cautious:
-        update = by_caution(update, g)
+        update = only_agreeing(update, g)
     state["exp_avg"] = beta2 * m + (1 - beta2) * g
     return p - lr * (update + weight_decay * p)
 
@@ -53,13 +52,11 @@ def signum(
     cautious: bool = False,
 ) -> Array:
     """Bernstein et al. 2018, algorithm 2; the decay as in arXiv 1810.05291, algorithm 1."""
-    direction = g
+    update = np.sign(g)
     if momentum != 0:
-        direction = momentum * state.get("momentum_buffer", 0.0) + (1 - momentum) * g
-        state["momentum_buffer"] = direction
-    update = np.sign(direction)
-    if cautious:
-        update = by_caution(update, g)
+        m = momentum * state.get("momentum_buffer", 0.0) + (1 - momentum) * g
+        state["momentum_buffer"] = m
+        update = only_agreeing(np.sign(m), g) if cautious else np.sign(m)
     return p - lr * (update + weight_decay * p)
 
 

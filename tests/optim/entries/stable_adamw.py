@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..entry import ADAM_BAD, ADAM_RANGES, Entry, variants
-from ..oracles import Array
-from ..oracles import cautious as by_caution
+from ..oracles import Array, only_agreeing
 
 
 def stable_adamw(
@@ -30,7 +29,7 @@ def stable_adamw(
     rms = np.sqrt(np.mean(g**2 / np.maximum(u, eps**2))) if g.size else 0.0
     eta = lr / max(1.0, rms)
     update = v / (np.sqrt(u) + eps)
-    update = by_caution(update, g) if cautious else update
+    update = only_agreeing(update, g) if cautious else update
     return p - eta * weight_decay * p - eta * update
 
 
