@@ -345,7 +345,8 @@ class Rule:
     @property
     def switches(self) -> tuple[str, ...]:
         """The group keys of the flags that torch does not have."""
-        return tuple(flag.group_key for flag in self.flags if flag.meaning)
+        flags = (flag for flag in self.flags if not isinstance(flag, Choice))
+        return tuple(flag.group_key for flag in flags if flag.meaning)
 
     def present(self, group: Mapping[str, Any], ndim: int = 2) -> tuple[str, ...]:
         """The names of the slots that a parameter of so many dimensions keeps in such a group."""
