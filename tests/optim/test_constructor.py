@@ -43,13 +43,17 @@ def complaint(act: Callable[[], object]) -> BaseException | None:
 
 @each(TWINS)
 def test_signature_is_torchs(entry: Entry) -> None:
-    """Names, kinds, order and defaults are torch's; what we have beyond comes last, as None."""
+    """Names, kinds, order and defaults are torch's; what is ours comes last, switched off."""
     ours, theirs = (
         [(p.name, p.kind, p.default) for p in inspect.signature(c).parameters.values()]
         for c in (entry.ours, entry.torch)
     )
-    beyond = [(name, inspect.Parameter.KEYWORD_ONLY, None) for name in Beyond.__annotations__]
-    assert ours == theirs + beyond
+    beyond = {
+        **dict.fromkeys(entry.ours.rule.switches, False),
+        **dict.fromkeys(Beyond.__annotations__),
+    }
+    by_name = inspect.Parameter.KEYWORD_ONLY
+    assert ours == theirs + [(name, by_name, default) for name, default in beyond.items()]
 
 
 @each(TWINS)
