@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
 import downslope.optim
@@ -161,6 +162,26 @@ def a_nan_on_one_rank_stops_all(mesh: DeviceMesh, folder: Path) -> None:
         optimizer.step()
     assert not optimizer.state
     assert torch.equal(p.full_tensor(), torch.ones(4))
+
+
+def clips_by_the_norm_over_all_shards(mesh: DeviceMesh, folder: Path) -> None:
+    """``clip_norm`` takes the norm over the mesh, as one process takes it over everything."""
+    model, alone = sharded(mesh), network()
+    for m in (model, alone):
+        train(m, downslope.optim.SGD(m.parameters(), lr=0.5, clip_norm=0.05))
+    torch.testing.assert_close(whole(model.parameters()), list(alone.parameters()))
+
+
+def data_parallel_with_sharded_state(mesh: DeviceMesh, folder: Path) -> None:
+    """DDP with ``ZeroRedundancyOptimizer`` around our optimizer ends where one process ends."""
+    parallel, alone = network(), network()
+    wrapped = torch.nn.parallel.DistributedDataParallel(parallel)
+    optimizer = ZeroRedundancyOptimizer(
+        wrapped.parameters(), optimizer_class=downslope.optim.AdamW, lr=0.01
+    )
+    train(wrapped, optimizer)
+    train(alone, downslope.optim.AdamW(alone.parameters(), lr=0.01))
+    torch.testing.assert_close(list(parallel.parameters()), list(alone.parameters()))
 
 
 def attempt(claim: Callable[[DeviceMesh, Path], None], mesh: DeviceMesh, folder: Path) -> str:

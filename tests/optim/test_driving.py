@@ -13,6 +13,8 @@ from torch.optim.optimizer import (
 )
 from torch.profiler import ProfilerActivity, profile
 
+import downslope.optim
+
 from .catalogue import BACKWARD, DRIVEN, TWINS, Entry, each, each_implementation
 from .harness import (
     assert_same,
@@ -180,3 +182,22 @@ def test_steps_in_inference_mode_or_after(entry: Entry) -> None:
     with torch.inference_mode():
         optimizer.step()
     assert all(torch.isfinite(p).all() for p in params)
+
+
+def test_averaged_weights_as_with_torch() -> None:
+    """Torch's weight averaging and its learning-rate schedule give what they give with torch's."""
+    averages = []
+    for module in (downslope.optim, torch.optim):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+        optimizer = module.SGD(model.parameters(), lr=0.5)
+        average = torch.optim.swa_utils.AveragedModel(model)
+        schedule = torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.05, anneal_epochs=3)
+        for _ in range(6):
+            quadratic(model.parameters()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            average.update_parameters(model)
+        averages.append([p.detach() for p in average.module.parameters()])
+    assert_same(*averages)

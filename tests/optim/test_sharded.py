@@ -24,6 +24,8 @@ CLAIMS = (
     "plain_gradient_is_refused",
     "distributed_checkpoint_round_trips",
     "sums_over_the_whole_tensor",
+    "clips_by_the_norm_over_all_shards",
+    "data_parallel_with_sharded_state",
     "clips_by_the_norm_over_all_ranks",
     "a_nan_on_one_rank_stops_all",
 )
