@@ -109,6 +109,7 @@ _SPECIAL = (
     Subject("SGD", {"momentum": 0.9}),
     Subject("RMSprop", {}, {"gpt2": 0.35}),
     Subject("AdamW", {}, {"gpt2": 1.02, "tiny": {1: 0.22, 2: 0.18}, "groups": 0.07, "mlp": 0.6}),
+    Subject("AdamW", {"clip_norm": 1.0}, {"gpt2": 0.75}),
 )
 _ALL = map(downslope.optim.get, downslope.optim.names())
 _OTHERS = (cls.__name__ for cls in _ALL if not cls.rule.needs)
@@ -138,16 +139,23 @@ def _parameters(workload: Workload) -> list[torch.Tensor]:
 def _optimizer(module: Any, subject: Subject, workload: Workload) -> torch.optim.Optimizer:
     params = _parameters(workload)
     groups = [{"params": [p]} for p in params] if workload.groups else params
-    return getattr(module, subject.name)(groups, **subject.kwargs)
+    ours = module is downslope.optim
+    kwargs = {k: v for k, v in subject.kwargs.items() if ours or k != "clip_norm"}
+    return getattr(module, subject.name)(groups, **kwargs)
 
 
-def _torch_modes(twin: torch.optim.Optimizer) -> dict[str, Callable[[], object]]:
-    """Each of torch's implementations, stepping the same parameters and state."""
+def _torch_modes(
+    twin: torch.optim.Optimizer, clip_norm: float | None
+) -> dict[str, Callable[[], object]]:
+    """Each of torch's implementations, stepping the same parameters and state, clipped before."""
+    params = [p for group in twin.param_groups for p in group["params"]]
 
     def step_in(flags: dict[str, bool]) -> Callable[[], object]:
         def step() -> None:
             for group in twin.param_groups:
                 group.update(flags)
+            if clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(params, clip_norm)
             twin.step()
 
         return step
@@ -173,11 +181,12 @@ def measure(
     """
     ours = _optimizer(downslope.optim, subject, workload)
     sides: dict[str, Callable[[], object]] = {"ours": ours.step, "reference": reference}
-    for name, make in rivals.installed(subject.name).items():
+    clip_norm = subject.kwargs.get("clip_norm")
+    for name, make in rivals.installed(subject.name).items() if clip_norm is None else ():
         sides[name] = make(_parameters(workload)).step
     pilot: dict[str, float] = {}
     if hasattr(torch.optim, subject.name):
-        modes = _torch_modes(_optimizer(torch.optim, subject, workload))
+        modes = _torch_modes(_optimizer(torch.optim, subject, workload), clip_norm)
         pilot = {
             mode: min(seconds(step, workload.steps) for _ in range(PILOT + 1))
             for mode, step in modes.items()
@@ -215,7 +224,8 @@ ADAMW_STREAMS = 7
 def _traffic(optimizer: torch.optim.Optimizer) -> int:
     """How many arrays a step reads and writes."""
     group, rule = optimizer.param_groups[0], type(optimizer).rule
-    return trace(rule, rule.present(group), rule.flag_values(group)).streams
+    read_for_the_norm = int(group.get("clip_norm") is not None)
+    return trace(rule, rule.present(group), rule.flag_values(group)).streams + read_for_the_norm
 
 
 def work(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -153,6 +153,15 @@ def clips_by_the_norm_over_all_ranks(mesh: DeviceMesh, folder: Path) -> None:
     assert optimizer.grad_norm == pytest.approx(8**0.5)
 
 
+def clips_values_and_units(mesh: DeviceMesh, folder: Path) -> None:
+    """Elements are clamped shard by shard; a unit's norm is that over all of its shards."""
+    for limits in ({"clip_value": 0.01}, {"clip_agc": 0.01, "clip_norm": 1.0}):
+        model, alone = sharded(mesh), network()
+        for m in (model, alone):
+            train(m, downslope.optim.SGD(m.parameters(), lr=0.1, **limits))
+        torch.testing.assert_close(whole(model.parameters()), list(alone.parameters()))
+
+
 def a_nan_on_one_rank_stops_all(mesh: DeviceMesh, folder: Path) -> None:
     """A NaN in one rank's shard is an error on every rank; a skipped first step leaves no state."""
     p = torch.nn.Parameter(distribute_tensor(torch.ones(4), mesh, [Shard(0)]))

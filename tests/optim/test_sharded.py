@@ -27,6 +27,7 @@ CLAIMS = (
     "clips_by_the_norm_over_all_shards",
     "data_parallel_with_sharded_state",
     "clips_by_the_norm_over_all_ranks",
+    "clips_values_and_units",
     "a_nan_on_one_rank_stops_all",
 )
 

@@ -31,6 +31,7 @@ __all__ = ["BUCKETS", "Bucket", "Members", "OneByOne", "State", "Table"]
 Float64 = npt.NDArray[np.float64]
 State = dict[str, Any]
 Inputs = tuple[dict[str, Any], dict[str, Any]]
+Measures = tuple[Sequence[Any], Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Table:
 class Members:
     """What a bucket is made for: tensors, the group of each, and the names of its new state.
 
+    ``clips`` are those of ``"clip_value"`` and ``"clip_agc"`` that all of its groups have.
     Of the gradients only whether they are sparse: a reference would keep their memory alive.
     """
 
@@ -62,6 +64,7 @@ class Members:
     state: tuple[State, ...]
     groups: tuple[int, ...]
     made: tuple[tuple[str, ...], ...]
+    clips: tuple[str, ...] = ()
 
     @property
     def fresh(self) -> tuple[bool, ...]:
@@ -122,19 +125,25 @@ class Bucket(ABC):
     ) -> Turns:
         """Step once, in as many turns as the formula needs sums over all tensors."""
 
-    def measure(self, grads: Sequence[Tensor], treatment: Treatment) -> Sequence[Any]:
-        """The sum of squares of each gradient times its factor.
+    def measure(
+        self, params: Sequence[Tensor], grads: Sequence[Tensor], treatment: Treatment
+    ) -> Measures:
+        """The sum of squares of each gradient times its factor, before and after its limits.
 
-        Reads the gradients once and changes nothing.
+        Reads the gradients once and changes nothing. A step of the same treatment follows, but for
+        its gain.
 
         Returns:
-            float64 numbers, or tensors of one where the host has no need to wait for them.
+            two sequences of float64 numbers, or of tensors where a graph or a device needs them.
         """
-        factors = [treatment.factor[group] for group in self.members.groups]
-        return [
-            _plain(clip.squares(g if f == 1 else g * f))
-            for g, f in zip(grads, factors, strict=True)
-        ]
+        found = []
+        for which in (treatment.unlimited, treatment) if self.members.clips else (treatment,):
+            squares = [
+                _plain(clip.squares(which.limited(group, p, g)))
+                for p, g, group in zip(params, grads, self.members.groups, strict=True)
+            ]
+            found.append(squares)
+        return found[0], found[-1]
 
     def step(
         self,
@@ -187,6 +196,15 @@ class OneByOne(Bucket):
         for state in self.members.state:
             state["step"] += 1
         return np.array([float(s["step"]) for s in self.members.state])
+
+    def _treated(
+        self, params: Sequence[Tensor], grads: Sequence[Tensor], treatment: Treatment
+    ) -> tuple[Sequence[Tensor], Float64]:
+        """Gradients, and the factor that is left to be multiplied with each."""
+        if not self.members.clips:
+            return grads, treatment.wholes[self.groups]
+        owners = zip(self.members.groups, params, grads, strict=True)
+        return [treatment.applied(*each) for each in owners], np.ones(len(grads))
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -242,11 +260,10 @@ class EagerBucket(_Called):
         treatment: Treatment,
     ) -> Turns:
         columns = self.columns(table, self._count())
-        factors = treatment.numbers[self.groups].tolist()
         states = self.members.state
 
         def inputs(k: int) -> Inputs:
-            g = grads[k] if factors[k] == 1 else grads[k] * factors[k]
+            g = treatment.applied(self.members.groups[k], params[k], grads[k])
             values = self._values(params[k], g, states[k])
             values.update({n: float(states[k][n]) for n in self.numbers})
             return values, {n: float(columns[n][k]) for n in self.rule.scalars}
@@ -321,8 +338,7 @@ class TensorScalarBucket(_Called):
             if "step" in self.rule.scalars:
                 host["step"] = _plain(state["step"])
             scalars.update({n: v for n, v in host.items() if n in self.rule.scalars})
-            factor = treatment.of(group)
-            g = grads[k] if _is_one(factor) else grads[k] * factor
+            g = treatment.applied(group, params[k], grads[k])
             # A copy: p is overwritten below, and the graph may need what it was.
             p = params[k].clone() if torch.is_grad_enabled() else params[k]
             values = self._values(p, g, state)
@@ -338,10 +354,6 @@ class TensorScalarBucket(_Called):
 def _elements(p: Tensor) -> int:
     """How many real numbers a tensor holds; a complex number is a pair of them."""
     return p.numel() * (2 if p.is_complex() else 1)
-
-
-def _is_one(factor: Any) -> bool:
-    return not isinstance(factor, Tensor) and factor == 1
 
 
 def _plain(number: Tensor) -> Any:
@@ -367,7 +379,7 @@ class ForeachBucket(OneByOne):
         arrays = {n: [s[n] for s in states] for n in self.rule.arrays(self.present)}
         columns = self.columns(table, self._count())
         columns.update({n: np.array([float(s[n]) for s in states]) for n in self.numbers})
-        columns["factor"] = treatment.numbers[self.groups]
+        grads, columns["factor"] = self._treated(params, grads, treatment)
         new = yield from foreach.update(program, {"p": params, "g": grads, **arrays}, columns)
         for name, column in new.items():
             for state, value in zip(states, column.tolist(), strict=True):
@@ -385,7 +397,8 @@ class CompiledBucket(Bucket):
         from .plan import Plan
 
         rule, params, state = self.rule, self.members.params, self.members.state
-        self._program = trace(rule, self.present, tuple(self.flags.items()))
+        clips = self.members.clips
+        self._program = trace(rule, self.present, tuple(self.flags.items()), clips)
         arrays, numbers = rule.arrays(self.present), rule.numbers(self.present)
         for p, s in zip(params, state, strict=True):
             for name in arrays:
@@ -396,10 +409,13 @@ class CompiledBucket(Bucket):
         elements = (params[0], params[0], *(state[0][n] for n in arrays))
         self._kinds = tuple(str(t.dtype.to_real())[6:] for t in elements)
         self._sizes = [_elements(p) for p in params]
-        self._launch = Launch(self._program, self._kinds, self._sizes)
+        self._units = list(map(clip.units, params)) if "clip_agc" in clips else None
+        self._launch = Launch(self._program, self._kinds, self._sizes, self._units)
         self._meter: Launch | None = None
         scalars = self._program.scalars
         self._rows = np.zeros((len(params), len(scalars) + 1))
+        names = (*scalars, "factor")
+        self._limits = {n: names.index(n) for n in ("clip_value", "gain", "factor") if n in names}
         self._changing = [(k, n) for k, n in enumerate(scalars) if n in self._vectors]
         self._table: Table | None = None
         self._treatment: Treatment | None = None
@@ -417,14 +433,31 @@ class CompiledBucket(Bucket):
     ) -> bool:
         return self._plan.holds(params, grads, state)
 
-    def measure(self, grads: Sequence[Tensor], treatment: Treatment) -> Sequence[Any]:
+    def measure(
+        self, params: Sequence[Tensor], grads: Sequence[Tensor], treatment: Treatment
+    ) -> Measures:
+        clips = self.members.clips
         if self._meter is None:
             from .cpu.run import Launch
 
-            kind = self._kinds[:1]
-            self._meter = Launch(trace_sums(clip.SQUARES), kind, self._sizes)
-        together.run([self._meter(self._plan.addresses[1:2], treatment.factors[self.groups, None])])
-        return list(self._meter.sums[:, 0].tolist())
+            program = trace_sums(clip.squares_rule(clips))
+            kinds = self._kinds[:1] * len(program.arrays)
+            self._meter = Launch(program, kinds, self._sizes, self._units)
+        meter = self._meter
+        columns = treatment.columns
+        rows = np.stack([columns["clip_value"], columns["factor"]], axis=1)[self.groups]
+        at = [self._program.arrays.index(name) for name in meter.arrays]
+        together.run([meter(self._plan.addresses[at], rows)])
+        clamped = int("clip_value" in clips)
+        if "clip_agc" not in clips:
+            sums = meter.sums.T.tolist()
+            return sums[0], sums[clamped]
+        sums = torch.from_numpy(meter.unit_sums).unbind(1)
+        shares = torch.from_numpy(columns["clip_agc"][self.groups[meter.owner]])
+        gains = clip.unit_gains(sums[clamped].sqrt(), sums[-1].sqrt(), shares)
+        self._launch.set_units(gains.numpy())
+        limited = sums[clamped] * gains**2
+        return meter.over_tensors(sums[0].numpy()), meter.over_tensors(limited.numpy())
 
     def _update(
         self,
@@ -439,14 +472,18 @@ class CompiledBucket(Bucket):
         if table is not self._table or self.fresh.any():
             columns = {**self.columns(table, vectors.get("step", _NO_STEPS)), **vectors}
             for k, name in enumerate(self._program.scalars):
-                rows[:, k] = columns[name]
+                if name in columns:
+                    rows[:, k] = columns[name]
             # Kept only once no slot is fresh: that column then stays as it is.
             self._table = None if self.fresh.any() else table
         else:
             for k, name in self._changing:
                 rows[:, k] = vectors[name]
         if treatment is not self._treatment:
-            rows[:, -1] = treatment.numbers[self.groups]
+            limits = treatment.columns if self.members.clips else {"factor": treatment.wholes}
+            for name, column in limits.items():
+                if name in self._limits:
+                    rows[:, self._limits[name]] = column[self.groups]
             self._treatment = treatment
         yield from self._launch(self._plan.addresses, rows)
         self._plan.release()

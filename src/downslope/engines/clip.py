@@ -1,14 +1,17 @@
 """What is done to gradients before a rule sees them: signs, unscaling, clipping.
 
-Gradients are never rewritten. They are read once for their norms (``SQUARES``, a program that only
-sums, or :func:`squares` in torch operations), and what follows from the norms is a factor that the
-update multiplies with as it reads them a second time.
+Gradients are never rewritten. They are read once for their norms (:func:`squares_rule`, programs
+that only sum, or :func:`squares` in torch operations), and what follows from the norms is a factor
+that the update multiplies with as it reads them a second time.
+
+A *unit* is what feeds one output: a row of a matrix, a filter of a convolution, in general all
+elements of one index of the first dimension; a tensor of one dimension or none is a single unit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -16,49 +19,158 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..rules import Rule
-from .eager import widest
+from ..errors import EngineError
+from ..rules import Hyper, Rule
+from . import eager
+from .trace import limited
 
-__all__ = ["SQUARES", "Treatment", "squares"]
+__all__ = ["AGC_EPS", "Treatment", "squares", "squares_rule", "unit_gains", "units"]
 
 Float64 = npt.NDArray[np.float64]
+
+#: The least norm of a unit's weights in adaptive clipping, so that units at zero can move.
+AGC_EPS = 1e-3
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What every group's gradients are multiplied with, one entry a group.
+    """What is done to every group's gradients, one entry a group.
+
+    A gradient g becomes ``limited(g * factor) * gain``.
 
     Args:
-        factor: -1 to maximise, 1 / scale to unscale. Norms are those of ``g * factor``.
-        gain: what clipping to a norm leaves of them: at most 1. A tensor where the step is
-            differentiated or must not be read by the host.
+        factor: -1 to maximise, 1 / scale to unscale.
+        gain: what clipping to a norm leaves: at most 1. A tensor where the step is differentiated
+            or must not be read by the host.
+        clip_value: the largest absolute value of an element, or None.
+        clip_agc: the largest norm of a unit's gradient as a share of that of its weights, or None.
     """
 
     factor: tuple[float, ...]
     gain: tuple[Any, ...]
+    clip_value: tuple[Any, ...]
+    clip_agc: tuple[Any, ...]
 
-    def of(self, group: int) -> Any:
-        """The whole factor of a group's gradients."""
-        return self.factor[group] * self.gain[group]
-
-    @cached_property
-    def numbers(self) -> Float64:
-        """The whole factor as float64 [groups]."""
-        wholes = map(self.of, range(len(self.factor)))
-        return np.array([float(w.detach() if isinstance(w, Tensor) else w) for w in wholes])
+    @property
+    def unlimited(self) -> Treatment:
+        """The same without limits for elements and units."""
+        none = (None,) * len(self.factor)
+        return replace(self, clip_value=none, clip_agc=none)
 
     @cached_property
-    def factors(self) -> Float64:
-        """The factor before the norm is known, as float64 [groups]."""
-        return np.array(self.factor, np.float64)
+    def columns(self) -> dict[str, Float64]:
+        """Each entry as float64 [groups]; what is None is infinite."""
+        return {
+            name: np.array([_number(v) for v in getattr(self, name)])
+            for name in ("factor", "gain", "clip_value", "clip_agc")
+        }
+
+    @cached_property
+    def wholes(self) -> Float64:
+        """``factor * gain``, float64 [groups]."""
+        return self.columns["factor"] * self.columns["gain"]
+
+    def limited(self, group: int, p: Tensor, g: Tensor) -> Tensor:
+        """A gradient before its norm is known, in torch operations."""
+        g = _times(g, self.factor[group])
+        value, share = self.clip_value[group], self.clip_agc[group]
+        return g if value is None and share is None else _limited(p, g, value, share)
+
+    def applied(self, group: int, p: Tensor, g: Tensor) -> Tensor:
+        """A gradient as the rule sees it, in torch operations."""
+        if self.clip_value[group] is None and self.clip_agc[group] is None:
+            return _times(g, self.factor[group] * self.gain[group])
+        return _times(self.limited(group, p, g), self.gain[group])
 
 
-def _squares(xp: Any, p: Any, g: Any) -> tuple[Any]:
-    """In float64, where squares of float32 neither overflow nor vanish."""
-    return (xp.f64(g) * xp.f64(g),)
+def _number(value: Any) -> float:
+    if value is None:
+        return float("inf")
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
-SQUARES = Rule(_squares, "The sum of squares of a gradient.", slots=(), hypers=())
+def _times(g: Tensor, factor: Any) -> Tensor:
+    if isinstance(factor, Tensor):  # of float64, which would count beside a g without dimensions
+        return g * factor.to(g.dtype.to_real())
+    return g if factor == 1 else g * factor
+
+
+def _limited(p: Tensor, g: Tensor, clip_value: Any, clip_agc: Any) -> Tensor:
+    if g.is_sparse:
+        g = g.coalesce()
+        if g.sparse_dim() > 1 and clip_agc is not None:
+            raise EngineError(
+                "clip_agc needs a sparse gradient of whole rows, got one with sparse elements. "
+                "Leave clip_agc at None for this group"
+            )
+        rows = p[g.indices()[0]] if clip_agc is not None and p.ndim > 1 else p
+        values = _limited(rows, g.values(), clip_value, clip_agc)
+        return torch.sparse_coo_tensor(
+            g.indices(), values, g.shape, is_coalesced=True, check_invariants=False
+        )
+    pairs = torch.view_as_real(g.resolve_conj()) if g.is_complex() else g
+    pairs = limited(eager, pairs, clip_value)
+    g = torch.view_as_complex(pairs) if g.is_complex() else pairs
+    if clip_agc is None:
+        return g
+    # The step overwrites p, whose old value the graph needs.
+    weights = unit_norms(p.clone() if torch.is_grad_enabled() else p)
+    unit = unit_gains(unit_norms(g), weights, clip_agc)
+    return g * unit.to(g.dtype.to_real()).reshape((-1, *[1] * (g.ndim - 1)) if g.ndim else ())
+
+
+def units(p: Tensor) -> int:
+    """How many units a tensor has.
+
+    >>> units(torch.zeros(8, 3, 2, 2)), units(torch.zeros(8)), units(torch.zeros(()))
+    (8, 1, 1)
+    """
+    return p.shape[0] if p.ndim > 1 and p.numel() else 1
+
+
+def unit_norms(t: Tensor) -> Tensor:
+    """The L2 norm of every unit, float64."""
+    if t.is_complex():
+        pairs = torch.view_as_real(t.resolve_conj())
+        t = pairs.flatten(-2) if t.ndim else pairs
+    norms: Tensor = torch.linalg.vector_norm(
+        t.reshape(units(t), -1), dim=1, dtype=eager.widest(t.device)
+    )
+    return norms
+
+
+def unit_gains(gradients: Tensor, weights: Tensor, limit: Any) -> Tensor:
+    """What adaptive clipping leaves of every unit's gradient.
+
+    ``min(1, limit * max(|w|, eps) / |g|)``: Brock, De, Smith, Simonyan: High-Performance
+    Large-Scale Image Recognition Without Normalization, arXiv 2102.06171, equation 3.
+
+    Args:
+        gradients: the norms of the units' gradients.
+        weights: those of their weights.
+        limit: ``clip_agc``.
+    """
+    largest = limit * weights.clamp(min=AGC_EPS)
+    over = gradients > largest
+    return torch.where(over, largest / torch.where(over, gradients, 1.0), 1.0)
+
+
+@cache
+def squares_rule(clips: tuple[str, ...]) -> Rule:
+    """The sums of squares that clipping needs: of gradients, of clamped ones, and of weights.
+
+    In float64, where squares of float32 neither overflow nor vanish.
+    """
+
+    def sums(xp: Any, p: Any, g: Any, *, clip_value: Any) -> tuple[Any, ...]:
+        squared = [g]
+        if "clip_value" in clips:
+            squared.append(limited(xp, g, clip_value))
+        if "clip_agc" in clips:
+            squared.append(p)
+        return tuple(xp.f64(x) * xp.f64(x) for x in squared)
+
+    return Rule(sums, "", slots=(), hypers=(Hyper("clip_value", "", ""),))
 
 
 def squares(g: Tensor) -> Tensor:
@@ -72,5 +184,5 @@ def squares(g: Tensor) -> Tensor:
     if g.is_complex():
         g = torch.view_as_real(g.resolve_conj())
     # No square of the whole tensor is kept, and the norm has a slope at 0 too.
-    norm: Tensor = torch.linalg.vector_norm(g, dtype=widest(g.device))
+    norm: Tensor = torch.linalg.vector_norm(g, dtype=eager.widest(g.device))
     return norm * norm

@@ -334,7 +334,7 @@ class MatrixBucket(OneByOne):
         treatment: Treatment,
     ) -> Turns:
         columns = self.columns(table, self._count())
-        columns["factor"] = treatment.numbers[self.groups]
+        grads, columns["factor"] = self._treated(params, grads, treatment)
         yield from ()  # all in one turn: there are no sums over all tensors
         if not params[0].numel():
             return

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bucket import BUCKETS, CompiledBucket, State, Table
+from .bucket import BUCKETS, CompiledBucket, Measures, State, Table
 from .clip import Treatment
 from .together import Turns
 
@@ -76,8 +76,12 @@ class ShardBucket(CompiledBucket):
             return list(map(_local, grads))
         return [_like(g, p) for g, p in zip(grads, params, strict=True)]
 
-    def measure(self, grads: Sequence[Tensor], treatment: Treatment) -> Sequence[Any]:  # noqa: D102  # as Bucket's
-        return _over_ranks(super().measure(grads, treatment), self._specs)
+    def measure(  # noqa: D102  # as Bucket's
+        self, params: Sequence[Tensor], grads: Sequence[Tensor], treatment: Treatment
+    ) -> Measures:
+        raw, limited = super().measure(params, grads, treatment)
+        together = _over_ranks([*raw, *limited], [*self._specs, *self._specs])
+        return together[: len(raw)], together[len(raw) :]
 
     def _update(
         self,

@@ -25,6 +25,7 @@ __all__ = [
     "Program",
     "Total",
     "Tracer",
+    "limited",
     "trace",
     "trace_sums",
 ]
@@ -47,6 +48,8 @@ _REDUCTIONS = ("sum", "total")
 MATRIX_FUNCTIONS = (
     "row_mean", "column_mean", "norm", "matmul", "addmm", "transpose", "wide", "turned", "bfloat16",
 )  # fmt: skip
+#: What an engine has at hand for each element: arrays, and ``unit``, the factor of its unit.
+_LOADED = ("array", "unit")
 
 Operand = str | float
 
@@ -65,7 +68,7 @@ class Node:
         self.tracer, self.op, self.args = tracer, op, args
         reduces = op in _REDUCTIONS
         self.stage: int = max((n.stage for n in nodes), default=0) + reduces
-        self.elementwise: bool = op == "array" or (
+        self.elementwise: bool = op in _LOADED or (
             not reduces and any(n.elementwise for n in nodes)
         )
 
@@ -237,11 +240,22 @@ class Program:
         return sum(len(p.reads) + len(p.writes) for p in self.passes)
 
 
+def limited(xp: Any, g: Any, clip_value: Any = None, unit: Any = None) -> Any:
+    """A gradient, already unscaled, with its values clamped, then its units shortened.
+
+    NaN stays NaN.
+    """
+    if clip_value is not None:
+        g = xp.maximum(xp.minimum(g, clip_value), -clip_value)
+    return g if unit is None else g * unit
+
+
 @cache
 def trace(
     rule: Rule,
     present: tuple[str, ...],
     flags: tuple[tuple[str, Any], ...],
+    clips: tuple[str, ...] = (),
     *,
     document: bool = False,
 ) -> Program:
@@ -251,6 +265,9 @@ def trace(
         rule: the rule.
         present: the slots that exist; the others are ``None`` to the formula.
         flags: the flags' values.
+        clips: those of ``"clip_value"`` and ``"clip_agc"`` by which gradients are clipped before
+            the rule sees them. The program then has the scalar ``gain`` too, which they are
+            multiplied by after that, and the first also ``clip_value``.
         document: whether the program is for :mod:`~downslope.engines.symbolic` to print.
 
     >>> from downslope.rules import SGD
@@ -268,6 +285,11 @@ def trace(
         for name in ("p", "g", *(s.name for s in rule.slots))
     }
     scalars = {name: xp.node("scalar", name) for name in rule.scalars}
+    added = _clip_scalars(clips)
+    if clips:
+        limits = {name: xp.node("scalar", name) for name in added}
+        gain, unit = limits.pop("gain"), xp.node("unit") if "clip_agc" in clips else None
+        inputs["g"] = limited(xp, inputs["g"], unit=unit, **limits) * gain
     values = rule.update(xp, *inputs.values(), **scalars, **dict(flags))
     outputs = {
         name: value
@@ -285,7 +307,7 @@ def trace(
         present,
         flags,
         arrays,
-        (*(name for name in rule.scalars if name in read), *numbers),
+        (*(name for name in rule.scalars if name in read), *numbers, *added),
         passes,
     )
 
@@ -297,6 +319,10 @@ def _functions(rule: Rule) -> tuple[str, ...]:
     return tuple(f for f in FUNCTIONS if f not in _REDUCTIONS) + MATRIX_FUNCTIONS
 
 
+def _clip_scalars(clips: tuple[str, ...]) -> tuple[str, ...]:
+    return (*(["clip_value"] if "clip_value" in clips else []), *(["gain"] if clips else []))
+
+
 @cache
 def trace_sums(rule: Rule) -> Program:
     """A program that writes nothing: it adds up what a formula returns, over each tensor.
@@ -305,8 +331,8 @@ def trace_sums(rule: Rule) -> Program:
         rule: of ``(xp, p, g)``, without slots; it returns elementwise values. Each becomes a total
             of the only pass. The program's arrays are those that it reads.
 
-    >>> from downslope.engines.clip import SQUARES
-    >>> trace_sums(SQUARES).arrays
+    >>> from downslope.engines.clip import squares_rule
+    >>> trace_sums(squares_rule(())).arrays
     ('g',)
     """
     xp = Tracer()
@@ -340,7 +366,7 @@ def _one_pass(
 ) -> Pass:
     due = [n.args[0] for n in reductions]
     needed = _ordered([*due, *writes.values()], lambda n: n.elementwise)
-    inner = [n for n in needed if n.elementwise and n.op != "array"]
+    inner = [n for n in needed if n.elementwise and n.op not in _LOADED]
     roots = [n for n in [*due, *writes.values()] if isinstance(n, Node)]
     hoist = dict.fromkeys(
         a
@@ -365,8 +391,8 @@ def _one_pass(
     def element(value: Any) -> Operand:
         if not isinstance(value, Node):
             return float(value)
-        if value.op == "array":
-            return str(value.args[0])
+        if value.op in _LOADED:
+            return str(value.args[0]) if value.op == "array" else value.op
         return temporary[value] if value.elementwise else hoisted[value]
 
     return Pass(

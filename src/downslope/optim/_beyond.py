@@ -44,6 +44,8 @@ class Beyond(TypedDict, total=False):
     """Keyword-only arguments of every optimizer; None, the default of all, changes nothing."""
 
     clip_norm: Limit
+    clip_value: Limit
+    clip_agc: Limit
     on_nonfinite: OnNonfinite
 
 
@@ -60,6 +62,21 @@ CLIPS = (
         "largest L2 norm of all gradients together; a group that gives its own is clipped alone, "
         "by the norm of its gradients",
         "c",
+        above=True,
+        infinite=True,
+    ),
+    Hyper(
+        "clip_value",
+        "largest absolute value of an element of a gradient",
+        "c_v",
+        above=True,
+        infinite=True,
+    ),
+    Hyper(
+        "clip_agc",
+        "largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a share "
+        "of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171)",
+        "lamda_c",
         above=True,
         infinite=True,
     ),

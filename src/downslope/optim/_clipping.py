@@ -27,7 +27,7 @@ Group = Mapping[str, Any]
 
 def wanted(groups: Sequence[Group]) -> bool:
     """Whether the groups' clipping needs norms."""
-    return any(g.get("clip_norm") is not None for g in groups)
+    return any(g.get(n) is not None for g in groups for n in ("clip_norm", "clip_agc"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Measured:
 
     Args:
         by_tensor: one a gradient.
-        by_group: the same, sorted by group.
+        by_group: the same of what ``clip_value`` and ``clip_agc`` leave, sorted by group.
     """
 
     by_tensor: Sequence[Any]
@@ -54,6 +54,7 @@ class Measured:
 
 def measure(
     buckets: Sequence[tuple[Sequence[int], Bucket]],
+    params: Sequence[Tensor],
     grads: Sequence[Tensor],
     treatment: Treatment,
 ) -> Measured:
@@ -61,16 +62,17 @@ def measure(
 
     Args:
         buckets: each with the positions of its gradients.
-        grads: all gradients of the step.
-        treatment: with the factors that norms are taken after.
+        params: all parameters of the step.
+        grads: their gradients.
+        treatment: with the factors and limits that norms are taken after.
     """
     by_tensor: list[Any] = [0.0] * len(grads)
     by_group: list[list[Any]] = [[] for _ in treatment.factor]
     for at, bucket in buckets:
-        squares = bucket.measure([grads[k] for k in at], treatment)
-        for k, group, square in zip(at, bucket.members.groups, squares, strict=True):
-            by_tensor[k] = square
-            by_group[group].append(square)
+        raw, limited = bucket.measure([params[k] for k in at], [grads[k] for k in at], treatment)
+        for k, group, before, after in zip(at, bucket.members.groups, raw, limited, strict=True):
+            by_tensor[k] = before
+            by_group[group].append(after)
     return Measured(by_tensor, by_group)
 
 

@@ -221,10 +221,11 @@ class Optimizer(torch.optim.Optimizer):
         if schedules:
             _set_scheduled(group, schedules)
         table, treatment = self._read_groups()
-        if self._clips or self.on_nonfinite is not None:
+        clips = any(g.get(n) is not None for g in self.param_groups for n in _beyond.NAMES)
+        if clips or self.on_nonfinite is not None:
             raise EngineError(
-                f"{type(self).__name__}: clip_norm and on_nonfinite cannot be compiled. Compile "
-                "the model, not the step"
+                f"{type(self).__name__}: clipping and on_nonfinite cannot be compiled. Compile the "
+                "model, not the step"
             )
         row = [*table.numbers[number].tolist(), treatment.factor[number]]
         if schedules:
@@ -281,7 +282,7 @@ class Optimizer(torch.optim.Optimizer):
         self, params: list[Tensor], grads: list[Tensor], table: Table, treatment: Treatment
     ) -> bool:
         if self._clips or self.on_nonfinite is not None:
-            measured = measure(self._buckets, grads, treatment)
+            measured = measure(self._buckets, params, grads, treatment)
             self._norm = measured.norm()
             if self.on_nonfinite is not None and (bad := measured.nonfinite()):
                 self._leave_out(params, bad)
@@ -373,7 +374,8 @@ class Optimizer(torch.optim.Optimizer):
                 self._buckets, self._used, self._structure = [], [], where
             table = self._table = Table(self._checked_hypers())
             signs = tuple(-1.0 if g.get("maximize") else 1.0 for g in groups)
-            treatment = self._treatment = Treatment(signs, (1.0,) * len(groups))
+            limits = (tuple(g.get(n) for g in groups) for n in ("clip_value", "clip_agc"))
+            treatment = self._treatment = Treatment(signs, (1.0,) * len(groups), *limits)
             self._notice.changed = not all(map(tells_of_changes, groups))
             self._clips = wanted(groups)
         grad_scale = getattr(self, "grad_scale", None)

@@ -28,7 +28,12 @@ _FLAGS = ("fused", "foreach", "differentiable", "capturable")
 def structure(rule: Rule, group: Mapping[str, Any]) -> tuple[Any, ...]:
     """Everything in a group's values that decides how its tensors are placed."""
     flags = tuple(group.get(f) for f in _FLAGS)
-    return rule.present(group), rule.flag_values(group), flags, len(group["params"])
+    return rule.present(group), rule.flag_values(group), flags, _clips(group), len(group["params"])
+
+
+def _clips(group: Mapping[str, Any]) -> tuple[str, ...]:
+    """The clipping that is part of a kernel."""
+    return tuple(n for n in ("clip_value", "clip_agc") if group.get(n) is not None)
 
 
 def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
@@ -36,6 +41,8 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
     if is_sharded(p):
         if len(trace(rule, rule.present(group), rule.flag_values(group)).passes) > 1:
             return "it is a DTensor, over whose shards the formula sums"
+        if group.get("clip_agc") is not None:
+            return "it is a DTensor, over whose shards clip_agc sums"
         p = local(p)
     if type(p) not in (Tensor, Parameter):
         return f"it is a {type(p).__name__}"
@@ -45,7 +52,14 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
         return f"it holds {p.dtype}"
     if p.layout != torch.strided or not dense(p):
         return "its elements do not fill one block of memory"
+    if group.get("clip_agc") is not None and not _units_apart(p):
+        return "clip_agc is given and its units (rows) do not lie one after the other in memory"
     return ""
+
+
+def _units_apart(p: Tensor) -> bool:
+    """Whether the elements of a dense tensor's units lie together."""
+    return p.ndim < 2 or not p.numel() or p.shape[0] == 1 or p.stride(0) == p.numel() // p.shape[0]
 
 
 def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tensor) -> str:
@@ -166,12 +180,12 @@ def make_buckets(
         new = make_state(owner, rule, group, p, state)
         counted = ("step",) if rule.counts_steps and not rule.plain_step else ()
         kinds = tuple(state[n].dtype for n in (*present, *counted))
-        shape = p.shape if rule.matrix else ()
-        key = (engine, present, rule.flag_values(group), p.device, p.dtype, kinds, shape)
+        clips, shape = _clips(group), p.shape if rule.matrix else ()
+        key = (engine, present, rule.flag_values(group), clips, p.device, p.dtype, kinds, shape)
         sorted_members.setdefault(key, []).append((position, number, p, g.is_sparse, state, new))
     buckets = []
-    for (engine, present, flags, *_), found in sorted_members.items():
+    for (engine, present, flags, clips, *_), found in sorted_members.items():
         at, groups, params, sparse, states_of, made = zip(*found, strict=True)
-        bound = Members(params, sparse, states_of, groups, made)
+        bound = Members(params, sparse, states_of, groups, made, clips)
         buckets.append((list(at), BUCKETS[engine](rule, present, flags, bound)))
     return buckets

@@ -58,6 +58,11 @@ class AdaBelief(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -120,6 +125,11 @@ class AdamAtan2(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -184,6 +194,11 @@ class Adan(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -255,6 +270,11 @@ class AdEMAMix(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -320,6 +340,11 @@ class ADOPT(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -383,6 +408,11 @@ class LAMB(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -448,6 +478,11 @@ class LaProp(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -511,6 +546,11 @@ class LARS(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -576,6 +616,11 @@ class MARS(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -638,6 +683,11 @@ class NormalizedSGD(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -694,6 +744,11 @@ class Lion(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -748,6 +803,11 @@ class Signum(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -809,6 +869,11 @@ class StableAdamW(Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 

@@ -10,6 +10,7 @@ vectorises. Its arguments:
     F      int64 [tensors + 1]   the first chunk of every tensor
     S      float64 [chunks, totals]   partial sums
     W      float64 [totals]   sums over all tensors of the step, where the formula asked for those
+    U      float64 [chunks]   the factor of the gradients of the unit that the chunk lies in
     O      float64 [tensors, numbers]   new values of slots that are one number a tensor
     first, last   the range of chunks to do
 """
@@ -94,7 +95,7 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
     used = dict.fromkeys([*step.reads, *(name for name, _ in step.writes)])
     lines = [
         '@njit(nogil=True, cache=True, error_model="numpy")',
-        f"def run{number}(A, R, C, F, S, W, O, first, last):",
+        f"def run{number}(A, R, C, F, S, W, U, O, first, last):",
         "    done = -1",
         *(f"    {name} = T(0)" for name, _ in step.hoisted),
         *(f"    new_{name} = np.float64(0)" for name, _ in step.numbers),
@@ -110,6 +111,7 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
         *(f"                {line}" for line in _scalar_lines(program, step, known)),
         *(f"            O[i, {k}] = new_{name}" for k, (name, _) in enumerate(step.numbers)),
         "            done = i",
+        *(["        unit = T(U[c])"] if any("unit" in made.args for made in step.body) else []),
     ]
     lines += [
         f"        {name} = {kinds[name].view}(A[{rows[name]}, i] + start * {kinds[name].bytes}, n)"

@@ -31,17 +31,40 @@ class Launch:
         program: the traced rule.
         elements: the kind of number of every array, by its dtype's name.
         sizes: the number of elements of every tensor.
+        units: into how many equal parts every tensor is divided, no chunk lying in two; None: each
+            is one.
     """
 
-    def __init__(self, program: Program, elements: tuple[str, ...], sizes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        elements: tuple[str, ...],
+        sizes: Sequence[int],
+        units: Sequence[int] | None = None,
+    ) -> None:
         self._functions = compiled(program, elements)
         counts = np.asarray(sizes, np.int64)
+        parts = np.ones_like(counts) if units is None else np.asarray(units, np.int64)
+        # A unit's tensor and its elements; then the same of chunks.
+        owner = np.repeat(np.arange(len(counts)), parts)
+        length = (counts // parts)[owner]
+        before = np.concatenate([[0], np.cumsum(parts)])
+        offset = (np.arange(len(owner)) - before[owner]) * length
         # An empty tensor has one empty chunk: its scalars are computed as any other's.
-        chunks = np.maximum(-(-counts // CHUNK), 1)
-        self._first = np.concatenate([[0], np.cumsum(chunks)]).astype(np.int64)
-        tensor = np.repeat(np.arange(len(counts)), chunks)
-        start = (np.arange(len(tensor)) - self._first[tensor]) * CHUNK
-        size = np.minimum(CHUNK, counts[tensor] - start)
+        chunks = np.maximum(-(-length // CHUNK), 1)
+        self._first_of_unit = np.concatenate([[0], np.cumsum(chunks)]).astype(np.int64)
+        self._first = np.ascontiguousarray(self._first_of_unit[before])
+        unit = np.repeat(np.arange(len(owner)), chunks)
+        tensor = owner[unit]
+        inside = (np.arange(len(unit)) - self._first_of_unit[unit]) * CHUNK
+        start = offset[unit] + inside
+        size = np.minimum(CHUNK, length[unit] - inside)
+        self._unit = unit
+        self._factors = np.ones(len(unit))
+        #: The number of every unit's tensor.
+        self.owner = owner
+        self._first_unit = before[:-1]
+        self.arrays = program.arrays
         self._chunks = np.ascontiguousarray(np.stack([tensor, start, size], axis=1), np.int64)
         self._passes = program.passes
         self._columns = {total: k for k, total in enumerate(program.totals)}
@@ -73,7 +96,10 @@ class Launch:
             after each pass that ends in such sums, by the number of the formula's call, each
             tensor's share; wants the sums over all tensors sent back.
         """
-        tables = (self._chunks, self._first, self._sums, self._wholes, self.numbers)
+        tables = (
+            *(self._chunks, self._first, self._sums, self._wholes, self._factors),
+            self.numbers,
+        )
         for step, function in zip(self._passes, self._functions, strict=True):
             self._run(function, (addresses, rows, *tables))
             shared = {t.call: self._columns[t] for t in step.totals if t.call is not None}
@@ -87,6 +113,20 @@ class Launch:
     def sums(self) -> Float64:
         """The last run's sums over each tensor, float64 [tensors, totals]."""
         return np.add.reduceat(self._sums, self._first[:-1])
+
+    @property
+    def unit_sums(self) -> Float64:
+        """The last run's sums over each unit, float64 [units, totals]."""
+        return np.add.reduceat(self._sums, self._first_of_unit[:-1])
+
+    def over_tensors(self, of_units: Float64) -> list[float]:
+        """Sums over each tensor of one number a unit."""
+        sums: list[float] = np.add.reduceat(of_units, self._first_unit).tolist()
+        return sums
+
+    def set_units(self, factors: Float64) -> None:
+        """Set what gradients are multiplied by in the next run, one number a unit."""
+        self._factors[:] = factors[self._unit]
 
     def _run(self, function: Function, args: tuple[Any, ...]) -> None:
         bounds = self._cut(torch.get_num_threads())
