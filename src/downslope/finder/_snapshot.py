@@ -8,6 +8,8 @@ trial runs on clones, so the very same objects return.
 from __future__ import annotations
 
 import copy
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -38,16 +40,38 @@ def restored(
         every parameter, once.
     """
     parameters = _parameters(modules, optimizer)
-    with ExitStack() as stack:  # each is put back even where another fails
-        stack.enter_context(randomness_restored(generators))
-        stack.callback(_state(optimizer))
-        for group in optimizer.param_groups:
-            stack.callback(_group(group))
-        for p in parameters:
-            stack.callback(_parameter(p))
-        for module in (m for root in modules for m in root.modules()):
-            stack.callback(_module(module))
+    stack = ExitStack()  # each is put back even where another fails
+    try:
+        with _interrupts_wait():
+            stack.enter_context(randomness_restored(generators))
+            stack.callback(_state(optimizer))
+            for group in optimizer.param_groups:
+                stack.callback(_group(group))
+            for p in parameters:
+                stack.callback(_parameter(p))
+            for module in (m for root in modules for m in root.modules()):
+                stack.callback(_module(module))
         yield parameters
+    finally:
+        with _interrupts_wait():
+            stack.close()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait until the body is done, so that nothing is taken or put back by half."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield  # signals arrive in the main thread only; None: not Python's handler
+        return
+    came = []
+    signal.signal(signal.SIGINT, lambda *caught: came.append(caught))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

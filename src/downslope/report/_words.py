@@ -92,6 +92,8 @@ def range_rows(test: RangeTest) -> Iterator[tuple[str, str]]:
     yield "Learning rates tried", str(len(test.lrs))
     if test.diverged_at is not None:
         yield "Diverged, and was stopped, at", f"{test.diverged_at:.3g}"
+    if test.races:
+        yield "Confidence", test.confidence
     if test.reason:
         yield "Note", test.reason
 
@@ -103,9 +105,9 @@ def range_told(test: RangeTest) -> str:
     )
     if test.suggestion is None:
         return swept
-    return (
-        f"{swept} It falls most steeply at {test.steepest:.3g}; suggested is {test.suggestion:.3g}."
-    )
+    if test.steepest is not None:
+        swept += f" It falls most steeply at {test.steepest:.3g}."
+    return f"{swept} Suggested is {test.suggestion:.3g}."
 
 
 def recipe_rows(run: Run) -> Iterator[tuple[str, str, str, str, bool]]:

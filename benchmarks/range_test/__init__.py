@@ -1,0 +1,1 @@
+"""Which learning rate does a range test suggest, and how well does it train?"""

@@ -1,0 +1,85 @@
+"""``python -m benchmarks.range_test``: score `find_lr` and its rivals on the test cases.
+
+The planned runs (25 learning rates, 4 seeds a case) are kept in ``results/range_test``; with
+``--train`` those that are missing are made first, which takes about an hour on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+
+import numpy as np
+import torch
+
+from .cases import CASES, LENGTHS, RESULTS, load, planned_runs, save
+from .score import RULES, constants, equivalent, oracle, percentages, score
+from .suggest import suggestion
+
+SEED = 200  # of the range tests; the planned runs have others
+SCALES = (1.0, 30.0, 1 / 30)
+DEFAULTS = {"sgd": 1e-3, "adamw": 1e-3, "lion": 1e-4}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", action="store_true", help="make the planned runs first")
+    parser.add_argument("--tuning", action="store_true", help="score on the tuning cases")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    curves = load()
+    if options.train:
+        for case in CASES:
+            if case.key not in curves:
+                curves[case.key] = planned_runs(case)
+                save(curves)
+                print(case.key, flush=True)
+    chosen = [c for c in CASES if c.key in curves and c.tuning == options.tuning]
+    best = constants(curves)
+    scores: dict[tuple[str, int, float], list[float]] = defaultdict(list)
+    kept = {}
+    for case in chosen:
+        curve = curves[case.key]
+        scores["oracle", case.steps, 1.0] += oracle(curve)
+        for scale in SCALES:
+            test = suggestion(case, SEED, scale)
+            rates = {
+                "find_lr": test.suggestion or DEFAULTS[case.optimizer],
+                "tuned constant": best[case.optimizer],
+                "library default": DEFAULTS[case.optimizer],
+                **{
+                    name: rule(np.array(test.lrs), np.array(test.smoothed))
+                    for name, rule in RULES.items()
+                },
+            }
+            found = {k: score(curve, equivalent(case, lr, scale)) for k, lr in rates.items()}
+            kept[f"{case.key} / x{scale:.3g}"] = {
+                "lr": test.suggestion,
+                "confidence": test.confidence,
+                "cost": test.cost,
+                "score": round(found["find_lr"], 3),
+            }
+            for name, value in found.items():
+                scores[name, case.steps, scale].append(value)
+    part = "tuning" if options.tuning else "test"
+    columns = [(steps, scale) for steps in LENGTHS for scale in SCALES]
+    lines = [
+        f"Percent of {len(chosen)} {part} cases within 1.1x / 1.5x / worse than 3x.",
+        "",
+        "| rule | " + " | ".join(f"{steps} steps, loss x{s:.2g}" for steps, s in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for name in dict.fromkeys(key[0] for key in scores):
+        cells = [percentages(v) if (v := scores.get((name, *c))) else "" for c in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    table = "\n".join(lines) + "\n"
+    print(table)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{part}.md").write_text(table, encoding="utf-8")
+    (RESULTS / f"{part}-cases.json").write_text(json.dumps(kept, indent=0) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

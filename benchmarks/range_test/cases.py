@@ -1,0 +1,146 @@
+"""The cases: a problem, a batch size, an optimizer and the length of the planned run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from downslope.schedules import Schedule, cosine, warmup
+
+from .drawn import DRAWN
+from .many import OPTIMIZERS, Copies
+from .problems import PROBLEMS, TEST, Problem
+
+__all__ = [
+    "CASES",
+    "LENGTHS",
+    "POINTS",
+    "RESULTS",
+    "SEEDS",
+    "Case",
+    "Curve",
+    "load",
+    "planned_runs",
+]
+
+RESULTS = Path(__file__).parents[1] / "results" / "range_test"
+LENGTHS = (300, 1500)
+SEEDS = (0, 1, 2, 3)  # of the planned runs; the range tests have others
+POINTS = 25
+#: The sweep's ends: five decades around what each optimizer is used with.
+SPAN = {"sgd": (1e-4, 10.0), "adamw": (1e-5, 1.0), "lion": (1e-6, 0.1)}
+WARMUP = 0.05
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, how, and for how long."""
+
+    problem: str
+    optimizer: str
+    batch_size: int
+    steps: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.problem} / {self.optimizer} / {self.batch_size} / {self.steps}"
+
+    @property
+    def tuning(self) -> bool:
+        """Whether rules may be fitted on it."""
+        return self.what not in TEST
+
+    @property
+    def what(self) -> Problem:
+        return _BY_NAME[self.problem]
+
+    @property
+    def lrs(self) -> NDArray[np.float64]:
+        """The learning rates of the sweep."""
+        return np.geomspace(*SPAN[self.optimizer], POINTS)
+
+
+_BY_NAME = {**PROBLEMS, **{problem.name: problem for problem in DRAWN}}
+CASES = [
+    Case(problem.name, optimizer, problem.batch_sizes[which], steps)
+    for steps in LENGTHS
+    for which in (0, 1)
+    for problem in PROBLEMS.values()
+    for optimizer in OPTIMIZERS
+] + [
+    Case(problem.name, optimizer, problem.batch_sizes[0], steps)
+    for problem in DRAWN
+    for steps in LENGTHS
+    for optimizer in OPTIMIZERS
+]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The final validation losses of a case's planned runs.
+
+    Args:
+        lrs: the learning rates.
+        losses: of shape (seeds, lrs), not finite where a run diverged.
+        untrained: before training, of shape (seeds,).
+    """
+
+    lrs: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    untrained: NDArray[np.float64]
+
+
+def schedule(steps: int) -> Schedule:
+    """The planned run's: 5% warmup, then a cosine to 0."""
+    rising = round(WARMUP * steps)
+    return warmup(rising) >> cosine(steps - rising)
+
+
+def planned_runs(case: Case) -> Curve:
+    """Train every learning rate with every seed, from the beginning to the end."""
+    copies = Copies(case.what, case.optimizer, list(SEEDS), POINTS, case.batch_size)
+    untrained = copies.validation().view(len(SEEDS), POINTS)[:, 0]
+    lrs = torch.tensor(case.lrs).repeat(len(SEEDS))
+    factor = schedule(case.steps)
+    for step in range(case.steps):
+        copies.step(factor(step) * lrs)
+    losses = copies.validation().view(len(SEEDS), POINTS)
+    return Curve(case.lrs, losses.double().numpy(), untrained.double().numpy())
+
+
+def load(file: Path = RESULTS / "planned-runs.json") -> dict[str, Curve]:
+    """The planned runs that were done, by the case's key."""
+    if not file.exists():
+        return {}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    by_key = {case.key: case for case in CASES}
+    return {
+        key: Curve(
+            by_key[key].lrs,
+            np.array([[np.nan if x is None else x for x in row] for row in saved["losses"]]),
+            np.array(saved["untrained"]),
+        )
+        for key, saved in found.items()
+    }
+
+
+def save(curves: dict[str, Curve], file: Path = RESULTS / "planned-runs.json") -> None:
+    """Write the planned runs, a case a line, with five digits."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+
+    def numbers(values: NDArray[np.float64]) -> list[float | None]:
+        return [float(f"{x:.5g}") if np.isfinite(x) else None for x in values]
+
+    lines = [
+        f"{json.dumps(key)}: "
+        + json.dumps(
+            {"untrained": numbers(c.untrained), "losses": [numbers(row) for row in c.losses]}
+        )
+        for key, c in curves.items()
+    ]
+    file.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

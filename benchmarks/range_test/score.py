@@ -1,0 +1,83 @@
+"""How well a suggestion trains, beside the best learning rate of the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cases import CASES, Case, Curve
+
+__all__ = ["constants", "oracle", "percentages", "score"]
+
+FLOOR = 0.02  # of the untrained loss: without it tiny validation losses make the score noise
+
+Array = NDArray[np.float64]
+
+
+def capped(curve: Curve, seeds: Sequence[int] | slice = slice(None)) -> Array:
+    """The mean loss over seeds at each learning rate; a run is never worse than none."""
+    losses = np.where(np.isfinite(curve.losses), curve.losses, np.inf)
+    return np.minimum(losses, curve.untrained[:, None])[seeds].mean(0)
+
+
+def smooth(values: Array) -> Array:
+    """Weights 1/4, 1/2, 1/4 over the learning rates."""
+    wide = np.concatenate([values[:1], values, values[-1:]])
+    return 0.25 * wide[:-2] + 0.5 * wide[1:-1] + 0.25 * wide[2:]
+
+
+def score(curve: Curve, lr: float, seeds: Sequence[int] | slice = slice(None)) -> float:
+    """(L + f) / (best + f), with L read between the sweep's points."""
+    losses, floor = capped(curve, seeds), FLOOR * curve.untrained[seeds].mean()
+    found = np.interp(np.log10(lr), np.log10(curve.lrs), losses)
+    return float((found + floor) / (smooth(losses).min() + floor))
+
+
+def oracle(curve: Curve) -> list[float]:
+    """The scores, seed by seed, of the best learning rate of the other seeds: the noise floor."""
+    found = []
+    for seed in range(len(curve.losses)):
+        others = [other for other in range(len(curve.losses)) if other != seed]
+        lr = curve.lrs[smooth(capped(curve, others)).argmin()]
+        found.append(score(curve, lr, [seed]))
+    return found
+
+
+def constants(curves: dict[str, Curve]) -> dict[str, float]:
+    """The one learning rate of each optimizer that does best on the tuning cases."""
+    by_optimizer: dict[str, list[Curve]] = {}
+    for case in CASES:
+        if case.tuning and case.key in curves:
+            by_optimizer.setdefault(case.optimizer, []).append(curves[case.key])
+    candidates = 10 ** np.arange(-5, 1, 0.1)
+
+    def cost(lr: float, of: list[Curve]) -> float:
+        return float(np.mean([np.log(min(score(c, lr), 8.0)) for c in of]))
+
+    return {
+        name: float(min(candidates, key=lambda lr, of=of: cost(lr, of)))
+        for name, of in by_optimizer.items()
+    }
+
+
+def percentages(scores: Iterable[float]) -> str:
+    """Percent of cases within 1.1x and 1.5x of the best, and worse than 3x."""
+    values = np.array(list(scores))
+    within = [(values <= 1.1).mean(), (values <= 1.5).mean(), (values > 3).mean()]
+    return "/".join(f"{100 * share:.0f}" for share in within)
+
+
+def equivalent(case: Case, lr: float, scale: float) -> float:
+    """The learning rate that does to the plain loss what ``lr`` does to the scaled one.
+
+    Exact for SGD without weight decay; AdamW and Lion do not notice the scale (but for eps).
+    """
+    return lr * scale if case.optimizer == "sgd" else lr
+
+
+RULES: dict[str, Callable[[Array, Array], float]] = {
+    "smoothed minimum / 10": lambda lrs, smoothed: lrs[smoothed.argmin()] / 10,
+    "steepest": lambda lrs, smoothed: lrs[np.gradient(smoothed, np.log(lrs)).argmin()],
+}

@@ -1,0 +1,103 @@
+"""Races: where they go, what they cost, what they say, and what is made of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downslope.finder._races import Race, Races, best, search
+from downslope.finder._suggest import confidence, fell, first_race, planned_lr
+
+COST = 10.0
+
+
+def bowl(bottom: float, *, diverges: float = math.inf) -> Callable[[float], Race]:
+    """A loss with its minimum at a learning rate, infinite from another one on, after one step."""
+
+    def run(lr: float) -> Race:
+        if lr >= diverges:
+            return Race(lr, math.inf, math.inf, cost=1.0)
+        loss = 1 + math.log10(lr / bottom) ** 2
+        return Race(lr, loss, loss, COST)
+
+    return run
+
+
+def races(*losses: float, first: float = 4.0, halfway: tuple[float, ...] = ()) -> Races:
+    """Races at 0.01, 0.1, 1... with these losses."""
+    found = zip(losses, halfway or losses, strict=True)
+    return Races(
+        tuple(Race(10.0 ** (k - 2), middle, end) for k, (end, middle) in enumerate(found)),
+        steps=40,
+        first=first,
+    )
+
+
+@given(st.floats(-4, 0), st.floats(-5, 1))
+def test_the_search_finds_the_bottom(bottom: float, begin: float) -> None:
+    """With enough to spend, the parabola's vertex is at the minimum, wherever it begins."""
+    found = search(bowl(10**bottom), 10**begin, budget=1000, whole=COST)
+    if abs(bottom - begin) < 2:
+        assert math.log10(best(Races(found, 40, 2.0))) == pytest.approx(bottom, abs=1e-6)
+
+
+@given(st.floats(10, 200), st.floats(-4, 0))
+def test_the_search_keeps_to_its_budget(budget: float, bottom: float) -> None:
+    """All races together cost at most what was given."""
+    found = search(bowl(10**bottom, diverges=0.1), 0.3, budget, whole=COST)
+    assert sum(race.cost for race in found) <= budget
+
+
+def test_where_all_diverge_it_goes_far_down() -> None:
+    """A start three decades too high is not the end."""
+    found = search(bowl(1e-4, diverges=1e-3), 1.0, budget=60, whole=COST)
+    assert best(Races(found, 40, 2.0)) < 1e-3
+
+
+def test_the_vertex_stays_near_the_winner() -> None:
+    """It is never nearer to a neighbour than to the race that won."""
+    assert 10**-1.5 <= best(races(1.0, 0.999, 5.0)) <= 10**-0.5
+
+
+def test_an_outermost_winner_is_the_answer() -> None:
+    """Nothing is drawn through races on one side only, or through ones that diverged."""
+    assert best(races(0.5, 1.0, 2.0)) == 0.01
+    assert best(races(1.0, 0.5, math.inf)) == 0.1
+
+
+def test_the_race_begins_at_a_rate_that_follows_the_loss() -> None:
+    """SGD: the loss times 30, and so a divergence at a 30th, give a 30th."""
+    for scale in (30, 1 / 30):
+        assert first_race("sgd", 0.2 / scale, 2.3 * scale) * scale == pytest.approx(
+            first_race("sgd", 0.2, 2.3)
+        )
+    assert first_race("adamw", 1.0, 2.3) == first_race("adamw", 1.0, 2.3 * 30)
+    assert first_race("sgd", 0.2, -1.0) > 0
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lion", "one of my own"])
+def test_a_longer_run_gets_a_lower_rate(name: str) -> None:
+    """From 300 to 1,500 steps it falls; from 100,000 on it does not fall further."""
+    found = races(1.0, 0.5, 1.0)
+    lrs = [planned_lr(name, found, steps) for steps in (300, 1500, 100_000, 10**9)]
+    assert lrs[0] > lrs[1] > lrs[2] == lrs[3]
+
+
+def test_the_scale_of_the_loss_does_not_matter() -> None:
+    """All losses times 30 give the same learning rate."""
+    small, large = races(1.0, 0.5, 0.8), races(30.0, 15.0, 24.0, first=120.0)
+    assert planned_lr("adamw", small, 300) == pytest.approx(planned_lr("adamw", large, 300))
+
+
+def test_confidence_needs_a_fall_and_worse_races_on_both_sides() -> None:
+    """High, medium at the edge, low for a small fall, none for none."""
+    assert confidence(races(1.0, 0.5, 1.0)) == "high"
+    assert confidence(races(0.5, 1.0, 2.0)) == "medium"
+    assert confidence(races(3.9, 3.8, 3.9)) == "low"
+    assert confidence(races(4.0, 3.99, 4.0)) == "none"
+    assert confidence(races(math.inf, math.inf)) == "none"
+    assert fell(races(1.0, 0.5, 1.0)) == 0.875
