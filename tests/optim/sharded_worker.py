@@ -17,7 +17,6 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
 import downslope.optim
@@ -183,6 +182,9 @@ def clips_by_the_norm_over_all_shards(mesh: DeviceMesh, folder: Path) -> None:
 
 def data_parallel_with_sharded_state(mesh: DeviceMesh, folder: Path) -> None:
     """DDP with ``ZeroRedundancyOptimizer`` around our optimizer ends where one process ends."""
+    # The import warns of torch's own deprecations, which collecting doctests would stop at.
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
     parallel, alone = network(), network()
     wrapped = torch.nn.parallel.DistributedDataParallel(parallel)
     optimizer = ZeroRedundancyOptimizer(
