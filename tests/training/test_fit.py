@@ -51,7 +51,11 @@ def test_it_trains_as_the_guides_teach(run: Run) -> None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             step += 1
-    torch.testing.assert_close(run.model("last", task=tiny()).state_dict(), model.state_dict())
+    ends = [run.model("last", task=tiny()).state_dict(), model.state_dict()]
+    for end in ends:
+        # Before a batch norm a bias has no gradient but rounding, of which AdamW makes whole steps.
+        del end["0.bias"]
+    torch.testing.assert_close(*ends)
 
 
 def test_events_are_the_records(run: Run, events: list[dict[str, Any]]) -> None:
