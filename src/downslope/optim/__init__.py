@@ -16,6 +16,7 @@ from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .adam_kin import Adamax, NAdam, NAdamW, RAdam
 from .asgd import ASGD
+from .clip import clip_grad_norm_, clip_grad_value_
 from .declared import *  # noqa: F403  # one class a rule; the module lists them
 from .rmsprop import RMSprop
 from .rprop import Rprop
@@ -38,6 +39,8 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SparseAdam",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "declare",
     "get",
     "lr_scheduler",
