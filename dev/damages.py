@@ -287,6 +287,27 @@ DAMAGES: tuple[Damage, ...] = (
         ("corrected gradient remembered", "exp_avg_sq, g", "exp_avg_sq, corrected"),
     ),
     *_all(
+        "rules/schedule_free.py", "_share", "SGDScheduleFree AdamWScheduleFree",
+        ("weights of the average forgotten", "step**r * lr_max**weight_lr_power", "1.0 + 0 * lr"),
+        ("largest lr not kept", "lr_max = xp.maximum(lr_max, lr)", "lr_max = lr"),
+    ),
+    *_all(
+        "rules/schedule_free.py", "_towards", "SGDScheduleFree AdamWScheduleFree",
+        ("average of y, not of z", "blend * (1 - share) - 1", "blend - 1"),
+        ("share upside down", "xp.lerp(p, z, share)", "xp.lerp(z, p, share)"),
+    ),
+    *_all(
+        "rules/schedule_free.py", "_warmed_up", "SGDScheduleFree AdamWScheduleFree",
+        ("warmup without end", "xp.minimum(step / xp.maximum(warmup_steps, 1.0), 1.0)",
+         "(step / xp.maximum(warmup_steps, 1.0))"),
+    ),
+    *_all(
+        "rules/schedule_free.py", "adamw_schedule_free", "AdamWScheduleFree",
+        ("root not corrected in lr", " * xp.sqrt(1 - beta2**step)", ""),
+        ("no weight decay", "xp.fma(weight_decay, p, g / (xp.sqrt(exp_avg_sq) + eps))",
+         "g / (xp.sqrt(exp_avg_sq) + eps)"),
+    ),
+    *_all(
         "rules/_shared.py", "cautious_update", "Lion",
         ("not lengthened", " / xp.maximum(share, 1e-3)", ""),
         ("lengthened by the count", "/ numel", ""),

@@ -32,6 +32,7 @@ TESTS = (
     "tests/optim/test_trajectory.py",
     "tests/optim/test_optimum.py",
     "tests/optim/test_cautious.py",
+    "tests/optim/test_schedule_free.py",
     "tests/engines/test_symbolic.py",
 )
 #: What every child needs, loaded once. (downslope itself comes from the damaged copy.)

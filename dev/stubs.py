@@ -33,6 +33,7 @@ from ..rules import Rule
 from ._beyond import Beyond
 from ._declare import Declared, Number
 from ._optimizer import ParamsT
+from ._schedule_free import ScheduleFree
 
 '''
 
@@ -64,7 +65,8 @@ def _class(cls: type[Optimizer]) -> str:
         ") -> None: ...",
     ]
     body = textwrap.indent("\n".join(lines), "    ")
-    return f"class {cls.__name__}(Declared):\n{body}\n"
+    bases = ", ".join(base.__name__ for base in cls.__bases__)
+    return f"class {cls.__name__}({bases}):\n{body}\n"
 
 
 def _wrapped(line: str) -> list[str]:

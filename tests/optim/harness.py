@@ -210,7 +210,7 @@ def follow_oracle(
     for i, p in enumerate(start):
         end, state = oracles.follow(entry.oracle, _array(p), (_array(r[i]) for r in rows), **hyper)
         ends.append(torch.from_numpy(np.asarray(end)))
-        states.append(state)
+        states.append({k: v for k, v in state.items() if not k.startswith("_")})
     return ends, states
 
 

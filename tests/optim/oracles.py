@@ -1,8 +1,9 @@
 """Each optimizer once more, naively: NumPy in float64, straight from the paper or torch's formula.
 
 An oracle takes one step: ``oracle(p, g, state, **hyperparameters) -> p``. ``state`` is a dict under
-torch's keys, empty before the first step, and is changed in place. Nothing here imports downslope,
-and nothing tries to be fast, shared or clever: that is what makes these the judges.
+torch's keys, empty before the first step, and is changed in place; what the oracle alone remembers
+has a key that begins with an underscore. Nothing here imports downslope, and nothing tries to be
+fast, shared or clever: that is what makes these the judges.
 """
 
 from __future__ import annotations

@@ -92,6 +92,7 @@ def test_a_shot_process_is_resumed_to_the_same_bits(
         {"precision": "bf16"},
         {"optimizer": "sgd", "hyperparameters": {"momentum": 0.9}},
         {"clip_norm": None, "schedule": "step"},
+        {"optimizer": "adamwschedulefree", "schedule": "constant"},
     ],
     ids=str,
 )

@@ -131,12 +131,13 @@ def _values(
     """A program as if it had one pass: its values, each once, and those that it leaves behind.
 
     Returns:
-        the values in order, each as operation, arguments, and whether it depends on elements; and
-        the parameter's and the slots' new contents by name.
+        the values in order, each as operation, arguments, and whether it depends on elements or on
+        state; and the parameter's and the slots' new contents by name.
     """
     values: dict[_Key, tuple[str, tuple[_Key, ...], bool]] = {}
     totals: dict[Operand, _Key] = {}
     results: dict[str, _Key] = {}
+    numbers = program.rule.numbers(program.present)
     for step in program.passes:
         env = dict(totals)
 
@@ -144,7 +145,7 @@ def _values(
             op: str, operands: Sequence[Operand], of_elements: bool, env: dict[Operand, _Key] = env
         ) -> _Key:
             args = tuple(env.get(operand, operand) for operand in operands)
-            inner = of_elements or any(a in values and values[a][2] for a in args)
+            inner = of_elements or any(a in numbers or (a in values and values[a][2]) for a in args)
             values.setdefault((op, *args), (op, args, inner))
             return (op, *args)
 

@@ -10,6 +10,7 @@ from ..errors import unknown
 from . import declared, lr_scheduler
 from ._declare import declare
 from ._optimizer import Optimizer
+from ._schedule_free import ScheduleFree
 from .adadelta import Adadelta
 from .adafactor import Adafactor
 from .adagrad import Adagrad
@@ -38,6 +39,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFree",
     "SparseAdam",
     "clip_grad_norm_",
     "clip_grad_value_",
@@ -51,9 +53,8 @@ __all__ += declared.__all__
 _CLASSES: dict[str, type[Optimizer]] = {
     name.lower(): value
     for name, value in list(globals().items())
-    if name in __all__ and isinstance(value, type) and issubclass(value, Optimizer)
+    if name in __all__ and isinstance(value, type) and hasattr(value, "rule")
 }
-del _CLASSES["optimizer"]  # their base
 
 
 def names() -> tuple[str, ...]:

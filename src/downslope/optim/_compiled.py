@@ -134,6 +134,7 @@ class Traced(torch.optim.Optimizer):
         """
         owner = self._owner()
         assert owner is not None
+        owner._check_ready()
         group = owner.param_groups[number]
         if str(self.rule.flag_values(group)) != flags:
             raise EngineError(

@@ -14,6 +14,7 @@ from ..rules import Rule
 from ..schedules import Schedule
 from . import _beyond
 from ._optimizer import Optimizer, ParamsT
+from ._schedule_free import ScheduleFree
 
 __all__ = ["FLAGS", "Declared", "Number", "annotation", "declare"]
 
@@ -54,7 +55,8 @@ def declare(rule: Rule, module: str | None = None) -> type[Declared]:
             pickled; the caller's if not given.
 
     Returns:
-        the class, a subclass of ``torch.optim.Optimizer``.
+        the class, a subclass of ``torch.optim.Optimizer``, and of :class:`ScheduleFree` if the rule
+        has a ``blend``.
 
     Raises:
         TypeError: the rule has no ``class_name``, or a hyperparameter no default.
@@ -94,9 +96,8 @@ def declare(rule: Rule, module: str | None = None) -> type[Declared]:
             takes = ", ".join(p.name for p in parameters)
             raise InputTypeError(f"{rule.class_name}: {error}. It takes {takes}") from None
         given.apply_defaults()
-        Optimizer.__init__(
-            self, params, {k: v for k, v in given.arguments.items() if k != "params"}
-        )
+        defaults = {k: v for k, v in given.arguments.items() if k != "params"}
+        super(made, self).__init__(params, defaults)
 
     me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     vars(__init__)["__signature__"] = inspect.Signature([me, *parameters], return_annotation=None)
@@ -109,7 +110,9 @@ def declare(rule: Rule, module: str | None = None) -> type[Declared]:
         "__qualname__": rule.class_name,
         "rule": rule,
     }
-    return type(rule.class_name, (Declared,), namespace)
+    bases = (ScheduleFree, Declared) if rule.blend else (Declared,)
+    made: type[Declared] = type(rule.class_name, bases, namespace)
+    return made
 
 
 def _parameters(rule: Rule) -> list[inspect.Parameter]:

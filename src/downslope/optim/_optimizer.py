@@ -232,7 +232,11 @@ class Optimizer(torch.optim.Optimizer):
             group["schedule_step"] += 1
         return row
 
+    def _check_ready(self) -> None:
+        """Raise if no step may be taken now."""
+
     def _plain_step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:
+        self._check_ready()
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -15,7 +15,7 @@ from ..engines.matrix import MATRIX, MATRIX_LOOP
 from ..engines.shards import is_sharded, local
 from ..engines.trace import trace
 from ..errors import EngineError, InputError
-from ..rules import Rule
+from ..rules import Rule, Slot
 
 __all__ = ["make_buckets", "make_state", "number_dtype", "structure"]
 
@@ -123,19 +123,32 @@ def make_state(
         made.append("step")
     for slot in rule.slots:
         if slot.name in present and state.get(slot.name) is None:
-            value = group[slot.init] if isinstance(slot.init, str) else slot.init
-            value = float(value.detach() if isinstance(value, Tensor) else value)
-            state[slot.name] = (
-                _number(group, p, value) if slot.scalar else _array(p, value, slot.axis)
-            )
+            state[slot.name] = _first_value(group, p, slot)
             made.append(slot.name)
     return tuple(made)
 
 
-def _number(group: Mapping[str, Any], p: Tensor, value: float) -> Tensor:
+def _first_value(group: Mapping[str, Any], p: Tensor, slot: Slot) -> Tensor:
+    """What a slot holds before the first step."""
+    if slot.init == "p" and group.get("differentiable"):
+        return p.clone()  # a slope flows through it
+    if slot.init == "p":
+        with torch.no_grad():
+            return _array(p, 0.0, slot.axis).copy_(p)
+    value = group[slot.init] if isinstance(slot.init, str) else slot.init
+    value = float(value.detach() if isinstance(value, Tensor) else value)
+    if slot.scalar:
+        return _number(group, p, value, torch.float64 if slot.exact else number_dtype())
+    return _array(p, value, slot.axis)
+
+
+def _number(
+    group: Mapping[str, Any], p: Tensor, value: float, dtype: torch.dtype | None = None
+) -> Tensor:
     """One number of state, of the kind and on the device that torch chooses."""
     on_device = group.get("capturable") or group.get("fused")
-    return torch.full((), value, dtype=number_dtype(), device=p.device if on_device else "cpu")
+    device = p.device if on_device else "cpu"
+    return torch.full((), value, dtype=dtype or number_dtype(), device=device)
 
 
 def number_dtype() -> torch.dtype:

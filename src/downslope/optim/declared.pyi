@@ -9,6 +9,7 @@ from ..rules import Rule
 from ._beyond import Beyond
 from ._declare import Declared, Number
 from ._optimizer import ParamsT
+from ._schedule_free import ScheduleFree
 
 __all__ = [
     "ADOPT",
@@ -18,10 +19,12 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "AdamAtan2",
+    "AdamWScheduleFree",
     "Adan",
     "LaProp",
     "Lion",
     "NormalizedSGD",
+    "SGDScheduleFree",
     "Signum",
     "StableAdamW",
 ]
@@ -648,6 +651,146 @@ class MARS(Declared):
         gamma: Number = 0.025,
         *,
         cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+        **beyond: Unpack[Beyond],
+    ) -> None: ...
+
+class SGDScheduleFree(ScheduleFree, Declared):
+    """Gradient descent evaluated at the average of its path, without a schedule.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = SGDScheduleFree([w], lr=1.0)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        momentum: share of the average in the point that is trained; a finite number > 0 and < 1, a
+            one-element tensor or a schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        warmup_steps: steps in which lr grows from 0; a finite number >= 0, a one-element tensor or
+            a schedule.
+        r: power of the step in its weight in the average; a finite number >= 0, a one-element
+            tensor or a schedule.
+        weight_lr_power: power of the largest lr in that weight; a finite number >= 0, a one-element
+            tensor or a schedule.
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
+
+    Formula: ``downslope.rules.schedule_free``; ``downslope explain`` prints it from there.
+
+    Source: Defazio et al.: The Road Less Scheduled, arXiv 2405.15682.
+
+    A step is weighted by the largest learning rate so far, as in the authors' code; the paper's
+    algorithm takes that step's own, which is the same while it does not fall.
+
+    Averages of batch normalization belong to the weights that were trained: have them made anew by
+    some forward passes in training mode between optimizer.eval() and the evaluation.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 1.0,
+        momentum: Number = 0.9,
+        weight_decay: Number = 0,
+        warmup_steps: Number = 0,
+        r: Number = 0,
+        weight_lr_power: Number = 2,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+        **beyond: Unpack[Beyond],
+    ) -> None: ...
+
+class AdamWScheduleFree(ScheduleFree, Declared):
+    """AdamW evaluated at the average of its path, without a schedule.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = AdamWScheduleFree([w], lr=0.0025)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: share of the average in the point that is trained; a finite number > 0 and < 1, a
+            one-element tensor or a schedule. Then: decay rate of moment 2; a finite number >= 0 and
+            < 1, a one-element tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        warmup_steps: steps in which lr grows from 0; a finite number >= 0, a one-element tensor or
+            a schedule.
+        r: power of the step in its weight in the average; a finite number >= 0, a one-element
+            tensor or a schedule.
+        weight_lr_power: power of the largest lr in that weight; a finite number >= 0, a one-element
+            tensor or a schedule.
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
+
+    Formula: ``downslope.rules.schedule_free``; ``downslope explain`` prints it from there.
+
+    Source: Defazio et al.: The Road Less Scheduled, arXiv 2405.15682.
+
+    The root mean square is corrected for its start in lr, as in the paper's algorithm; later
+    versions of the authors' code correct it itself, so that eps and weight_decay count more in the
+    first steps.
+
+    A step is weighted by the largest learning rate so far, as in the authors' code; the paper's
+    algorithm takes that step's own, which is the same while it does not fall.
+
+    Averages of batch normalization belong to the weights that were trained: have them made anew by
+    some forward passes in training mode between optimizer.eval() and the evaluation.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.0025,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0,
+        warmup_steps: Number = 0,
+        r: Number = 0,
+        weight_lr_power: Number = 2,
+        *,
         maximize: bool = False,
         foreach: bool | None = None,
         fused: bool | None = None,

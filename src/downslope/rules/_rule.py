@@ -38,9 +38,11 @@ class Slot:
         name: torch's key in ``optimizer.state[p]``.
         meaning: what it holds, in a few words.
         symbol: its letter in the printed formula, as sympy spells it.
-        init: its first value, or the name of the hyperparameter that gives it.
+        init: its first value, or the name of the hyperparameter that gives it, or ``"p"``: the
+            parameter's.
         when: the group key (a flag, or a hyperparameter not 0) that makes it exist; "": always.
         scalar: whether it is one number a parameter (NAdam's product of momenta).
+        exact: whether such a number is kept in float64, where torch keeps float32.
         axis: the axis over which it has one number only (Adafactor's means over rows and columns).
         dims: the least and the largest number of dimensions of a parameter that keeps it.
     """
@@ -51,6 +53,7 @@ class Slot:
     init: float | str = 0.0
     when: str = ""
     scalar: bool = False
+    exact: bool = False
     axis: int | None = None
     dims: tuple[float, float] = (0, math.inf)
 
@@ -256,6 +259,8 @@ class Rule:
         needs: what a training must give it that not every training does; "": nothing, it steps any
             network from the gradients that a backward pass leaves.
         conflict: given a parameter group, what is wrong with the combination, or ``""``.
+        blend: of a Schedule-Free rule, the hyperparameter b with which it trains at
+            ``b x + (1 - b) z`` and is evaluated at x, z being a slot; "": both at the same weights.
     """
 
     update: Callable[..., tuple[Any, ...]]
@@ -276,6 +281,7 @@ class Rule:
     plain_step: bool = False
     needs: str = ""
     conflict: Callable[[Mapping[str, Any]], str] = lambda group: ""
+    blend: str = ""
 
     def __post_init__(self) -> None:
         positional = tuple(n for n, q in self._parameters.items() if q.kind != q.KEYWORD_ONLY)[3:]

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from torch.optim import Optimizer
 
 from ..errors import DownslopeError
+from ..optim import ScheduleFree
 from ..tasks import Task, batches
 from .recipe import Recipe
 from .state import State
@@ -54,6 +56,7 @@ def train(
     model, optimizer, precision, at = state.model, state.optimizer, state.precision, state.progress
     while at.epoch < state.epochs and not _patience_over(state, recipe):
         model.train()
+        _hold_weights(optimizer, training=True)
         state.watch.lap()
         for inputs, targets in state.rest_of_epoch():
             if stop():
@@ -71,11 +74,18 @@ def train(
             emit(_count(state, updated, lr, loss.item(), grad_norm.item(), rows=len(targets)))
             if _checkpoint_due(state, recipe):
                 save("last")
+        _hold_weights(optimizer, training=False)
         emit(validation := _finish_epoch(state, task))
         if validation["best"]:
             save("best")
         save("last")
     return "early stop" if at.epoch < state.epochs else "finished"
+
+
+def _hold_weights(optimizer: Optimizer, *, training: bool) -> None:
+    """Let a Schedule-Free optimizer put the weights to train, or to evaluate, into the model."""
+    if isinstance(optimizer, ScheduleFree):
+        (optimizer.train if training else optimizer.eval)()
 
 
 @torch.inference_mode()
