@@ -692,6 +692,11 @@ class SGDScheduleFree(ScheduleFree, Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
@@ -761,6 +766,11 @@ class AdamWScheduleFree(ScheduleFree, Declared):
         clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
             alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
             None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
 
