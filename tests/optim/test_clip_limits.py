@@ -73,7 +73,7 @@ def oracle_end(
     hyper = {k: v.item() if isinstance(v, Tensor) else v for k, v in kwargs.items()}
     sign = -1.0 if hyper.pop("maximize", False) else 1.0
     start = tensors_of(entry)
-    weights = [t.numpy().astype(np.float64) for t in start]
+    weights = [t.detach().numpy().astype(np.float64) for t in start]
     states: list[dict[str, Any]] = [{} for _ in start]
     for row in rows:
         dense = [(g.to_dense() if g.is_sparse else g).numpy().astype(np.float64) for g in row]
