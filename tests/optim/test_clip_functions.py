@@ -27,7 +27,7 @@ FOREACH = pytest.mark.parametrize("foreach", [None, True, False])
 def with_gradients(dtype: torch.dtype = torch.float32, *, turned: bool = False) -> list[Tensor]:
     """The zoo with a gradient each."""
     kind = dtype if dtype.is_complex else torch.float32
-    params = [t.to(dtype).requires_grad_() for t in zoo(kind)]
+    params = [t.to(dtype, copy=True).requires_grad_() for t in zoo(kind)]
     for p, g in zip(params, gradients(zoo(kind), 2)[int(turned)], strict=True):
         p.grad = g.to(dtype).clone()
     return params
