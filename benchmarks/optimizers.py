@@ -72,8 +72,41 @@ def _gpt2(width: int = 768, layers: int = 12, words: int = 50257) -> tuple[tuple
     return ((words, width), (1024, width), *(block * layers), (width,), (width,))
 
 
+def _resnet50(classes: int = 1000) -> tuple[tuple[int, ...], ...]:
+    """The shapes of ResNet-50's parameters: 161 tensors, 25.6M numbers."""
+    shapes: list[tuple[int, ...]] = [(64, 3, 7, 7), (64,), (64,)]
+    inputs = 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            convolutions = [(width, inputs, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)]
+            if not block:
+                convolutions.append((4 * width, inputs, 1, 1))
+            for shape in convolutions:
+                shapes += [shape, shape[:1], shape[:1]]  # and its batch norm
+            inputs = 4 * width
+    return (*shapes, (classes, inputs), (classes,))
+
+
+def _detector(width: int = 256, layers: int = 38) -> tuple[tuple[int, ...], ...]:
+    """465 tensors of a detection transformer's sizes, 33M numbers."""
+    block: list[tuple[int, ...]] = [(3 * width, width), (3 * width,), (width, width), (width,)]
+    block += [(width,), (width,), (4 * width, width), (4 * width,)]
+    block += [(width, 4 * width), (width,), (width,), (width,)]
+    return (
+        *(block * layers),
+        (300, width),
+        (width, 768, 4, 4),
+        *([(91, width), (91,)] * 3),
+        (width,),
+    )
+
+
 WORKLOADS = {
     "gpt2": Workload("GPT-2 small, 124M", _gpt2(), steps=1, from_memory=True),
+    "resnet50": Workload("ResNet-50, 25.6M", _resnet50(), steps=1, from_memory=True),
+    "detector": Workload(
+        "465 groups of one tensor, 33M", _detector(), steps=1, groups=True, from_memory=True
+    ),
     "tiny": Workload("1000 tensors of 32", ((32,),) * 1000, steps=5),
     "groups": Workload("1000 groups of one tensor of 32", ((32,),) * 1000, steps=5, groups=True),
     "mlp": Workload(
@@ -330,7 +363,7 @@ def main() -> None:
             print(json.dumps(row), flush=True)
         return
 
-    console = Console() if sys.stdout.isatty() else Console(width=100)
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     result: dict[str, Any] = {"machine": describe(), "threads": {}}
     for threads in options.threads:
         rows: list[dict[str, Any]] = []
