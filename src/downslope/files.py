@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["remove_leftovers", "write_atomically"]
+__all__ = ["flush_folder", "remove_leftovers", "staged", "write_atomically"]
 
 _SUFFIX = ".tmp"
 
 
-def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
-    """Replace the file at ``path`` by ``data`` (text is written as UTF-8).
+@contextlib.contextmanager
+def staged(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of ``path`` when the block ends without an error.
 
     The bytes go to a temporary file in the same folder, which is flushed to the disk and renamed
     over the target; then the folder itself is flushed, so that the new name survives a power cut.
@@ -22,16 +25,16 @@ def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
         OSError: the disk is full, or the folder is missing or not writable; the old file is kept.
 
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_atomically(f"{folder}/note.txt", "hello")
+    ...     with staged(f"{folder}/note.txt") as file:
+    ...         _ = file.write(b"hello")
     ...     Path(f"{folder}/note.txt").read_text()
     'hello'
     """
     path = Path(path)
-    content = data.encode() if isinstance(data, str) else data
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(_mode(path))
@@ -40,13 +43,39 @@ def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
         raise
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
+
+
+def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
+    """Replace the file at ``path`` by ``data`` (text is written as UTF-8), all or nothing.
+
+    Raises:
+        OSError: as :func:`staged`.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(f"{folder}/note.txt", "hello")
+    ...     Path(f"{folder}/note.txt").read_text()
+    'hello'
+    """
+    with staged(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def remove_leftovers(folder: str | Path) -> None:
     """Remove the temporary files of writers that were killed; nobody else may be writing there."""
     for path in Path(folder).glob(f".*{_SUFFIX}"):
         path.unlink()
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, where the system can open folders (not Windows)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _mode(path: Path) -> int:
@@ -57,14 +86,3 @@ def _mode(path: Path) -> int:
         mask = os.umask(0)
         os.umask(mask)
         return 0o666 & ~mask
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, where the system can open folders (not Windows)."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -98,6 +98,9 @@ VALUES = {
     "epochs": 3,
     "early_stop": 4,
     "checkpoint_every": 5,
+    "checkpoint_minutes": 0.5,
+    "checkpoint_keep": 3,
+    "checkpoint_background": True,
     "seed": 9,
     "device": "cpu",
 }
@@ -111,7 +114,8 @@ def test_every_field_of_the_recipe_is_tried_below() -> None:
 @pytest.mark.parametrize(("field", "value"), VALUES.items())
 def test_every_field_is_an_option(field: str, value: object) -> None:
     """Each setting of a recipe can be given on the command line."""
-    recipe = recipe_of("digits", f"--{field.replace('_', '-')}", value)
+    option = f"--{field.replace('_', '-')}"
+    recipe = recipe_of("digits", option, *([] if value is True else [value]))
     assert getattr(recipe, field) == value
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from downslope import Recipe, Run, Task, fit, load_task
 from downslope.errors import CheckpointError, DownslopeError, InputError
 from downslope.tasks import batches, permutation
-from downslope.training import TrainingDivergedError, load_checkpoint
+from downslope.training import TrainingDivergedError, checkpoint
 from downslope.training.learning_rate import schedule
 
 from .tiny import BATCH, RECIPE, ROWS, STEPS, data, network, tiny
@@ -117,6 +117,7 @@ def test_the_directory_says_how_it_was_made(run: Run) -> None:
         "environment.json",
         "records.jsonl",
         "checkpoints/last.pt",
+        "checkpoints/step-00000014.pt",
         "checkpoints/best.pt",
     }
     assert Recipe.from_toml(run.files.recipe) == run.recipe == RECIPE.resolve(tiny())
@@ -197,8 +198,8 @@ def test_a_worse_epoch_leaves_the_best_checkpoint(tmp_path: Path) -> None:
     task = tiny(metric=lambda outputs, targets: next(metrics))
     run = fit(task, RECIPE, tmp_path / "run")
     assert (run.best_metric, run.best_step) == (1.0, 2 * STEPS)
-    assert load_checkpoint(run.files.best)["progress"]["step"] == 2 * STEPS
-    assert load_checkpoint(run.files.last)["progress"]["step"] == 3 * STEPS
+    assert checkpoint.load(run.files.best)["progress"]["step"] == 2 * STEPS
+    assert checkpoint.load(run.files.last)["progress"]["step"] == 3 * STEPS
 
 
 def constant(outputs: torch.Tensor, targets: torch.Tensor) -> float:
@@ -238,7 +239,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
         fit(tiny(loss=explode), RECIPE.replace(checkpoint_every=2), tmp_path / "run")
     run = Run.load(tmp_path / "run")
     assert (run.reason, len(of(run, "train"))) == ("diverged", 3)
-    last = load_checkpoint(run.files.last)
+    last = checkpoint.load(run.files.last)
     assert last["progress"]["step"] == 2
     assert all(torch.isfinite(t).all() for t in last["model"].values())
 

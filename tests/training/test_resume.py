@@ -12,7 +12,7 @@ import torch
 
 from downslope import Recipe, Run, Task, fit
 from downslope.errors import CheckpointError, InputError
-from downslope.training import load_checkpoint
+from downslope.training import checkpoint
 
 from .tiny import RECIPE, STEPS, Noisy, break_at, data, measured, tiny
 
@@ -39,8 +39,8 @@ def identical(a: Any, b: Any) -> bool:
 def assert_same(resumed: Run, whole: Run) -> None:
     """The same weights, optimizer state, random state and records, bit for bit."""
     for which in ("last", "best"):
-        a = load_checkpoint(getattr(resumed.files, which))
-        b = load_checkpoint(getattr(whole.files, which))
+        a = checkpoint.load(getattr(resumed.files, which))
+        b = checkpoint.load(getattr(whole.files, which))
         different = [k for k in a if k not in CLOCKS and not identical(a[k], b[k])]
         assert not different, which
     assert measured(resumed) == measured(whole)
@@ -189,6 +189,25 @@ def test_resuming_needs_a_run(tmp_path: Path) -> None:
         fit(tiny(), resume=True)
     with pytest.raises(InputError, match="not the directory of a run"):
         fit(tiny(), run_dir=tmp_path, resume=True)
+
+
+def test_a_damaged_checkpoint_offers_the_one_before(tmp_path: Path, whole: Run) -> None:
+    """One line names it; from there the run ends as if nothing had happened."""
+    break_at(11, tiny(), EVERY_THREE, tmp_path / "run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    damaged = bytearray((checkpoints / "last.pt").read_bytes())
+    damaged[-300] ^= 4
+    (checkpoints / "last.pt").write_bytes(damaged)
+    before = checkpoints / "step-00000007.pt"
+    with pytest.raises(CheckpointError, match=f"is damaged.*{before}' is sound"):
+        fit(tiny(), None, tmp_path / "run", resume=True)
+    assert_same(fit(tiny(), resume=before), whole)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, whole: Run) -> None:
+    """Its directory is where it lies."""
+    with pytest.raises(InputError, match="is not of the run in"):
+        fit(tiny(), None, tmp_path, resume=whole.files.last)
 
 
 def test_a_missing_checkpoint_is_one_clear_error(tmp_path: Path) -> None:

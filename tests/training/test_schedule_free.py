@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from downslope import fit, optim
-from downslope.training import load_checkpoint
+from downslope.training import checkpoint
 
 from .tiny import RECIPE, tiny
 
@@ -17,7 +17,7 @@ def test_checkpoints_after_an_epoch_hold_the_average(tmp_path: Path) -> None:
     recipe = RECIPE.replace(optimizer="sgdschedulefree", schedule="constant", warmup=0.0)
     run = fit(tiny(), recipe, tmp_path)
     for file in (run.files.best, run.files.last):
-        saved = load_checkpoint(file)
+        saved = checkpoint.load(file)
         model = tiny().model()
         model.load_state_dict(saved["model"])
         optimizer = optim.SGDScheduleFree(model.parameters())

@@ -43,6 +43,14 @@ class Spec:
     @property
     def parameter(self) -> inspect.Parameter:
         """The argument of a command that typer makes the option from."""
+        if bool in _kinds(self.annotation):
+            switch = typer.Option(f"{self.option}/--no-{self.option[2:]}", help=self.help)
+            return inspect.Parameter(
+                self.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[bool | None, switch],
+            )
         shown = "" if self.default is None else f" [default: {self.default}]"
         option = typer.Option(
             self.option, help=self.help + shown, metavar=_metavar(self.annotation)
@@ -56,9 +64,9 @@ class Spec:
 
 
 def of_fields(fields: Mapping[str, FieldInfo]) -> Iterator[Spec]:
-    """An option for each field of a pydantic model that holds a number or a word."""
+    """An option for each field of a pydantic model: a number, a word, or a switch."""
     for name, field in fields.items():
-        if _PLAIN.issuperset(_kinds(field.annotation)):
+        if _PLAIN.union({bool}).issuperset(_kinds(field.annotation)):
             yield Spec(name, field.annotation, field.default, field.description or "")
 
 
@@ -95,7 +103,7 @@ def with_options(command: Callable[..., None], specs: Iterable[Spec]) -> Callabl
     def wrapper(**arguments: Any) -> None:
         texts = {name: arguments.pop(name) for name in by_name}
         given = {
-            name: from_text(by_name[name].annotation, text)
+            name: text if isinstance(text, bool) else from_text(by_name[name].annotation, text)
             for name, text in texts.items()
             if text is not None
         }

@@ -53,7 +53,10 @@ def _train(
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="go on with an interrupted run", metavar="RUN_DIR")
+        Path | None,
+        typer.Option(
+            help="go on with an interrupted run, or from one of its checkpoints", metavar="RUN_DIR"
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print the resolved recipe as TOML and stop")
@@ -79,7 +82,7 @@ def _train(
     if dry_run:
         _print_recipe(plan.resolve(chosen))
         return
-    _run(chosen, plan, folder, resume=resume is not None, tensorboard=tensorboard, quiet=quiet)
+    _run(chosen, plan, folder, resume=resume, tensorboard=tensorboard, quiet=quiet)
 
 
 command = with_options(_train, of_fields(Recipe.model_fields))
@@ -92,7 +95,8 @@ def _recipe(file: Path | None, given: dict[str, Any], hyperparameters: dict[str,
     return base.replace(**given, hyperparameters=merged)
 
 
-def _resumed(folder: Path) -> tuple[Task, Recipe, Path]:
+def _resumed(source: Path) -> tuple[Task, Recipe, Path]:
+    folder = source.parent.parent if source.suffix == ".pt" else source
     run = Run.load(folder)
     return run.task(), run.recipe, folder
 
@@ -132,7 +136,13 @@ def _print_recipe(recipe: Recipe) -> None:
 
 
 def _run(
-    task: Task, recipe: Recipe, folder: Path, *, resume: bool, tensorboard: bool, quiet: bool
+    task: Task,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: Path | None,
+    tensorboard: bool,
+    quiet: bool,
 ) -> None:
     """Train, write the report, and say in one line what came out."""
     sinks: list[Callable[[dict[str, Any]], None]] = []
@@ -143,7 +153,8 @@ def _run(
     try:
         with _view(task, recipe, quiet=quiet) as view:
             sinks += [view] if view is not None else []
-            run = fit(task, recipe, folder, resume=resume, on_event=sinks)
+            source = False if resume is None else resume == folder or resume
+            run = fit(task, recipe, folder, resume=source, on_event=sinks)
     except KeyboardInterrupt:
         _interrupted(folder)
     except TrainingDivergedError as error:

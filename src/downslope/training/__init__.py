@@ -3,10 +3,10 @@
 Read ``loop.py`` first: it is the loop of every tutorial, and everything else serves it.
 """
 
+from . import checkpoint
 from ._fit import fit
-from .checkpoint import load_checkpoint, save_checkpoint
 from .loop import TrainingDivergedError
 from .recipe import Recipe
 from .run import Run
 
-__all__ = ["Recipe", "Run", "TrainingDivergedError", "fit", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Recipe", "Run", "TrainingDivergedError", "checkpoint", "fit"]

@@ -13,14 +13,15 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import TensorDataset
 
-from ..errors import InputError
+from ..errors import CheckpointError, InputError
 from ..files import remove_leftovers, write_atomically
 from ..finder import RangeTest, find_lr
 from ..monitor import RecordWriter
 from ..tasks import Task, size
-from .checkpoint import save_checkpoint
+from . import checkpoint
 from .environment import environment
 from .interrupt import Interrupt
+from .keeper import Keeper, newest_sound
 from .loop import Event, TrainingDivergedError, train
 from .precision import Precision
 from .recipe import Recipe
@@ -37,7 +38,7 @@ def fit(
     recipe: Recipe | None = None,
     run_dir: str | Path | None = None,
     *,
-    resume: bool = False,
+    resume: bool | str | Path = False,
     on_event: Sequence[Sink] = (),
 ) -> Run:
     """Train a task by a recipe and keep everything in a directory.
@@ -54,13 +55,15 @@ def fit(
         task: what is trained.
         recipe: how; ``None`` takes the default recipe, or the run's own when resuming.
         run_dir: a new or empty directory; ``None`` makes one under ``runs``.
-        resume: go on with the run in ``run_dir``.
+        resume: ``True`` goes on with the run in ``run_dir``; the path of one of its checkpoints
+            goes on from that one, and forgets what was recorded after it.
         on_event: called with every event, as in :mod:`downslope.monitor.records`, and with the
             ``find_lr`` events of the range test.
 
     Raises:
         InputError: the directory holds something already, or the recipe cannot be used here.
-        CheckpointError: the checkpoint to resume from is missing, damaged or of another task.
+        CheckpointError: the checkpoint to resume from is missing, damaged (a sound one beside it
+            is named) or of another task; or one cannot be written.
         TrainingDivergedError: the loss is not finite; the last checkpoint is kept.
 
     >>> import tempfile
@@ -71,17 +74,23 @@ def fit(
     ('finished', 46, True)
     """
     if resume:
-        if run_dir is None:
-            raise InputError("fit: resume=True needs the run_dir of the run to go on with.")
-        return _resume(task, recipe, RunFiles(Path(run_dir)), on_event)
+        files = _existing_directory(run_dir, resume)
+        source = files.last if resume is True else Path(resume)
+        return _resume(task, recipe, files, source, on_event)
     recipe = (recipe or Recipe()).resolve(task)
     files = _new_directory(task, run_dir)
     recipe, test = _with_lr(task, recipe, on_event)
     _write_settings(files, task, recipe, test)
-    return _run(State(task, recipe), task, recipe, files, on_event, keep=0, resumed=False)
+    return _run(State(task, recipe), task, recipe, files, on_event, keep=0, resumed=None)
 
 
-def _resume(task: Task, recipe: Recipe | None, files: RunFiles, on_event: Sequence[Sink]) -> Run:
+def _resume(
+    task: Task,
+    recipe: Recipe | None,
+    files: RunFiles,
+    source: Path,
+    on_event: Sequence[Sink],
+) -> Run:
     run = Run.load(files.path)
     if recipe is not None:
         _check_same(recipe.resolve(task), run.recipe, ignore_lr=recipe.lr is None)
@@ -91,13 +100,13 @@ def _resume(task: Task, recipe: Recipe | None, files: RunFiles, on_event: Sequen
             f"the file {dict(task.source).get('spec', task.name)!r} or the split has changed. "
             "Resume with the same data, or start a new run."
         )
-    if run.reason in ("finished", "early stop"):
+    if run.reason in ("finished", "early stop") and source == files.last:
         return run
     _warn_of_other_threads(files)
-    remove_leftovers(files.last.parent)
+    remove_leftovers(files.checkpoints)
     state = State(task, run.recipe)
-    keep = state.load(files.last)
-    return _run(state, task, run.recipe, files, on_event, keep=keep, resumed=True)
+    keep = state.take_up(_sound(source), str(source))
+    return _run(state, task, run.recipe, files, on_event, keep=keep, resumed=source)
 
 
 def _run(
@@ -108,10 +117,16 @@ def _run(
     on_event: Sequence[Sink],
     *,
     keep: int,
-    resumed: bool,
+    resumed: Path | None,
 ) -> Run:
     """Train, with every event in the records and at the sinks."""
-    with RecordWriter(files.records, keep=keep) as records, Interrupt() as interrupt:
+    keeper = Keeper(
+        files.checkpoints,
+        keep=recipe.checkpoint_keep,
+        background=recipe.checkpoint_background,
+        last_step=state.progress.step if resumed == files.last else None,
+    )
+    with RecordWriter(files.records, keep=keep) as records, keeper, Interrupt() as interrupt:
 
         def emit(event: Event) -> None:
             records.write(event)
@@ -119,11 +134,12 @@ def _run(
                 sink(event)
 
         def save(which: Literal["last", "best"]) -> None:
-            path = {"last": files.last, "best": files.best}[which]
-            save_checkpoint(state.state_dict(records_size=records.flushed_size()), path)
+            size = records.flushed_size()
+            state.watch.saved_at = state.watch.seconds
+            keeper.save(which, state.state_dict(records_size=size), state.progress.step)
 
-        emit(_start_event(state, task, recipe, resumed=resumed))
-        if not resumed:
+        emit(_start_event(state, task, recipe, resumed=resumed is not None))
+        if resumed is None:
             save("last")
         try:
             reason = train(
@@ -188,9 +204,37 @@ def _new_directory(task: Task, run_dir: str | Path | None) -> RunFiles:
     return RunFiles(path)
 
 
+def _existing_directory(run_dir: str | Path | None, resume: Literal[True] | str | Path) -> RunFiles:
+    """The run to go on with, from its directory or from the path of one of its checkpoints."""
+    if resume is True:
+        if run_dir is None:
+            raise InputError("fit: resume=True needs the run_dir of the run to go on with.")
+        return RunFiles(Path(run_dir))
+    folder = Path(resume).absolute().parents[1]
+    if run_dir is not None and Path(run_dir).absolute() != folder:
+        raise InputError(
+            f"fit: the checkpoint {str(resume)!r} is not of the run in {str(run_dir)!r}. Leave "
+            "run_dir out."
+        )
+    return RunFiles(folder)
+
+
+def _sound(path: Path) -> Any:
+    """What a checkpoint holds; where it is damaged, the error offers the newest sound one."""
+    try:
+        return checkpoint.load(path)
+    except CheckpointError as error:
+        other = newest_sound(path.parent)
+        if other is None:
+            raise
+        raise CheckpointError(
+            f"{error} {str(other)!r} is sound: resume with that path to go on from it."
+        ) from error
+
+
 def _write_settings(files: RunFiles, task: Task, recipe: Recipe, test: RangeTest | None) -> None:
     """Make the directory and write what is known before the first step."""
-    files.last.parent.mkdir(parents=True, exist_ok=True)
+    files.checkpoints.mkdir(parents=True, exist_ok=True)
     about = {"name": task.name, "source": dict(task.source), "data": _fingerprint(task)}
     write_atomically(files.recipe, recipe.to_toml())
     write_atomically(files.task, _json(about))

@@ -159,8 +159,11 @@ def _finish_epoch(state: State, task: Task) -> Event:
 
 def _checkpoint_due(state: State, recipe: Recipe) -> bool:
     """Whether a checkpoint is wanted here; the epoch's end has its own, after the validation."""
-    at, every = state.progress, recipe.checkpoint_every
-    return every is not None and at.step % every == 0 and at.batch < state.steps_per_epoch
+    at, every, minutes = state.progress, recipe.checkpoint_every, recipe.checkpoint_minutes
+    due = every is not None and at.step % every == 0
+    if minutes is not None:
+        due |= state.watch.seconds - state.watch.saved_at >= 60 * minutes
+    return due and at.batch < state.steps_per_epoch
 
 
 def _patience_over(state: State, recipe: Recipe) -> bool:

@@ -42,10 +42,7 @@ class Recipe(BaseModel):
     lr = 0.003
     schedule = "linear"
     clip_norm = 1.0
-    precision = "auto"
-    seed = 0
-    device = "auto"
-    <BLANKLINE>
+    ...
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -83,6 +80,15 @@ class Recipe(BaseModel):
     )
     checkpoint_every: Count | None = Field(
         None, description="save a checkpoint every so many steps, besides each epoch's end"
+    )
+    checkpoint_minutes: Positive | None = Field(
+        None, description="save a checkpoint when the last one is so many minutes old"
+    )
+    checkpoint_keep: Count = Field(
+        2, description="how many of the newest checkpoints to keep, besides the best"
+    )
+    checkpoint_background: bool = Field(
+        False, description="write checkpoints while training goes on, from a copy in memory"
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         0, description="seed of the weights, the order of the rows and dropout"

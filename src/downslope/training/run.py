@@ -12,7 +12,7 @@ import torch
 from ..errors import CheckpointError, InputError
 from ..monitor import read_records
 from ..tasks import Task, load_task
-from .checkpoint import load_checkpoint
+from . import checkpoint
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -53,14 +53,19 @@ class RunFiles:
         return self.path / "records.jsonl"
 
     @property
+    def checkpoints(self) -> Path:
+        """The folder of all checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
     def last(self) -> Path:
         """The newest checkpoint."""
-        return self.path / "checkpoints" / "last.pt"
+        return self.checkpoints / "last.pt"
 
     @property
     def best(self) -> Path:
         """The checkpoint with the best metric."""
-        return self.path / "checkpoints" / "best.pt"
+        return self.checkpoints / "best.pt"
 
     @property
     def report(self) -> Path:
@@ -169,7 +174,7 @@ class Run:
             task: needed where the task was built in Python.
         """
         file = {"best": self.files.best, "last": self.files.last}[which]
-        state = load_checkpoint(file)
+        state = checkpoint.load(file)
         model = (task or self.task()).model()
         try:
             model.load_state_dict(state["model"])

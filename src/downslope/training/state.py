@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from ..errors import CheckpointError
 from ..randomness import random_state, restore_random_state, seed_everything
 from ..tasks import Task, batches, permutation, size
-from .checkpoint import load_checkpoint
 from .learning_rate import LearningRate
 from .precision import Precision
 from .recipe import Recipe
@@ -53,11 +51,15 @@ class Progress:
 
 
 class Stopwatch:
-    """Seconds since the start of a run, those of earlier sessions included, and lap times."""
+    """Seconds since the start of a run, those of earlier sessions included, and lap times.
+
+    ``saved_at`` is the time of the newest checkpoint.
+    """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._lap = perf_counter()
         self._zero = self._lap - seconds
+        self.saved_at = seconds
 
     @property
     def seconds(self) -> float:
@@ -109,7 +111,7 @@ class State:
         return batches(self._train, self.batch_size, order=order, skip=self.progress.batch)
 
     def state_dict(self, *, records_size: int) -> dict[str, Any]:
-        """Plain data and tensors from which :meth:`load` goes on to the same bits."""
+        """Plain data and tensors from which :meth:`take_up` goes on to the same bits."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -121,13 +123,16 @@ class State:
             "records_size": records_size,
         }
 
-    def load(self, path: Path) -> int:
-        """Take up a checkpoint; returns the bytes of the records that belong to it.
+    def take_up(self, saved: dict[str, Any], name: str) -> int:
+        """Go on from what :meth:`state_dict` gave; returns how long the records were then.
+
+        Args:
+            saved: the state, as it was read.
+            name: of the checkpoint, for the error.
 
         Raises:
-            CheckpointError: it is damaged, or of another task or recipe.
+            CheckpointError: it is of another task or recipe.
         """
-        saved = load_checkpoint(path)
         try:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
@@ -140,6 +145,6 @@ class State:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
-                f"Checkpoint {str(path)!r} does not fit this task and recipe: {reason}. "
+                f"Checkpoint {name!r} does not fit this task and recipe: {reason}. "
                 "Resume with the task and the recipe that the run was started with."
             ) from error
