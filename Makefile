@@ -9,7 +9,7 @@ DEMO_DIR ?= runs/demo
 # Without compiled files every process compiles all of torch's modules anew: seconds a test.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test lint format stubs bench docs clean
+.PHONY: setup demo test prove-gpu lint format stubs bench docs clean
 
 setup: $(VENV)/.all
 
@@ -19,6 +19,10 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.all
 	$(BIN)/python -m pytest
+
+# Every program of every rule in every kind of number, of which `make test` takes a sample.
+prove-gpu: $(VENV)/.all
+	DOWNSLOPE_EVERY_KERNEL=1 $(BIN)/python -m pytest tests/engines/test_gpu.py tests/engines/test_gpu_code.py
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .

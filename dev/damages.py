@@ -336,7 +336,7 @@ DAMAGES: tuple[Damage, ...] = (
         ("maximize ignored", '-1.0 if g.get("maximize") else 1.0', "1.0"),
     ),
     *_all(
-        "engines/bucket.py", "", "RMSprop Adagrad Adam AdamW",
+        "engines/compiled.py", "", "RMSprop Adagrad Adam AdamW",
         ("compiled steps counted by two", 'vectors["step"] += 1', 'vectors["step"] += 2'),
     ),
     *_all(

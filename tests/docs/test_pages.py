@@ -103,7 +103,9 @@ def test_make_targets_on_the_pages_exist() -> None:
     named = {
         name
         for page in PAGES
-        for name in re.findall(r"(?:^|`)make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        for name in re.findall(
+            r"(?:^|`)make ([\w-]+)", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
     }
     assert named <= targets
 

@@ -6,11 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from downslope.engines.trace import FUNCTIONS
+from downslope.engines.trace import FUNCTIONS, Program, trace
 from downslope.optim import Optimizer
 from downslope.rules import Flag, Hyper, Rule, Slot
 
-__all__ = ["EVERYTHING", "Everything", "Lamb", "everything_oracle", "lamb_oracle", "scaled_descent"]
+__all__ = [
+    "EVERYTHING",
+    "Everything",
+    "Lamb",
+    "everything_oracle",
+    "lamb_oracle",
+    "scaled_descent",
+    "trace_of",
+]
 
 _LR = Hyper("lr", "step size", "eta", phrase="learning rate")
 
@@ -113,3 +121,10 @@ def scaled_descent(factor: float) -> type[Optimizer]:
             super().__init__(params, {"lr": lr, **_flags(flags)})
 
     return Descent
+
+
+def trace_of(rule: Rule) -> Program:
+    """The program of a rule with all of its slots, and no flag."""
+    return trace(
+        rule, tuple(s.name for s in rule.slots), tuple((f.name, False) for f in rule.flags)
+    )

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from downslope import optim
-from downslope.engines.bucket import CompiledBucket
+from downslope.engines.compiled import CompiledBucket
 from downslope.errors import DownslopeError, EngineError, NonfiniteGradientError
 from downslope.schedules import linear
 

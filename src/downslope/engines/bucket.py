@@ -20,18 +20,18 @@ import torch
 from torch import Tensor
 
 from ..rules import Rule
-from . import clip, eager, foreach, together
+from . import clip, eager, foreach
 from .clip import Treatment
-from .layout import adopt
 from .together import Exchange, Turns
-from .trace import trace, trace_sums
+from .trace import trace
 
-__all__ = ["BUCKETS", "Bucket", "Members", "OneByOne", "State", "Table"]
+__all__ = ["BUCKETS", "Bucket", "Measures", "Members", "OneByOne", "State", "Table", "elements"]
 
 Float64 = npt.NDArray[np.float64]
 State = dict[str, Any]
 Inputs = tuple[dict[str, Any], dict[str, Any]]
-Measures = tuple[Sequence[Any], Sequence[Any]]
+#: Two sequences, or two tensors.
+Measures = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,9 @@ class Bucket(ABC):
 
     #: Whether a step is made of torch operations, so that autograd's mode matters to it.
     torch_operations: ClassVar[bool] = True
+    #: Whether the host need not know if a step was taken, nor the values of tensors: the device
+    #: counts, and leaves a step out itself.
+    counts_on_device: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -134,7 +137,8 @@ class Bucket(ABC):
         its gain.
 
         Returns:
-            two sequences of float64 numbers, or of tensors where a graph or a device needs them.
+            two sequences of float64 numbers, or of tensors where a graph or a device needs them;
+            or two tensors.
         """
         found = []
         for which in (treatment.unlimited, treatment) if self.members.clips else (treatment,):
@@ -167,8 +171,12 @@ class Bucket(ABC):
         """The host's scalars by name, one number a tensor."""
         numbers = table.numbers[self.groups]
         named = {h.name: numbers[:, k] for k, h in enumerate(self.rule.scalar_hypers)}
-        sizes = np.array([_elements(p) for p in self.members.params], np.float64)
-        return {**named, "step": steps, "fresh": self.fresh, "numel": sizes}
+        return {**named, "step": steps, "fresh": self.fresh, "numel": self.sizes}
+
+    @cached_property
+    def sizes(self) -> Float64:
+        """The number of real numbers in every tensor."""
+        return np.array([elements(p) for p in self.members.params], np.float64)
 
 
 class OneByOne(Bucket):
@@ -334,7 +342,7 @@ class TensorScalarBucket(_Called):
             scalars: dict[str, Any] = {
                 h.name: v for h, v in zip(hypers, table.values[group], strict=True)
             }
-            host = {"fresh": float(self.fresh[k]), "numel": float(_elements(params[k]))}
+            host = {"fresh": float(self.fresh[k]), "numel": float(elements(params[k]))}
             if "step" in self.rule.scalars:
                 host["step"] = _plain(state["step"])
             scalars.update({n: v for n, v in host.items() if n in self.rule.scalars})
@@ -351,7 +359,7 @@ class TensorScalarBucket(_Called):
                 self._store(p, state, name, new)
 
 
-def _elements(p: Tensor) -> int:
+def elements(p: Tensor) -> int:
     """How many real numbers a tensor holds; a complex number is a pair of them."""
     return p.numel() * (2 if p.is_complex() else 1)
 
@@ -386,122 +394,8 @@ class ForeachBucket(OneByOne):
                 state[name].fill_(value)
 
 
-class CompiledBucket(Bucket):
-    """Dense CPU tensors in one compiled call."""
-
-    torch_operations = False
-
-    def _prepare(self) -> None:
-        # Numba is imported when the first kernel is needed.
-        from .cpu.run import Launch
-        from .plan import Plan
-
-        rule, params, state = self.rule, self.members.params, self.members.state
-        clips = self.members.clips
-        self._program = trace(rule, self.present, tuple(self.flags.items()), clips)
-        arrays, numbers = rule.arrays(self.present), rule.numbers(self.present)
-        for p, s in zip(params, state, strict=True):
-            for name in arrays:
-                s[name] = adopt(s[name], p)
-        counted = ("step",) if rule.counts_steps else ()
-        self._vectors = {name: self._gather(name) for name in (*counted, *numbers)}
-        self._plan = Plan(params, state, arrays)
-        elements = (params[0], params[0], *(state[0][n] for n in arrays))
-        self._kinds = tuple(str(t.dtype.to_real())[6:] for t in elements)
-        self._sizes = [_elements(p) for p in params]
-        self._units = list(map(clip.units, params)) if "clip_agc" in clips else None
-        self._launch = Launch(self._program, self._kinds, self._sizes, self._units)
-        self._meter: Launch | None = None
-        scalars = self._program.scalars
-        self._rows = np.zeros((len(params), len(scalars) + 1))
-        names = (*scalars, "factor")
-        self._limits = {n: names.index(n) for n in ("clip_value", "gain", "factor") if n in names}
-        self._changing = [(k, n) for k, n in enumerate(scalars) if n in self._vectors]
-        self._table: Table | None = None
-        self._treatment: Treatment | None = None
-
-    def _gather(self, name: str) -> npt.NDArray[Any]:
-        """Make one number of every tensor's state a view of one vector: one operation for all."""
-        values = [s[name] for s in self.members.state]
-        vector = torch.tensor([float(v) for v in values], dtype=values[0].dtype)
-        for state, view in zip(self.members.state, vector.unbind(), strict=True):
-            state[name] = view
-        return vector.numpy()
-
-    def accepts(
-        self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
-    ) -> bool:
-        return self._plan.holds(params, grads, state)
-
-    def measure(
-        self, params: Sequence[Tensor], grads: Sequence[Tensor], treatment: Treatment
-    ) -> Measures:
-        clips = self.members.clips
-        if self._meter is None:
-            from .cpu.run import Launch
-
-            program = trace_sums(clip.squares_rule(clips))
-            kinds = self._kinds[:1] * len(program.arrays)
-            self._meter = Launch(program, kinds, self._sizes, self._units)
-        meter = self._meter
-        columns = treatment.columns
-        rows = np.stack([columns["clip_value"], columns["factor"]], axis=1)[self.groups]
-        at = [self._program.arrays.index(name) for name in meter.arrays]
-        together.run([meter(self._plan.addresses[at], rows)])
-        clamped = int("clip_value" in clips)
-        if "clip_agc" not in clips:
-            sums = meter.sums.T.tolist()
-            return sums[0], sums[clamped]
-        sums = torch.from_numpy(meter.unit_sums).unbind(1)
-        shares = torch.from_numpy(columns["clip_agc"][self.groups[meter.owner]])
-        gains = clip.unit_gains(sums[clamped].sqrt(), sums[-1].sqrt(), shares)
-        self._launch.set_units(gains.numpy())
-        limited = sums[clamped] * gains**2
-        return meter.over_tensors(sums[0].numpy()), meter.over_tensors(limited.numpy())
-
-    def _update(
-        self,
-        params: Sequence[Tensor],
-        grads: Sequence[Tensor],
-        table: Table,
-        treatment: Treatment,
-    ) -> Turns:
-        rows, vectors = self._rows, self._vectors
-        if "step" in vectors:
-            vectors["step"] += 1
-        if table is not self._table or self.fresh.any():
-            columns = {**self.columns(table, vectors.get("step", _NO_STEPS)), **vectors}
-            for k, name in enumerate(self._program.scalars):
-                if name in columns:
-                    rows[:, k] = columns[name]
-            # Kept only once no slot is fresh: that column then stays as it is.
-            self._table = None if self.fresh.any() else table
-        else:
-            for k, name in self._changing:
-                rows[:, k] = vectors[name]
-        if treatment is not self._treatment:
-            limits = treatment.columns if self.members.clips else {"factor": treatment.wholes}
-            for name, column in limits.items():
-                if name in self._limits:
-                    rows[:, self._limits[name]] = column[self.groups]
-            self._treatment = treatment
-        yield from self._launch(self._plan.addresses, rows)
-        self._plan.release()
-        for k, (name, _) in enumerate(self._program.passes[-1].numbers):
-            vectors[name][:] = self._launch.numbers[:, k]
-        # Autograd must know that the parameters changed: a backward through an old graph raises.
-        torch.autograd.graph.increment_version(params)
-
-    def skip(self) -> None:
-        self._plan.release()
-        super().skip()
-
-
-_NO_STEPS = np.zeros(1)
-
-#: Engines by name.
+#: Engines of torch operations by name; those that compile kernels are in :mod:`.registry`.
 BUCKETS: dict[str, type[Bucket]] = {
-    "numba": CompiledBucket,
     "foreach": ForeachBucket,
     "eager": EagerBucket,
     "tensor": TensorScalarBucket,

@@ -24,9 +24,21 @@ from ..rules import Hyper, Rule
 from . import eager
 from .trace import limited
 
-__all__ = ["AGC_EPS", "Treatment", "squares", "squares_rule", "unit_gains", "units"]
+__all__ = [
+    "AGC_EPS",
+    "TREATMENT",
+    "Treatment",
+    "number",
+    "squares",
+    "squares_rule",
+    "unit_gains",
+    "units",
+]
 
 Float64 = npt.NDArray[np.float64]
+
+#: What a kernel is told of each group's gradients; see :class:`Treatment`.
+TREATMENT = ("clip_value", "gain", "factor")
 
 #: The least norm of a unit's weights in adaptive clipping, so that units at zero can move.
 AGC_EPS = 1e-3
@@ -44,12 +56,23 @@ class Treatment:
             or must not be read by the host.
         clip_value: the largest absolute value of an element, or None.
         clip_agc: the largest norm of a unit's gradient as a share of that of its weights, or None.
+        scale: a tensor that gradients are divided by as well, a GradScaler's.
+        skip: a tensor; where it is not 0, a gradient is infinite and nothing may change. Only
+            buckets that count steps on the device are given these two, so that nobody waits.
     """
 
     factor: tuple[float, ...]
     gain: tuple[Any, ...]
     clip_value: tuple[Any, ...]
     clip_agc: tuple[Any, ...]
+    scale: Tensor | None = None
+    skip: Tensor | None = None
+
+    def read(self) -> Treatment:
+        """The same for engines that want the scale as a number."""
+        scale = 1.0 if self.scale is None else float(self.scale)
+        factor = tuple(f / scale for f in self.factor)
+        return replace(self, factor=factor, scale=None, skip=None)
 
     @property
     def unlimited(self) -> Treatment:
@@ -61,7 +84,7 @@ class Treatment:
     def columns(self) -> dict[str, Float64]:
         """Each entry as float64 [groups]; what is None is infinite."""
         return {
-            name: np.array([_number(v) for v in getattr(self, name)])
+            name: np.array([number(v) for v in getattr(self, name)])
             for name in ("factor", "gain", "clip_value", "clip_agc")
         }
 
@@ -83,7 +106,8 @@ class Treatment:
         return _times(self.limited(group, p, g), self.gain[group])
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """An entry of a treatment; None is no limit."""
     if value is None:
         return float("inf")
     return float(value.detach() if isinstance(value, Tensor) else value)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from . import eager
-from .bucket import BUCKETS, OneByOne, State, Table
+from .bucket import OneByOne, State, Table
 from .clip import Treatment
 from .foreach import HOST
 from .together import Turns
@@ -395,6 +395,3 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     """Tensors as one, ``[tensors, ...]``; a single one is not copied, and a number is a vector."""
     stack = tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
     return stack if stack.ndim > 1 else stack.unsqueeze(1)
-
-
-BUCKETS.update({MATRIX: MatrixBucket, MATRIX_LOOP: MatrixLoopBucket})

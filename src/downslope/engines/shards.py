@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bucket import BUCKETS, CompiledBucket, Measures, State, Table
+from .bucket import Measures, State
 from .clip import Treatment
-from .together import Turns
+from .planned import PlannedBucket
 
-__all__ = ["ShardBucket", "is_sharded", "local"]
+__all__ = ["Shards", "is_sharded", "local"]
 
 _local = attrgetter("_local_tensor")
 _spec = attrgetter("_spec")
@@ -37,8 +37,8 @@ def local(tensor: Any) -> Any:
     return _local(tensor) if isinstance(tensor, Tensor) and is_sharded(tensor) else tensor
 
 
-class ShardBucket(CompiledBucket):
-    """Local shards of DTensors in one compiled call."""
+class Shards(PlannedBucket):
+    """What makes a compiled engine's bucket one of local shards; to be the first of its bases."""
 
     def _prepare(self) -> None:
         whole = self.members
@@ -80,18 +80,15 @@ class ShardBucket(CompiledBucket):
         self, params: Sequence[Tensor], grads: Sequence[Tensor], treatment: Treatment
     ) -> Measures:
         raw, limited = super().measure(params, grads, treatment)
-        together = _over_ranks([*raw, *limited], [*self._specs, *self._specs])
-        return together[: len(raw)], together[len(raw) :]
+        both = torch.cat([torch.as_tensor(s, dtype=torch.float64) for s in (raw, limited)])
+        sums: Any = _over_ranks(both, [*self._specs, *self._specs])
+        if not isinstance(raw, Tensor):
+            sums = sums.tolist()
+        return sums[: len(raw)], sums[len(raw) :]
 
-    def _update(
-        self,
-        params: Sequence[Tensor],
-        grads: Sequence[Tensor],
-        table: Table,
-        treatment: Treatment,
-    ) -> Turns:
-        yield from super()._update(self.members.params, grads, table, treatment)
-        torch.autograd.graph.increment_version(params)
+    def _changed(self, params: Sequence[Tensor]) -> None:
+        super()._changed(self.members.params)
+        super()._changed(params)
 
     def skip(self) -> None:  # noqa: D102  # as Bucket's
         super().skip()
@@ -99,14 +96,13 @@ class ShardBucket(CompiledBucket):
             self._whole.take_away()
 
 
-def _over_ranks(squares: Sequence[float], specs: Sequence[Any]) -> list[float]:
+def _over_ranks(sums: Tensor, specs: Sequence[Any]) -> Tensor:
     """Sums over all shards, from those over this rank's: one collective for each way of sharding.
 
     Args:
-        squares: this rank's, one a tensor.
+        sums: this rank's, one a tensor; overwritten.
         specs: how each tensor is distributed.
     """
-    sums = torch.tensor(squares, dtype=torch.float64)
     sharded: dict[tuple[Any, int], list[int]] = {}
     for k, spec in enumerate(specs):
         for dim, placement in enumerate(spec.placements):
@@ -116,8 +112,7 @@ def _over_ranks(squares: Sequence[float], specs: Sequence[Any]) -> list[float]:
         part = sums[at]
         torch.distributed.all_reduce(part, group=mesh.get_group(dim))
         sums[at] = part
-    numbers: list[float] = sums.tolist()
-    return numbers
+    return sums
 
 
 def _distributed(shard: Tensor, like: Any) -> Tensor:
@@ -141,6 +136,3 @@ def _like(gradient: Any, param: Any) -> Tensor:
     # A collective that is still running gives a tensor to wait for.
     waited: Tensor = shard.wait() if hasattr(shard, "wait") else shard
     return waited
-
-
-BUCKETS["shards"] = ShardBucket

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..errors import EngineError
 
-__all__ = ["Exchange", "Shares", "Turns", "run", "whole"]
+__all__ = ["Exchange", "Shares", "Turns", "each", "run", "whole"]
 
-#: By the number of the formula's call a sequence: of every tensor its share.
+#: By the number of the formula's call a sequence, or one tensor: of every tensor its share.
 Shares = dict[int, Any]
 
 #: A bucket's step: yields shares, wants the sums.
@@ -37,8 +37,13 @@ def run(steps: Sequence[Turns]) -> None:
                 "the parameter groups' flags make this formula ask for different sums over all "
                 "tensors. Give all groups the same flags"
             )
-        sums = {call: whole([x for s in known for x in s[call]]) for call in known[0]}
+        sums = {call: whole([x for s in known for x in each(s[call])]) for call in known[0]}
         shares = [_sent(step, sums) for step in steps]
+
+
+def each(shares: Any) -> Sequence[Any]:
+    """One tensor of all shares as a sequence for :func:`whole`, others as they are."""
+    return [shares] if isinstance(shares, Tensor) else shares
 
 
 def _sent(step: Turns, sums: Mapping[int, Any]) -> Shares | None:
@@ -53,11 +58,14 @@ def whole(shares: Sequence[Any]) -> Any:
 
     >>> whole([1e16, 1.0, -1e16])
     1.0
+
+    Args:
+        shares: numbers, or tensors of one share or many.
     """
     tensors = [s for s in shares if isinstance(s, Tensor)]
     if tensors:
         like = tensors[0]
-        return torch.stack([torch.as_tensor(s).to(like) for s in shares]).sum()
+        return torch.cat([torch.as_tensor(s).to(like).reshape(-1) for s in shares]).sum()
     try:
         return math.fsum(shares)
     except (OverflowError, ValueError):  # infinities, which IEEE addition has an answer to

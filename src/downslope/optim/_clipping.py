@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..engines.bucket import Bucket
 from ..engines.clip import Treatment
-from ..engines.together import whole
+from ..engines.together import each, whole
 from ..errors import NonfiniteGradientError
 from ._beyond import OVER
 
@@ -32,24 +34,43 @@ def wanted(groups: Sequence[Group]) -> bool:
 
 @dataclass(frozen=True)
 class Measured:
-    """The sums of squares of the gradients of one step, numbers or tensors of one.
+    """The sums of squares of the gradients of one step.
 
     Args:
-        by_tensor: one a gradient.
-        by_group: the same of what ``clip_value`` and ``clip_agc`` leave, sorted by group.
+        parts: of every bucket the positions of its gradients, their groups, their sums, and the
+            sums of what ``clip_value`` and ``clip_agc`` leave of them: sequences of numbers or of
+            tensors of one, or one tensor.
     """
 
-    by_tensor: Sequence[Any]
-    by_group: Sequence[Sequence[Any]]
+    parts: Sequence[tuple[Sequence[int], npt.NDArray[np.intp], Any, Any]]
 
     def norm(self) -> Any:
         """The L2 norm of all gradients, outside autograd."""
-        norm = _root(whole(self.by_tensor))
+        norm = _root(whole([x for _, _, raw, _ in self.parts for x in each(raw)]))
         return norm.detach() if isinstance(norm, Tensor) else norm
+
+    def limited(self, groups: Collection[int]) -> Any:
+        """The L2 norm of what is left of the gradients of some groups."""
+        found: list[Any] = []
+        for _, owners, _, squares in self.parts:
+            mine = np.isin(owners, [*groups])
+            if not isinstance(squares, Tensor):
+                found += itertools.compress(squares, mine)
+            elif mine.all():
+                found.append(squares)
+            else:
+                # A group's tensors lie side by side, so what is wanted is a few pieces.
+                ends = np.flatnonzero(np.diff(mine, prepend=False, append=False)).tolist()
+                found += [squares[a:b] for a, b in zip(ends[::2], ends[1::2], strict=True)]
+        return _root(whole(found))
 
     def nonfinite(self) -> list[int]:
         """The positions of the gradients that are not finite."""
-        return [k for k, s in enumerate(self.by_tensor) if not math.isfinite(_number(s))]
+        found = []
+        for at, _, raw, _ in self.parts:
+            numbers = raw.tolist() if isinstance(raw, Tensor) else map(_number, raw)
+            found += [k for k, s in zip(at, numbers, strict=True) if not math.isfinite(s)]
+        return sorted(found)
 
 
 def measure(
@@ -66,14 +87,11 @@ def measure(
         grads: their gradients.
         treatment: with the factors and limits that norms are taken after.
     """
-    by_tensor: list[Any] = [0.0] * len(grads)
-    by_group: list[list[Any]] = [[] for _ in treatment.factor]
+    parts = []
     for at, bucket in buckets:
-        raw, limited = bucket.measure([params[k] for k in at], [grads[k] for k in at], treatment)
-        for k, group, before, after in zip(at, bucket.members.groups, raw, limited, strict=True):
-            by_tensor[k] = before
-            by_group[group].append(after)
-    return Measured(by_tensor, by_group)
+        sums = bucket.measure([params[k] for k in at], [grads[k] for k in at], treatment)
+        parts.append((at, bucket.groups, *sums))
+    return Measured(parts)
 
 
 def clipped(treatment: Treatment, measured: Measured, groups: Sequence[Group]) -> Treatment:
@@ -83,15 +101,20 @@ def clipped(treatment: Treatment, measured: Measured, groups: Sequence[Group]) -
     """
     limits = [group.get("clip_norm") for group in groups]
     joint = [
-        limit is not None and g[OVER] == "optimizer"
-        for limit, g in zip(limits, groups, strict=True)
+        k
+        for k, (limit, g) in enumerate(zip(limits, groups, strict=True))
+        if limit is not None and g[OVER] == "optimizer"
     ]
-    parts = itertools.compress(measured.by_group, joint)
-    norm = _root(whole([*itertools.chain.from_iterable(parts)]))
-    gains = (
-        1.0 if limit is None else _gain(limit, norm if together else _root(whole(own)))
-        for limit, together, own in zip(limits, joint, measured.by_group, strict=True)
-    )
+    gains: list[Any] = [1.0] * len(groups)
+    if joint:
+        norm = measured.limited(joint)
+        # Groups of one limit share the gain, so that a device computes it once.
+        shared = {limits[k]: _gain(limits[k], norm) for k in joint}
+        for k in joint:
+            gains[k] = shared[limits[k]]
+    for k, limit in enumerate(limits):
+        if limit is not None and k not in joint:
+            gains[k] = _gain(limit, measured.limited([k]))
     return replace(treatment, gain=tuple(gains))
 
 

@@ -121,7 +121,7 @@ class Optimizer(torch.optim.Optimizer):
         self._groups: list[dict[str, Any]] = []
         self._lists: list[list[Tensor]] = []
         self._scheduled_at = [k for k, schedules in enumerate(self._schedules) if schedules]
-        self._tensors = self._clips = self._torch_operations = False
+        self._tensors = self._clips = self._torch_operations = self._counts_on_device = False
         self._treatment: Treatment | None = None
         if hasattr(self, "param_groups"):
             self.traced = Traced(self)
@@ -241,11 +241,6 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        # A GradScaler sets these two around the step when ``_step_supports_amp_scaling``.
-        found_inf = getattr(self, "found_inf", None)
-        if found_inf is not None and float(found_inf) != 0:
-            self.skipped_steps += 1
-            return loss  # nothing of this step may reach parameters or state
         for group, schedules in self._scheduled():
             _set_scheduled(group, schedules)
         table, treatment = self._read_groups()
@@ -277,6 +272,12 @@ class Optimizer(torch.optim.Optimizer):
             grads = list(itertools.compress(grads, used))
         if used != self._used or not self._accepted(params, grads):
             self._place(params, grads, used)
+        if not (self._counts_on_device and self.on_nonfinite is None):
+            if treatment.skip is not None and float(treatment.skip) != 0:
+                self._undo(params)
+                return False
+            if treatment.scale is not None:
+                treatment = treatment.read()
         if not self._torch_operations:
             return self._run_buckets(params, grads, table, treatment)
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
@@ -302,12 +303,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _leave_out(self, params: list[Tensor], bad: list[int]) -> None:
         """Undo what was prepared for a step; say which gradient is not finite."""
-        for _, bucket in self._buckets:
-            bucket.skip()
-        for p in params:
-            if p in self.state and not self.state[p]:
-                del self.state[p]
-        self._buckets, self._used = [], []
+        self._undo(params)
         error = nonfinite_error(type(self).__name__, self.param_groups, params, bad)
         if self.on_nonfinite == "raise":
             raise error
@@ -316,6 +312,15 @@ class Optimizer(torch.optim.Optimizer):
                 f"{error}; this one was. skipped_steps counts them, without a word from now on.",
                 stacklevel=5,
             )
+
+    def _undo(self, params: list[Tensor]) -> None:
+        """Nothing of this step may reach parameters or state: forget what was prepared for it."""
+        for _, bucket in self._buckets:
+            bucket.skip()
+        for p in params:
+            if p in self.state and not self.state[p]:
+                del self.state[p]
+        self._buckets, self._used = [], []
 
     def _accepted(self, params: list[Tensor], grads: list[Any]) -> bool:
         """Whether every bucket of the last step is still right, now with these gradients."""
@@ -342,6 +347,10 @@ class Optimizer(torch.optim.Optimizer):
         ]
         self._buckets = make_buckets(type(self).__name__, self.rule, members, self.state)
         self._torch_operations = any(bucket.torch_operations for _, bucket in self._buckets)
+        # A schedule is the host's, which must know whether it goes on.
+        self._counts_on_device = not self._scheduled_at and all(
+            bucket.counts_on_device for _, bucket in self._buckets
+        )
         self._used = used
         if not self._accepted(params, grads):
             raise EngineError(
@@ -368,7 +377,7 @@ class Optimizer(torch.optim.Optimizer):
             or treatment is None
             or not (known and all(map(is_, groups, self._groups)))
             or list(map(len, self._lists)) != self._sizes
-            or self._tensors
+            or (self._tensors and not self._counts_on_device)
         ):
             self._groups, self._lists = list(groups), [g["params"] for g in groups]
             self._sizes = list(map(len, self._lists))
@@ -378,14 +387,14 @@ class Optimizer(torch.optim.Optimizer):
                 self._buckets, self._used, self._structure = [], [], where
             table = self._table = Table(self._checked_hypers())
             signs = tuple(-1.0 if g.get("maximize") else 1.0 for g in groups)
-            limits = (tuple(g.get(n) for g in groups) for n in ("clip_value", "clip_agc"))
-            treatment = self._treatment = Treatment(signs, (1.0,) * len(groups), *limits)
+            value, agc = (tuple(g.get(n) for g in groups) for n in ("clip_value", "clip_agc"))
+            treatment = self._treatment = Treatment(signs, (1.0,) * len(groups), value, agc)
             self._notice.changed = not all(map(tells_of_changes, groups))
             self._clips = wanted(groups)
-        grad_scale = getattr(self, "grad_scale", None)
-        if grad_scale is not None:
-            scale = float(grad_scale)
-            treatment = replace(treatment, factor=tuple(f / scale for f in treatment.factor))
+        # A GradScaler sets these two around the step when ``_step_supports_amp_scaling``.
+        scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        if scale is not None or found is not None:
+            treatment = replace(treatment, scale=scale, skip=found)
         return table, treatment
 
     def _checked_hypers(self) -> tuple[tuple[Any, ...], ...]:

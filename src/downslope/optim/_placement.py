@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from ..engines.bucket import BUCKETS, Bucket, Members
+from ..engines.bucket import Bucket, Members
 from ..engines.layout import dense
 from ..engines.matrix import MATRIX, MATRIX_LOOP
+from ..engines.registry import ENGINES
 from ..engines.shards import is_sharded, local
 from ..engines.trace import trace
 from ..errors import EngineError, InputError
@@ -22,6 +25,8 @@ __all__ = ["make_buckets", "make_state", "number_dtype", "structure"]
 _COMPILED_DTYPES = {
     torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
 }  # fmt: skip
+#: The engine that compiles kernels, by the kind of device. (ROCm's devices are "cuda" to torch.)
+COMPILED = {"cpu": "numba", "cuda": "triton", "xpu": "triton"}
 _FLAGS = ("fused", "foreach", "differentiable", "capturable")
 
 
@@ -36,8 +41,13 @@ def _clips(group: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(n for n in ("clip_value", "clip_agc") if group.get(n) is not None)
 
 
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
 def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
-    """Why the compiled engine cannot step a tensor; empty if it can."""
+    """Why no compiled engine can step a tensor; empty if one can."""
     if is_sharded(p):
         if len(trace(rule, rule.present(group), rule.flag_values(group)).passes) > 1:
             return "it is a DTensor, over whose shards the formula sums"
@@ -46,8 +56,13 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
         p = local(p)
     if type(p) not in (Tensor, Parameter):
         return f"it is a {type(p).__name__}"
-    if p.device.type != "cpu":
+    if p.device.type not in COMPILED:
         return f"it is on {p.device.type}"
+    if COMPILED[p.device.type] == "triton":
+        if not _has_triton():
+            return f"it is on {p.device.type}, and Triton is not installed"
+        if group.get("clip_agc") is not None:
+            return f"it is on {p.device.type}, where no kernel has clip_agc"
     if p.dtype not in _COMPILED_DTYPES:
         return f"it holds {p.dtype}"
     if p.layout != torch.strided or not dense(p):
@@ -60,6 +75,13 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
 def _units_apart(p: Tensor) -> bool:
     """Whether the elements of a dense tensor's units lie together."""
     return p.ndim < 2 or not p.numel() or p.shape[0] == 1 or p.stride(0) == p.numel() // p.shape[0]
+
+
+def _compiled(group: Mapping[str, Any], p: Tensor) -> str:
+    """The name of the compiled engine for one tensor."""
+    engine = COMPILED[p.device.type]
+    counting = engine == "triton" and (group.get("fused") or group.get("capturable"))
+    return engine + "-counting" * bool(counting) + "-shards" * is_sharded(p)
 
 
 def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tensor) -> str:
@@ -83,27 +105,24 @@ def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tens
             )
         # Operations on DTensors gather what they need; few of them work on stacks.
         return MATRIX_LOOP if foreach is False or is_sharded(p) else MATRIX
-    if group.get("differentiable") or (group.get("capturable") and p.device.type != "cpu"):
+    if group.get("differentiable"):
         return "tensor"
+    on_accelerator = p.device.type != "cpu"
     if g.is_sparse:
-        return "eager"
+        return "tensor" if group.get("capturable") and on_accelerator else "eager"
     refusal = _compiled_refuses(rule, group, p)
-    compiled = "shards" if is_sharded(p) else "numba"
-    if fused:
-        if refusal:
-            raise EngineError(
-                "`fused=True` requires all the params to be dense floating point Tensors of "
-                f"supported devices: ['cpu'], but {refusal}. Leave fused at None"
-            )
-        return compiled
-    if foreach:
-        return "foreach"
-    if fused is False or foreach is False:
-        return "eager"
-    if not refusal:
-        return compiled
+    if fused and refusal:
+        raise EngineError(
+            "`fused=True` requires all the params to be dense floating point Tensors of supported "
+            f"devices: {list(COMPILED)}, but {refusal}. Leave fused at None"
+        )
+    fastest = not (foreach or fused is False or foreach is False)
+    if fused or (fastest and not refusal):
+        return _compiled(group, p)
+    if group.get("capturable") and on_accelerator:
+        return "tensor"
     # DTensors have few of the operations on lists.
-    return "eager" if is_sharded(p) else "foreach"
+    return "foreach" if foreach or (fastest and not is_sharded(p)) else "eager"
 
 
 def make_state(
@@ -200,5 +219,5 @@ def make_buckets(
     for (engine, present, flags, clips, *_), found in sorted_members.items():
         at, groups, params, sparse, states_of, made = zip(*found, strict=True)
         bound = Members(params, sparse, states_of, groups, made, clips)
-        buckets.append((list(at), BUCKETS[engine](rule, present, flags, bound)))
+        buckets.append((list(at), ENGINES[engine](rule, present, flags, bound)))
     return buckets

@@ -29,7 +29,8 @@ import numba
 import numpy as np
 
 from ..cache import load
-from ..trace import Instruction, Operand, Pass, Program, Total
+from ..printing import Dialect, title
+from ..trace import Pass, Program, Total
 from . import library
 
 __all__ = ["ELEMENTS", "Element", "Function", "compiled", "source"]
@@ -53,28 +54,18 @@ ELEMENTS = {
     "float16": Element("view_uint16", 2, open="half_to_float({})", close="float_to_half({})"),
 }
 
-_INFIX = {
-    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "pow": "{} ** {}",
-    "neg": "-{}", "gt": "{} > {}", "lt": "{} < {}", "ge": "{} >= {}", "le": "{} <= {}",
-}  # fmt: skip
-
 Function = Callable[..., None]
 
 
-def _statement(instruction: Instruction, constant: Callable[[float], str]) -> str:
-    args = [a if isinstance(a, str) else constant(a) for a in instruction.args]
-    infix = _INFIX.get(instruction.op)
-    value = infix.format(*args) if infix else f"{instruction.op}({', '.join(args)})"
-    return f"{instruction.name} = {value}"
+_SCALARS, _ELEMENTS = Dialect("{}"), Dialect("T({})")
 
 
 def source(program: Program, elements: tuple[str, ...]) -> str:
     """The module that runs a program over arrays of the given kinds (one name an array)."""
     kinds = dict(zip(program.arrays, (ELEMENTS[e] for e in elements), strict=True))
     wide = any(kind.math == "float64" for kind in kinds.values())
-    title = ", ".join([program.rule.name, *program.present, *(n for n, on in program.flags if on)])
     lines = [
-        f'"""{title}: {", ".join(elements)}. Generated from the formula; do not edit."""',
+        title(program, elements),
         "import numpy as np",
         "from numba import njit",
         f"from {library.__name__} import *",
@@ -141,31 +132,17 @@ def _scalar_lines(program: Program, step: Pass, known: list[Total]) -> list[str]
         column = program.totals.index(total)
         found = f"S[F[i]:F[i + 1], {column}].sum()" if total.call is None else f"W[{column}]"
         lines += [f"{total.name} = {found}"] * (total.name in wanted)
-    lines += [_statement(s, repr) for s in step.scalars]
+    lines += [_SCALARS.statement(s) for s in step.scalars]
     lines += [f"{name} = T({operand})" for name, operand in step.hoisted]
     lines += [f"new_{name} = {operand}" for name, operand in step.numbers]
     return [*lines, f"factor = T(R[i, {len(columns)}])"]
 
 
 def _element_lines(step: Pass, kinds: dict[str, Element], count: str, at: str) -> list[str]:
-    """The loop over elements: load, compute, store. A value's name is its array's with ``_``."""
-    values = {name: f"{name}_" for name in step.reads}
-
-    def text(operand: Operand) -> str:
-        return values.get(operand, operand) if isinstance(operand, str) else f"T({operand!r})"
-
-    body = []
-    for name in step.reads:
-        opened = kinds[name].open.format(f"{name}[{at}]")
-        body.append(f"{values[name]} = {opened}{' * factor' if name == 'g' else ''}")
-    for instruction in step.body:
-        args = tuple(text(a) for a in instruction.args)
-        body.append(_statement(Instruction(instruction.name, instruction.op, args), repr))
-    sums = (total.operand for total in step.totals)
-    body += [f"lanes[{k}, j] += {text(operand)}" for k, operand in enumerate(sums)]
-    # All new values exist before the first is stored: a slot may be read by two of them.
-    body += [f"new_{name} = {text(operand)}" for name, operand in step.writes]
-    body += [f"{name}[{at}] = {kinds[name].close.format(f'new_{name}')}" for name, _ in step.writes]
+    """The loop over elements: load, compute, store."""
+    read = {n: kinds[n].open.format(f"{n}[{at}]") for n in step.reads}
+    write = {n: f"{n}[{at}] = {kinds[n].close}" for n, _ in step.writes}
+    body = _ELEMENTS.elements(step, read, write, "lanes[{}, j] += {}")
     return [f"for j in range({count}):", *(f"    {line}" for line in body)]
 
 

@@ -69,7 +69,7 @@ class Expected:
     """How a plan's tensors lie: of every parameter its dimensions, sizes and strides.
 
     Args:
-        params: strided tensors.
+        params: strided tensors, all on one device.
         kinds: one tensor for each array (parameter, gradient, slots): all of that array are of its
             dtype.
     """
@@ -80,7 +80,8 @@ class Expected:
         self.first = np.cumsum([0, *(2 * self.dims)]).astype(np.int64)
         numbers = [n for p in params for n in (*p.shape, *p.stride())]
         self.layout = np.array(numbers, np.int64)
-        self.dtypes = np.array([_dtype(t) for t in kinds], np.int64)
+        self.dtypes = np.array([_answer("dtype", t) for t in kinds], np.int64)
+        self.device = _answer("device_type", params[0])
 
     def look(self, pointers: Int64, addresses: Int64) -> int:
         """Compare all tensors with what is expected, and note where the gradients lie.
@@ -93,15 +94,15 @@ class Expected:
             ``AS_PLANNED``; ``STALE`` if a parameter or slot lies elsewhere or otherwise;
             ``GRADIENT`` if only a gradient is laid out otherwise than its parameter.
         """
-        tables = self.dims, self.first, self.layout, self.dtypes
+        tables = self.dims, self.first, self.layout, self.dtypes, self.device
         return int(look(self.functions, pointers, addresses, *tables))
 
 
-def _dtype(tensor: Tensor) -> int:
-    """Torch's number of a dtype."""
+def _answer(question: str, tensor: Tensor) -> int:
+    """Torch's number of a dtype or a kind of device."""
     answer = np.zeros(1, np.int64)
-    question = _functions()[_QUESTIONS.index("dtype")]
-    _ask(question, handles([tensor], 1)[0], answer.ctypes.data)
+    function = _functions()[_QUESTIONS.index(question)]
+    _ask(function, handles([tensor], 1)[0], answer.ctypes.data)
     return int(answer[0])
 
 
@@ -119,6 +120,7 @@ def look(
     first: Any,  # [tensors + 1] where a tensor's sizes begin in ``layout``
     layout: Any,  # sizes, then strides, of every tensor
     dtypes: Any,  # [arrays] torch's numbers of dtypes
+    device: Any,  # torch's number of the kind of device
 ) -> Any:
     """The compiled part of :meth:`Expected.look`."""
     answer = np.zeros(1, np.int64)
@@ -131,7 +133,7 @@ def look(
             # A slot is the very object that the plan found: at the same address it is laid out as
             # it was.
             same = array > 1 or _lies_as(
-                functions, handle, answer, at, dims[i], layout, first[i], dtypes[array]
+                functions, handle, answer, at, dims[i], layout, first[i], dtypes[array], device
             )
             same = same and ask(data_ptr, handle, at) == 0
             if array == 1:
@@ -146,11 +148,19 @@ def look(
 
 @njit(cache=True)
 def _lies_as(
-    functions: Any, handle: Any, answer: Any, at: Any, dim: Any, layout: Any, first: Any, dtype: Any
+    functions: Any,
+    handle: Any,
+    answer: Any,
+    at: Any,
+    dim: Any,
+    layout: Any,
+    first: Any,
+    dtype: Any,
+    device: Any,
 ) -> Any:
-    """Whether a tensor is strided, on the CPU, and of this dtype, these sizes and strides."""
+    """Whether a tensor is strided, on this kind of device, and of this dtype, sizes and strides."""
     # The first two are known of every kind of tensor; the others may be asked of strided ones only.
-    for question, expected in ((0, 0), (1, 0), (2, dtype), (3, dim)):
+    for question, expected in ((0, 0), (1, device), (2, dtype), (3, dim)):
         answer[0] = 0  # some answers have 32 bits
         if ask(functions[question], handle, at) != 0 or answer[0] != expected:
             return False

@@ -1,0 +1,76 @@
+"""What the buckets of compiled engines share: a program, where its arrays lie, what they hold."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .bucket import Bucket, State, elements
+from .layout import adopt
+from .trace import Program, trace
+
+__all__ = ["PlannedBucket"]
+
+
+class PlannedBucket(Bucket):
+    """Dense tensors of one device whose kernels are given addresses."""
+
+    torch_operations = False
+
+    _program: Program
+
+    def _prepare(self) -> None:
+        from .plan import Plan  # imports Numba
+
+        rule, params, state = self.rule, self.members.params, self.members.state
+        flags = tuple(self.flags.items())
+        self._program = trace(rule, self.present, flags, self.members.clips)
+        arrays = rule.arrays(self.present)
+        for p, s in zip(params, state, strict=True):
+            for name in arrays:
+                s[name] = adopt(s[name], p)
+        self._gather_numbers()
+        self._plan = Plan(params, state, arrays)
+        examples = (params[0], params[0], *(state[0][n] for n in arrays))
+        #: The kind of number of every array, and how many of it every tensor has.
+        self._kinds = tuple(str(t.dtype.to_real())[6:] for t in examples)
+        self._lengths = [elements(p) for p in params]
+
+    @abstractmethod
+    def _gather_numbers(self) -> None:
+        """Make vectors of the state that is one number a tensor; the plan then notes its places."""
+
+    @property
+    def _counted(self) -> tuple[str, ...]:
+        """The state that is one number a tensor."""
+        return (*(("step",) if self.rule.counts_steps else ()), *self.rule.numbers(self.present))
+
+    def accepts(
+        self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
+    ) -> bool:
+        """Whether all lies where the plan found it; see :meth:`.plan.Plan.holds`."""
+        return self._plan.holds(params, grads, state)
+
+    def _shared(self, name: str, vector: Tensor) -> Tensor:
+        """Make one number of every tensor's state a view of one vector: one operation for all."""
+        for state, view in zip(self.members.state, vector.unbind(), strict=True):
+            state[name] = view
+        return vector
+
+    def _gather(self, name: str) -> Tensor:
+        """Such a vector on the host, with the numbers that the state has."""
+        values = [s[name] for s in self.members.state]
+        vector = torch.tensor([float(v) for v in values], dtype=values[0].dtype)
+        return self._shared(name, vector)
+
+    def _changed(self, params: Sequence[Tensor]) -> None:
+        """Tell autograd: a backward through a graph that was built before the step then raises."""
+        torch.autograd.graph.increment_version(params)
+
+    def skip(self) -> None:
+        """Forget a step that will not be taken, with its gradients."""
+        self._plan.release()
+        super().skip()

@@ -1,0 +1,79 @@
+"""What the printers of all compiled engines share: a pass's elementwise part as lines of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .trace import Instruction, Operand, Pass, Program
+
+__all__ = ["INFIX", "Dialect", "title"]
+
+#: Operations that Python has a sign for; the others are calls of a function of that name.
+INFIX = {
+    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "pow": "{} ** {}",
+    "neg": "-{}", "gt": "{} > {}", "lt": "{} < {}", "ge": "{} >= {}", "le": "{} <= {}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one engine's kernels spell things.
+
+    Args:
+        constant: a number of the formula as an argument; ``{}`` is the number.
+        infix: its operators.
+        plain: whether an operator takes a bare number beside a value.
+    """
+
+    constant: str
+    infix: Mapping[str, str] = field(default_factory=lambda: INFIX)
+    plain: bool = False
+
+    def statement(self, instruction: Instruction, names: Mapping[str, str] | None = None) -> str:
+        """``name = op(arguments)``; ``names`` are the names of values that are called otherwise."""
+        infix = self.infix.get(instruction.op)
+        bare = self.plain and infix and any(isinstance(a, str) for a in instruction.args)
+        args = [
+            repr(a) if bare and not isinstance(a, str) else self.text(a, names or {})
+            for a in instruction.args
+        ]
+        value = infix.format(*args) if infix else f"{instruction.op}({', '.join(args)})"
+        return f"{instruction.name} = {value}"
+
+    def text(self, operand: Operand, names: Mapping[str, str]) -> str:
+        """An operand."""
+        if isinstance(operand, str):
+            return names.get(operand, operand)
+        return self.constant.format(repr(operand))
+
+    def elements(
+        self, step: Pass, read: Mapping[str, str], write: Mapping[str, str], total: str
+    ) -> list[str]:
+        """Load, compute, add up, store.
+
+        Args:
+            step: the pass.
+            read: for every array, how its element is read.
+            write: for every array, how ``{}`` is stored.
+            total: how ``{1}`` is added to the ``{0}``-th total.
+        """
+        # The value read from an array has its name with an underscore.
+        names = {name: f"{name}_" for name in step.reads}
+        lines = [
+            f"{names[name]} = {read[name]}{' * factor' if name == 'g' else ''}"
+            for name in step.reads
+        ]
+        lines += [self.statement(instruction, names) for instruction in step.body]
+        lines += [total.format(k, self.text(t.operand, names)) for k, t in enumerate(step.totals)]
+        # All new values exist before the first is stored: a slot may be read by two of them.
+        lines += [f"new_{name} = {self.text(operand, names)}" for name, operand in step.writes]
+        return lines + [write[name].format(f"new_{name}") for name, _ in step.writes]
+
+
+def title(program: Program, elements: tuple[str, ...]) -> str:
+    """The first line of a generated module."""
+    parts = [program.rule.name, *program.present, *(n for n, on in program.flags if on)]
+    return (
+        f'"""{", ".join(parts)}: {", ".join(elements)}. Generated from the formula; do not edit."""'
+    )

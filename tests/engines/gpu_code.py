@@ -1,0 +1,116 @@
+"""What the Triton engine's kernels become on a GPU: compiled for one, which takes none.
+
+``python -m tests.engines.gpu_code`` prints a line of JSON for each kernel; with
+``DOWNSLOPE_EVERY_KERNEL=1`` those of every rule's every program in every kind of number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from downslope.engines.clip import squares_rule
+from downslope.engines.gpu import kernel
+from downslope.engines.trace import Program, trace_sums
+
+from .programs import EVERY, cases, covering
+from .rules import EVERYTHING, Lamb, trace_of
+
+__all__ = ["Code"]
+
+HOPPER = GPUTarget("cuda", 90, 32)
+KINDS = ("float32", "bfloat16", "float16", "float64")
+
+
+class Code(NamedTuple):
+    """One pass of a program, compiled.
+
+    Attributes:
+        title: rule, slots, flags, kinds of number and pass.
+        loads, stores: 128-bit accesses of data.
+        least_loads, least_stores: how many there must be, if all full blocks are read in those.
+        spills: bytes of local memory a thread.
+        rough: instructions that round otherwise than IEEE arithmetic, where a formula divides or
+            takes a root.
+    """
+
+    title: str
+    loads: int
+    stores: int
+    least_loads: int
+    least_stores: int
+    spills: int
+    rough: list[str]
+
+
+def compiled(title: str, program: Program, elements: tuple[str, ...]) -> Iterator[Code]:
+    """Every pass of a program. Slots that are numbers, and the step, are kept on the device."""
+    kept = program.rule.numbers(program.present) + ("step",) * program.rule.counts_steps
+    vectors = {f"at_{name}": "*fp32" for name in kernel.vectors(program, kept)}
+    signature = {**kernel.TABLES, **vectors, "tensors": "i32"}
+    bytes_of = dict(zip(program.arrays, (kernel.ELEMENTS[e].bytes for e in elements), strict=True))
+
+    def words(arrays: Iterable[str]) -> int:
+        """Of a thread, if it has 16 bytes of the array with the smallest elements."""
+        return sum(bytes_of[name] // min(bytes_of.values()) for name in arrays)
+
+    columns = kernel.columns(program.rule)
+    functions = kernel.compiled(program, elements, columns, kept)
+    for number, (step, function) in enumerate(zip(program.passes, functions, strict=True)):
+        source = ASTSource(function, signature, {})
+        how = kernel.options(step, elements, nvidia=True)
+        built = triton.compile(source, target=HOPPER, options=how)
+        text = built.asm["ptx"]
+        yield Code(
+            f"{title}: {', '.join(dict.fromkeys(elements))}, pass {number}",
+            len(re.findall(r"ld\.global\.v(?:4\.b32|2\.b64)", text)),
+            len(re.findall(r"st\.global\.v(?:4\.b32|2\.b64)", text)),
+            words(step.reads),
+            words(name for name, _ in step.writes),
+            local_bytes(built.asm["cubin"]) + len(re.findall(r"\.local", text)),
+            re.findall(r"(?:div\.(?:full|approx)|sqrt\.approx)\S*", text),
+        )
+
+
+def local_bytes(binary: bytes) -> int:
+    """The stack and local memory that a kernel uses a thread: what does not fit in registers."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        Path(file.name).write_bytes(binary)
+        tool = triton.knobs.nvidia.cuobjdump.path
+        command = [tool, "--dump-resource-usage", file.name]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return sum(map(int, re.findall(r"(?:STACK|LOCAL):(\d+)", said)))
+
+
+def wanted() -> Iterator[tuple[str, Program, tuple[str, ...]]]:
+    """Some programs in float32, AdamW in all kinds of number; or every program in all."""
+    adamw = next(c for c in cases() if c.entry.name == "AdamW")
+    for case in cases() if EVERY else (*covering(), adamw):
+        for kind in KINDS if EVERY or case is adamw else KINDS[:1]:
+            yield case.title, case.program, (kind,) * len(case.program.arrays)
+    yield "mixed AdamW", adamw.program, ("bfloat16", "bfloat16", "float32", "float32")
+    for kind in KINDS if EVERY else KINDS[:1]:
+        yield "squares", trace_sums(squares_rule(("clip_value",))), (kind,)
+    for rule in (EVERYTHING, Lamb.rule) if EVERY else ():
+        program = trace_of(rule)
+        yield rule.name, program, ("float32",) * len(program.arrays)
+
+
+def main() -> None:
+    """Print one line a kernel."""
+    for title, program, elements in wanted():
+        for code in compiled(title, program, elements):
+            print(json.dumps(code._asdict()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,471 @@
+"""The Triton engine's numbers, by Triton's interpreter: the same kernels, on CPU tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from downslope.engines.gpu import bucket as gpu_bucket
+from downslope.engines.gpu.run import Launch
+from downslope.engines.gpu.words import Words
+from downslope.errors import EngineError
+from downslope.optim import SGD, AdamW, NAdam, Optimizer, _placement
+from downslope.schedules import linear
+
+from ..optim.harness import (
+    assert_equal_state,
+    assert_same,
+    assert_same_bits,
+    build,
+    detached,
+    drive,
+    follow_oracle,
+    gradients,
+    leaves,
+    snapshot,
+    tensors,
+    zoo,
+)
+from .programs import EVERY, Case, cases, covering, widest
+from .rules import Everything, Lamb, everything_oracle, lamb_oracle
+from .test_totals import Travelled
+
+
+def each_of(some: Callable[[], tuple[Case, ...]]) -> pytest.MarkDecorator:
+    """A test for some programs, or, where that is asked for, for all."""
+    return pytest.mark.parametrize("case", cases() if EVERY else some(), ids=lambda c: c.title)
+
+
+WIDE = {"float32": torch.float32, "float64": torch.float64}
+HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def each_dtype(dtypes: dict[str, torch.dtype]) -> pytest.MarkDecorator:
+    """A test for each of these kinds of number."""
+    return pytest.mark.parametrize("dtype", dtypes.values(), ids=dtypes)
+
+
+@pytest.fixture(autouse=True)
+def _on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU is a device of the Triton engine."""
+    monkeypatch.setitem(_placement.COMPILED, "cpu", "triton")
+
+
+def end(case: Case, start: tuple[Tensor, ...], rows: Any, **flags: Any) -> list[Tensor]:
+    """Where a case's optimizer takes tensors: parameters, then state."""
+    params = leaves(start)
+    optimizer = build(case.entry.ours, params, case.variant.kwargs, flags)
+    drive(optimizer, rows)
+    return [*detached(params), *tensors(snapshot(optimizer))]
+
+
+def little(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """A number, no numbers, a transposed matrix, and a vector with a full block and a rest."""
+    every = zoo(dtype)
+    return every[0], every[2], every[5], every[7]
+
+
+@each_of(widest)
+def test_follows_the_oracle(case: Case) -> None:
+    """Every rule goes where its paper's formula goes."""
+    follows_the_oracle(case, torch.float32)
+
+
+@each_of(covering)
+def test_follows_the_oracle_in_float64(case: Case) -> None:
+    """In float64 the kernels' arithmetic is float64's."""
+    follows_the_oracle(case, torch.float64)
+
+
+def follows_the_oracle(case: Case, dtype: torch.dtype) -> None:
+    """Compare two steps with the oracle's."""
+    start = little(dtype)
+    rows = gradients(start, 2)
+    params = leaves(start)
+    drive(build(case.entry.ours, params, case.variant.kwargs), rows)
+    expected, _ = follow_oracle(case.entry, start, rows, case.variant.kwargs)
+    assert_same(params, [e.to(dtype) for e in expected])
+
+
+@each_of(lambda: covering()[:1])
+@each_dtype(HALF)
+def test_half_precision_only_rounds(case: Case, dtype: torch.dtype) -> None:
+    """In 16 bits, numbers are those of float32, rounded to nearest when they are stored."""
+    start = little(dtype)
+    half, single = leaves(start), leaves([t.float() for t in start])
+    optimizers = [build(case.entry.ours, p, case.variant.kwargs) for p in (half, single)]
+    for row in gradients(start, 2):
+        drive(optimizers[0], [row])
+        drive(optimizers[1], [[g.float() for g in row]])
+        for p, q in zip(half, single, strict=True):
+            arrays = [(p, q)]
+            for name, kept in optimizers[0].state[p].items():
+                arrays += [(kept, optimizers[1].state[q][name])] * (kept.dim() == p.dim())
+            for narrow, wide in arrays:
+                with torch.no_grad():
+                    wide.copy_(wide.to(narrow.dtype))
+                assert torch.equal(narrow.float(), wide.float())
+
+
+@each_of(covering)
+def test_complex_numbers_are_pairs(case: Case) -> None:
+    """A complex parameter ends where its real and imaginary parts do, to the last bit."""
+    start = little(torch.complex64)
+    rows = gradients(start, 2)
+    reals = tuple(torch.view_as_real(t).contiguous() for t in start)
+    ours = end(case, start, rows)
+    theirs = end(case, reals, [[torch.view_as_real(g) for g in row] for row in rows])
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(torch.view_as_real(a) if a.is_complex() else a, b)
+
+
+#: Longer than a chunk, so that sums go over several.
+SIZES = (8_200, 1, 0, 1_100)
+
+
+def vectors(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """Vectors of those sizes, the same float32 numbers in every dtype."""
+    make = torch.Generator().manual_seed(5)
+    return tuple(torch.randn(n, generator=make).to(dtype) for n in SIZES)
+
+
+@each_dtype(WIDE)
+def test_sums_over_whole_tensors(dtype: torch.dtype) -> None:
+    """A formula with sums over its tensor gives the oracle's numbers."""
+    start = vectors(dtype)
+    rows = gradients(start, 3)
+    params = leaves(start)
+    drive(Lamb(params), rows)
+    expected = []
+    for i, t in enumerate(start):
+        p, average = t.double().numpy(), 0.0
+        for row in rows:
+            p, average = lamb_oracle(p, row[i].double().numpy(), average, lr=0.1, decay=0.9)
+        expected.append(torch.from_numpy(p).to(dtype))
+    assert_same(params, expected)
+
+
+@each_dtype(WIDE)
+@pytest.mark.parametrize("flip", [False, True])
+def test_every_function_a_formula_may_use(dtype: torch.dtype, flip: bool) -> None:
+    """Each function of ``xp`` and each of the host's scalars means what it means elsewhere."""
+    start = vectors(dtype)[1:]
+    rows = gradients(start, 3)
+    params = leaves(start)
+    drive(Everything(params, flip=flip), rows)
+    expected = []
+    for i, t in enumerate(start):
+        p, a = t.double().numpy(), np.zeros(t.shape)
+        for step, row in enumerate(rows, start=1):
+            p, a = everything_oracle(p, row[i].double().numpy(), a, lr=0.1, step=step, flip=flip)
+        expected.append(torch.from_numpy(p).to(dtype))
+    assert_same(params, expected)
+
+
+def test_sums_over_all_tensors() -> None:
+    """Sums over all tensors of a step go over buckets of this engine and of others."""
+    start = vectors()
+    rows = gradients(start, 3)
+    ends = []
+    for flags in ({}, {"foreach": False}):
+        params = leaves(start)
+        drive(Travelled(params, **flags), rows)
+        ends.append(params)
+    mixed = leaves(start)
+    one_by_one = {"params": mixed[1:], "foreach": False}
+    drive(Travelled([{"params": mixed[:1]}, one_by_one]), rows)
+    assert_same(ends[0], ends[1])
+    assert_same(mixed, ends[1])
+
+
+def shifted(t: Tensor) -> Tensor:
+    """The same numbers one element further in memory, off every 16-byte boundary."""
+    return torch.cat([t.new_zeros(1), t]).narrow(0, 1, len(t))
+
+
+@pytest.mark.parametrize("shift", ["parameters", "gradients", "slots"])
+@pytest.mark.parametrize("cls", [AdamW, Lamb])
+def test_off_16_byte_boundaries(cls: type[Optimizer], shift: str) -> None:
+    """Where a parameter, a gradient or a slot lies changes no bit, not even of a sum."""
+    start = tuple(t for t in vectors() if len(t))
+    rows = gradients(start, 2)
+    straight, crooked = leaves(start), [t.clone().requires_grad_() for t in start]
+    if shift == "parameters":
+        crooked = [shifted(t).requires_grad_() for t in start]
+    plain, other = cls(straight), cls(crooked)
+    drive(plain, rows)
+    for row in rows:
+        for p, g in zip(crooked, row, strict=True):
+            p.grad = shifted(g) if shift == "gradients" else g.clone()
+        other.step()
+        if shift == "slots":
+            for state in other.state.values():
+                state.update({k: shifted(v) for k, v in state.items() if v.dim()})
+    slots = [t for state in other.state.values() for t in state.values() if t.dim()]
+    moved = {"parameters": crooked, "gradients": [p.grad for p in crooked], "slots": slots}[shift]
+    assert all(t.data_ptr() % 16 for t in moved)
+    assert_same_bits(detached(crooked), detached(straight))
+
+
+def test_order_of_parameters_does_not_matter() -> None:
+    """A tensor's bits, of its sums too, do not depend on which others step beside it."""
+    start = vectors()
+    rows = gradients(start, 2)
+    together, alone = leaves(start), leaves(start)
+    drive(Lamb(together), rows)
+    for i in reversed(range(len(start))):
+        drive(Lamb([alone[i]]), [[row[i]] for row in rows])
+    assert_same_bits(detached(together), detached(alone))
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kernels that were launched."""
+    names: list[str] = []
+    run = Launch._run
+
+    def counted(self: Launch, function: Any, *args: Any) -> None:
+        names.append(function.__name__)
+        run(self, function, *args)
+
+    monkeypatch.setattr(Launch, "_run", counted)
+    return names
+
+
+def test_one_launch_a_pass(launches: list[str]) -> None:
+    """All tensors of all groups step in one launch; a sum, or a norm, costs one more."""
+    start = vectors()
+    groups = [{"params": [p], "lr": 0.1 / (i + 1)} for i, p in enumerate(leaves(start))]
+    row = gradients(start, 1)
+    for optimizer, passes in ((AdamW(groups), 1), (AdamW(groups, clip_norm=1.0), 2)):
+        launches.clear()
+        drive(optimizer, row)
+        assert len(launches) == passes
+    launches.clear()
+    drive(Lamb(leaves(start)), row)
+    assert launches == ["run0", "run1"]
+
+
+def test_hyperparameters_that_change() -> None:
+    """A step reads its groups' hyperparameters: what was sent before is not used again."""
+    start = vectors()
+    rows = gradients(start, 3)
+    ends = []
+    for flags in ({"fused": True}, {"foreach": False}):
+        params = leaves(start)
+        optimizer = SGD([{"params": [p], "lr": 0.1} for p in params], momentum=0.9, **flags)
+
+        def halve(step: int, optimizer: Optimizer = optimizer) -> None:
+            optimizer.param_groups[step]["lr"] /= 2
+            optimizer.param_groups[step]["maximize"] = True
+
+        drive(optimizer, rows, before=halve)
+        ends.append(params)
+    assert_same(*ends)
+
+
+CLIPS: tuple[dict[str, Any], ...] = (
+    {"clip_norm": 1.0},
+    {"clip_value": 0.3},
+    {"clip_value": 0.3, "clip_norm": 1.0},
+)
+
+
+@pytest.mark.parametrize("limits", CLIPS, ids=str)
+def test_clipping(limits: dict[str, Any]) -> None:
+    """Limits of gradients' norms and values are those of the eager engine, group by group."""
+    start = vectors()
+    rows = gradients(start, 3)
+    ends = []
+    for flags in ({}, {"fused": True}, {"foreach": False}):
+        params = leaves(start)
+        groups = [{"params": params[:2]}, {"params": params[2:], "clip_norm": 2.0}]
+        optimizer = SGD(groups, lr=0.1, maximize=True, **limits, **flags)
+        drive(optimizer, rows)
+        ends.append([*detached(params), torch.tensor(optimizer.grad_norm or 0.0)])
+    for ours in ends[:2]:
+        assert_same(ours, ends[2])
+
+
+def test_where_no_kernel_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``clip_agc`` runs as lists of tensors there, and asking for the kernel is an error."""
+    (p,) = leaves([torch.ones(3, 3)])
+    drive(AdamW([p], clip_agc=0.1), [[torch.ones(3, 3)]])
+    with pytest.raises(EngineError, match="no kernel has clip_agc"):
+        drive(AdamW([p], clip_agc=0.1, fused=True), [[torch.ones(3, 3)]])
+
+
+@pytest.mark.parametrize(("cls", "flags"), [(NAdam, {}), (AdamW, {"fused": True})])
+def test_counts_are_saved_and_go_on(cls: type[Optimizer], flags: dict[str, Any]) -> None:
+    """State that is one number a tensor goes on from what was loaded."""
+    start = vectors()
+    rows = gradients(start, 4)
+    whole, first = leaves(start), leaves(start)
+    optimizer, half = cls(whole, **flags), cls(first, **flags)
+    drive(optimizer, rows)
+    drive(half, rows[:2])
+    second = leaves(first)
+    resumed = cls(second, **flags)
+    resumed.load_state_dict(half.state_dict())
+    drive(resumed, rows[2:])
+    assert_same_bits(detached(second), detached(whole))
+    assert_equal_state(snapshot(resumed), snapshot(optimizer))
+
+
+@contextmanager
+def nothing_is_read() -> Iterator[None]:
+    """No tensor's number may become Python's: with a GPU, that waits for it."""
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("the host read a tensor")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("__bool__", "__float__", "__int__", "cpu", "item", "tolist"):
+            patch.setattr(Tensor, name, refuse)
+        yield
+
+
+SCALE = 2.0**10  # a power of two: scaling and unscaling then round nothing
+FUSED: tuple[tuple[type[Optimizer], dict[str, Any]], ...] = (
+    (AdamW, {}),
+    (SGD, {"momentum": 0.9, "dampening": 0.5}),  # its first step is another
+    (AdamW, {"clip_norm": 1.0}),
+    (Lamb, {}),
+    (Travelled, {}),  # a slot that is one number
+)
+
+
+@pytest.mark.parametrize(("cls", "kwargs"), FUSED)
+def test_a_scaler_is_not_waited_for(cls: type[Optimizer], kwargs: dict[str, Any]) -> None:
+    """Of a GradScaler's scale and verdict the device alone makes plain steps, or leaves them out.
+
+    A step that is left out changes no parameter and no state, and does not count.
+    """
+    start = vectors()
+    rows = gradients(start, 4)
+    plain, scaled = leaves(start), leaves(start)
+    drive(cls(plain, fused=True, **kwargs), rows)
+    optimizer = cls(scaled, fused=True, **kwargs)
+    infinite = [torch.full_like(g, torch.inf) for g in rows[0]]
+    for number, row in enumerate([infinite, *rows[:2], infinite, *rows[2:]]):
+        optimizer.grad_scale = torch.tensor([SCALE])
+        optimizer.found_inf = torch.tensor([float(row is infinite)])
+        for p, g in zip(scaled, row, strict=True):
+            p.grad = g * SCALE
+        before = [t.clone() for t in (*detached(scaled), *tensors(snapshot(optimizer)))]
+        with nothing_is_read() if number else nullcontext():  # the first step makes tables
+            optimizer.step()
+        if row is infinite and number:
+            after = [*detached(scaled), *tensors(snapshot(optimizer))]
+            assert_same_bits(after, before)
+    assert_same_bits(detached(scaled), detached(plain))
+
+
+def test_a_schedule_reads_the_verdict() -> None:
+    """A schedule does not go on at a step that was left out."""
+    p = torch.ones(3, requires_grad=True)
+    optimizer = AdamW([p], lr=linear(4), fused=True)
+    for found in (0.0, 1.0, 1.0, 0.0):
+        p.grad = torch.ones(3)
+        optimizer.found_inf = torch.tensor([found])
+        optimizer.step()
+    assert optimizer.param_groups[0]["schedule_step"] == 2
+    assert optimizer.state[p]["step"] == 2
+
+
+@pytest.mark.parametrize("cls", [AdamW, NAdam])
+def test_capturable_reads_nothing(cls: type[Optimizer]) -> None:
+    """With ``capturable=True``, a tensor of a learning rate is the device's, changes included."""
+    start = vectors()
+    rows = gradients(start, 4)
+    plain, captured = leaves(start), leaves(start)
+    lr = torch.tensor(0.1)
+    optimizer, other = cls(captured, lr=lr, capturable=True), cls(plain, lr=0.1)
+    for step, row in enumerate(rows):
+        for p, q, g in zip(captured, plain, row, strict=True):
+            p.grad, q.grad = g, g
+        with nothing_is_read() if step else nullcontext():
+            optimizer.step()
+            lr /= 2
+        other.step()
+        other.param_groups[0]["lr"] = float(lr)
+    assert_same(captured, plain)
+
+
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on, it looks as if a graph were being captured."""
+    return lambda: monkeypatch.setattr(gpu_bucket, "_capturing", lambda device: True)
+
+
+@pytest.mark.parametrize("cls", [AdamW, NAdam, Lamb])
+def test_a_captured_step_carries_its_tables(
+    cls: type[Optimizer], capturing: Callable[[], None]
+) -> None:
+    """A captured step reads nothing that a later step overwrites, and keeps alive what it reads."""
+    start = vectors()
+    rows = gradients(start, 3)
+    plain, captured = leaves(start), leaves(start)
+    drive(cls(plain, capturable=True), rows)
+    optimizer = cls(captured, capturable=True)
+    drive(optimizer, rows[:2])
+    words = optimizer._buckets[0][1]._words
+    sent = words._twin.clone()
+    capturing()
+    drive(optimizer, rows[2:])
+    assert torch.equal(words._twin, sent)
+    assert_same_bits(detached(captured), detached(plain))
+
+
+def test_a_captured_step_must_be_capturable(capturing: Callable[[], None]) -> None:
+    """A step that counts on the host cannot be part of a graph, and says what to ask for."""
+    p = torch.ones(3, requires_grad=True)
+    optimizer = AdamW([p])
+    drive(optimizer, [[torch.ones(3)]])
+    capturing()
+    with pytest.raises(EngineError, match="capturable=True"):
+        drive(optimizer, [[torch.ones(3)]])
+
+
+def test_a_first_step_cannot_be_captured(capturing: Callable[[], None]) -> None:
+    """Kernels and tables cannot be made during a capture, and the error says what to do."""
+    p = torch.ones(3, requires_grad=True)
+    capturing()
+    with pytest.raises(EngineError, match="Take a step first"):
+        drive(AdamW([p], capturable=True), [[torch.ones(3)]])
+
+
+def test_words_are_sent_when_they_change() -> None:
+    """Equal words are not sent again, changed ones are, embedded ones are tables of their own."""
+    shapes = {"a": ((2, 3), np.int64), "b": ((2,), np.float64)}
+    words = Words(shapes, torch.device("cpu"))
+    words.host["a"][:] = [[1, -2, 2**62 + 1], [4, 5, 6]]
+    words.host["b"][:] = 0.1, -torch.inf
+    first = words.send()
+    assert first["a"].tolist() == [[1, -2, 2**62 + 1], [4, 5, 6]]
+    assert first["b"].tolist() == [0.1, -torch.inf]
+    first["b"][0] = 7
+    assert words.send()["b"].tolist() == [7, -torch.inf]
+    words.host["a"][0, 0] = 9
+    assert words.send()["b"].tolist() == [0.1, -torch.inf]
+    own = words.embed()
+    assert own["a"].tolist() == [[9, -2, 2**62 + 1], [4, 5, 6]]
+    assert own["b"].tolist() == [0.1, -torch.inf]
+    words.host["a"][:] = 0
+    words.send()
+    assert own["a"][0, 0] == 9
+
+
+def test_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Triton is missing, lists of tensors serve, and asking for the kernel is an error."""
+    monkeypatch.setattr(_placement, "_has_triton", lambda: False)
+    (p,) = leaves([torch.ones(3)])
+    drive(AdamW([p]), [[torch.ones(3)]])
+    with pytest.raises(EngineError, match="Triton is not installed"):
+        drive(AdamW([p], fused=True), [[torch.ones(3)]])
