@@ -33,6 +33,7 @@ TESTS = (
     "tests/optim/test_optimum.py",
     "tests/optim/test_cautious.py",
     "tests/optim/test_schedule_free.py",
+    "tests/optim/test_prodigy.py",
     "tests/engines/test_symbolic.py",
 )
 #: What every child needs, loaded once. (downslope itself comes from the damaged copy.)
@@ -42,7 +43,10 @@ ENOUGH = 3
 
 
 class _Observer:
-    """A pytest plugin: runs the tests of some classes, and counts the failures of each test."""
+    """A pytest plugin: runs the tests of some classes, and counts the failures of each test.
+
+    A test is of the class that it is parametrized with, or of its module's ``CLASSES``.
+    """
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self.classes, self.failed, self.run = classes, Counter[str](), 0
@@ -52,7 +56,8 @@ class _Observer:
 
     def _concerns(self, item: Any) -> bool:
         entry = getattr(item, "callspec", None) and item.callspec.params.get("entry")
-        return entry is not None and entry.name in self.classes
+        about = (entry.name,) if entry else getattr(item.module, "CLASSES", ())
+        return not set(about).isdisjoint(self.classes)
 
     def pytest_runtest_setup(self, item: Any) -> None:
         if self.failed[item.originalname] == ENOUGH:

@@ -7,6 +7,7 @@ checkers and editors do not do. The stub tells them the same signatures and docu
 from __future__ import annotations
 
 import inspect
+import math
 import textwrap
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -27,6 +28,7 @@ _HEAD = '''\
 Every hyperparameter may be a schedule.
 """
 
+import math
 from typing import ClassVar, Unpack
 
 from ..rules import Rule
@@ -84,7 +86,8 @@ def _arguments(cls: type[Optimizer]) -> list[str]:
     for parameter in (p for p in parameters if p.name not in MEANINGS):
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in found:
             found.append("*")
-        found.append(f"{parameter.name}: {_spelled(parameter.annotation)} = {parameter.default!r}")
+        default = "math.inf" if parameter.default == math.inf else repr(parameter.default)
+        found.append(f"{parameter.name}: {_spelled(parameter.annotation)} = {default}")
     return ["params: ParamsT", *found, "**beyond: Unpack[Beyond]"]
 
 

@@ -74,6 +74,8 @@ class Entry:
         flags: implementation flags of a class that torch does not have.
         dims: the least and the largest number of dimensions of a parameter that it takes.
         empty: whether it takes (in torch) parameters without elements.
+        joint: whether a step depends on all parameters together; the oracle is then given lists of
+            arrays, and keeps lists under the keys of arrays.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Entry:
     flags: tuple[str, ...] = ("foreach", "fused", "differentiable")
     dims: tuple[int, int] = (0, 9)
     empty: bool = True
+    joint: bool = False
 
     def takes(self, t: torch.Tensor) -> bool:
         """Whether it, and torch's twin, can step a parameter of this shape and layout."""

@@ -206,11 +206,22 @@ def follow_oracle(
 ) -> tuple[list[Tensor], list[dict[str, Any]]]:
     """Where the float64 oracle goes from ``start``: the parameters, and each one's state."""
     hyper = {k: v.item() if isinstance(v, Tensor) else v for k, v in kwargs.items()}
-    ends, states = [], []
-    for i, p in enumerate(start):
-        end, state = oracles.follow(entry.oracle, _array(p), (_array(r[i]) for r in rows), **hyper)
-        ends.append(torch.from_numpy(np.asarray(end)))
-        states.append({k: v for k, v in state.items() if not k.startswith("_")})
+    arrays = [_array(p) for p in start]
+    columns = [[_array(row[i]) for row in rows] for i in range(len(start))]
+    if entry.joint:
+        all_rows = list(map(list, zip(*columns, strict=True)))
+        found, state = oracles.follow_jointly(entry.oracle, arrays, all_rows, **hyper)
+        reached = [
+            (end, {k: v[i] if isinstance(v, list) else v for k, v in state.items()})
+            for i, end in enumerate(found)
+        ]
+    else:
+        reached = [
+            oracles.follow(entry.oracle, p, column, **hyper)
+            for p, column in zip(arrays, columns, strict=True)
+        ]
+    ends = [torch.from_numpy(np.asarray(end)) for end, _ in reached]
+    states = [{k: v for k, v in state.items() if not k.startswith("_")} for _, state in reached]
     return ends, states
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "adamw",
     "asgd",
     "follow",
+    "follow_jointly",
     "nadam",
     "only_agreeing",
     "radam",
@@ -319,3 +320,18 @@ def follow(
     for g in gradients:
         p = oracle(p, -g if maximize else g, state, **hyper)
     return p, state
+
+
+def follow_jointly(
+    oracle: Callable[..., list[Array]],
+    ps: list[Array],
+    rows: Iterable[list[Array]],
+    *,
+    maximize: bool = False,
+    **hyper: Any,
+) -> tuple[list[Array], dict[str, Any]]:
+    """The same for an oracle that steps all parameters together."""
+    state: dict[str, Any] = {}
+    for gs in rows:
+        ps = oracle(ps, [-g if maximize else g for g in gs], state, **hyper)
+    return ps, state

@@ -98,7 +98,7 @@ class _Arithmetic:
         self.shares: list[Tensor] = []
 
     def __getattr__(self, name: str) -> Any:
-        return globals()[name]
+        return getattr(sys.modules[__name__], name)  # torch.compile does not know globals()
 
     def total(self, x: Tensor) -> Any:
         """The sum over all tensors of the step; NaN as long as it is not known."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import EngineError
 
-__all__ = ["Exchange", "Shares", "Turns", "each", "run", "whole"]
+__all__ = ["DIFFERENT_SUMS", "Exchange", "Shares", "Turns", "each", "run", "whole"]
 
 #: By the number of the formula's call a sequence, or one tensor: of every tensor its share.
 Shares = dict[int, Any]
@@ -26,6 +26,11 @@ Turns = Generator[Shares, Mapping[int, Any], None]
 #: A part of one that returns all of its sums.
 Exchange = Generator[Shares, Mapping[int, Any], dict[int, Any]]
 
+DIFFERENT_SUMS = (
+    "the parameter groups' flags make this formula ask for different sums over all tensors. Give "
+    "all groups the same flags"
+)
+
 
 def run(steps: Sequence[Turns]) -> None:
     """Run all steps to their end, exchanging sums between them."""
@@ -33,10 +38,7 @@ def run(steps: Sequence[Turns]) -> None:
     while any(shares):
         known = [s for s in shares if s is not None]
         if len(known) < len(shares) or any(s.keys() != known[0].keys() for s in known):
-            raise EngineError(
-                "the parameter groups' flags make this formula ask for different sums over all "
-                "tensors. Give all groups the same flags"
-            )
+            raise EngineError(DIFFERENT_SUMS)
         sums = {call: whole([x for s in known for x in each(s[call])]) for call in known[0]}
         shares = [_sent(step, sums) for step in steps]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..rules import Hyper, Rule
 from ..schedules import Schedule
 from ._beyond import CLIPS, OVER
 
-__all__ = ["check_group", "check_keys", "check_number", "number"]
+__all__ = ["check_alike", "check_group", "check_keys", "check_number", "number"]
 
 #: Keys that torch's own tools add to a parameter group.
 _KNOWN = ("params", "param_names", "initial_lr", "swa_lr", "schedule_step", OVER)
@@ -91,6 +91,20 @@ def check_group(owner: str, rule: Rule, group: Mapping[str, Any]) -> None:
             check_number(owner, hyper, group[hyper.name])
     if group.get(OVER, "group") not in ("group", "optimizer"):
         raise InputError(f"{owner}: {OVER} must be 'group' or 'optimizer', got {group[OVER]!r}")
+
+
+def check_alike(owner: str, rule: Rule, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Raise InputError if groups differ in what must be the same in all."""
+    for hyper in rule.hypers if len(groups) > 1 else ():
+        if hyper.alike:
+            values = [number(owner, hyper, hyper.of(group)) for group in groups]
+            at = next((k for k, v in enumerate(values) if v != values[0]), None)
+            if at is not None:
+                raise InputError(
+                    f"{owner}: {hyper.name} must be the same in all parameter groups, got "
+                    f"{values[0]} in group 0 and {values[at]} in group {at}. Give it to the "
+                    "constructor, for all groups"
+                )
 
 
 def check_keys(owner: str, group: Mapping[str, Any], known: Iterable[str]) -> None:

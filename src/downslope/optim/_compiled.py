@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from ..engines import eager
+from ..engines.together import DIFFERENT_SUMS
 from ..engines.trace import trace
 from ..errors import EngineError
-from ._placement import make_state
+from ._placement import level, make_state, shared_state
 
 if TYPE_CHECKING:
     from ._optimizer import Optimizer
@@ -59,7 +60,8 @@ class Traced(torch.optim.Optimizer):
             at: gets the position of each parameter in the group.
 
         Returns:
-            the group's present slots and its flags, constants of the compiled code.
+            the group's present slots and its flags, and how many times its formula waits for sums
+            over all tensors: constants of the compiled code.
         """
         owner = self._owner()
         assert owner is not None
@@ -69,9 +71,14 @@ class Traced(torch.optim.Optimizer):
         name, present = type(owner).__name__, rule.present(own)
         if own.get("differentiable"):
             raise EngineError(f"{name}: differentiable=True cannot be compiled; call step outside")
-        if any(t.call is not None for t in trace(rule, present, rule.flag_values(own)).totals):
-            raise EngineError(f"{name}: sums over all tensors cannot be compiled; step outside")
+        known = shared_state(rule, owner.state)
         for k, p in enumerate(group["params"]):
+            if p.grad is None and rule.shared and owner.state.get(p):
+                raise EngineError(
+                    f"{name}: {', '.join(rule.shared)} are one for all parameters, and one of them "
+                    "was stepped before and has no gradient now: that cannot be compiled; call "
+                    "step outside"
+                )
             if p.grad is not None:
                 if p.grad.is_sparse:
                     raise EngineError(f"{name}: sparse gradients cannot be compiled")
@@ -81,36 +88,49 @@ class Traced(torch.optim.Optimizer):
                 params.append(p)
                 grads.append(p.grad)
                 at.append(k)
-        return present, rule.flag_values(own)
+        level(rule, owner.state.values(), known)
+        flags = rule.flag_values(own)
+        passes = trace(rule, present, flags).passes
+        return present, flags, sum(any(t.call is not None for t in p.totals) for p in passes)
 
     def step(self) -> None:  # type: ignore[override]  # no closure: the owner has called it
         """One step; the compiler follows this method."""
-        work = []
+        work, turns = [], set()
         for number, group in enumerate(self.param_groups):
             params: list[Tensor] = []
             grads: list[Tensor] = []
             at: list[int] = []
-            present, flags = self._init_group(group, params, grads, at)
+            present, flags, waits = self._init_group(group, params, grads, at)
             if params:
+                turns.add(waits)
                 # The parameter is an argument so that two steps in one graph are two calls.
                 operator = torch.ops.downslope.hyperparameters
                 row = operator(params[0].detach(), self.key, number, str(flags))
                 work.append((params, grads, at, present, dict(flags), row))
+        if len(turns) > 1:
+            raise EngineError(DIFFERENT_SUMS)
         # All that may raise has run: an error here would leave autograd switched off.
         with torch.no_grad():
-            for params, grads, at, present, named, row in work:
-                for p, g, k in zip(params, grads, at, strict=True):
-                    self._update(p, g, k, present, named, row)
+            calls = [
+                (p, *self._inputs(p, g, k, present, row), named)
+                for params, grads, at, present, named, row in work
+                for p, g, k in zip(params, grads, at, strict=True)
+            ]
+            totals: dict[int, Any] = {}
+            for _ in range(max(turns, default=0)):
+                each = [eager.shares(self.rule, *call[1:], totals) for call in calls]
+                totals = {
+                    n: torch.stack(shares).sum() for n, shares in enumerate(zip(*each, strict=True))
+                }
+            for p, values, scalars, flags in calls:
+                new = eager.update(self.rule, values, scalars, flags, totals)
+                for name, value in new.items():
+                    (p if name == "p" else self.state[p][name]).copy_(value)
 
-    def _update(
-        self,
-        p: Tensor,
-        g: Tensor,
-        at: int,
-        present: tuple[str, ...],
-        flags: dict[str, bool],
-        row: Tensor,
-    ) -> None:
+    def _inputs(
+        self, p: Tensor, g: Tensor, at: int, present: tuple[str, ...], row: Tensor
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the formula is called on: arrays, then scalars."""
         rule, hypers = self.rule, len(self.rule.scalar_hypers)
         scalars: dict[str, Any] = {h.name: row[n] for n, h in enumerate(rule.scalar_hypers)}
         scalars.update(numel=float(p.numel()), fresh=row[hypers + 1 + at])
@@ -122,9 +142,7 @@ class Traced(torch.optim.Optimizer):
         for slot in rule.slots:
             value = state[slot.name] if slot.name in present else None
             values[slot.name] = value.double() if slot.scalar and value is not None else value
-        read = {n: scalars[n] for n in rule.scalars}
-        for name, new in eager.update(rule, values, read, flags).items():
-            (p if name == "p" else state[name]).copy_(new)
+        return values, {n: scalars[n] for n in rule.scalars}
 
     def row(self, number: int, flags: str) -> Tensor:
         """What a compiled step of a group needs: hyperparameters, factor, fresh tensors.

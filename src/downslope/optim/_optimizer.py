@@ -29,11 +29,18 @@ from ..errors import EngineError, InputError, InputTypeError
 from ..rules import Hyper, Rule
 from ..schedules import Schedule
 from . import _beyond
-from ._checks import check_group, check_keys
+from ._checks import check_alike, check_group, check_keys
 from ._clipping import clipped, measure, nonfinite_error, wanted
 from ._compiled import Traced
 from ._group import Group, Notice, tells_of_changes
-from ._placement import make_buckets, make_state, number_dtype, structure
+from ._placement import (
+    level,
+    make_buckets,
+    make_state,
+    number_dtype,
+    shared_state,
+    structure,
+)
 
 __all__ = ["Optimizer", "ParamsT", "defaults_of"]
 
@@ -136,7 +143,9 @@ class Optimizer(torch.optim.Optimizer):
             raise InputTypeError(f"param_group must be a dict, but got {type(param_group)}")
         owner = type(self).__name__
         check_keys(owner, param_group, (*self.defaults, *self.rule.switches))
-        check_group(owner, self.rule, {**self.defaults, **param_group})
+        completed = {**self.defaults, **param_group}
+        check_group(owner, self.rule, completed)
+        check_alike(owner, self.rule, [*self.param_groups, completed])
         group = Group(param_group, self._notice)
         _beyond.mark(group)
         _add_param_group(self, group)
@@ -279,9 +288,13 @@ class Optimizer(torch.optim.Optimizer):
             if treatment.scale is not None:
                 treatment = treatment.read()
         if not self._torch_operations:
-            return self._run_buckets(params, grads, table, treatment)
-        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            return self._run_buckets(params, grads, table, treatment)
+            done = self._run_buckets(params, grads, table, treatment)
+        else:
+            with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+                done = self._run_buckets(params, grads, table, treatment)
+        if self.rule.shared and params and not all(used):
+            level(self.rule, self.state.values(), self.state[params[0]])
+        return done
 
     def _run_buckets(
         self, params: list[Tensor], grads: list[Tensor], table: Table, treatment: Treatment
@@ -345,7 +358,9 @@ class Optimizer(torch.optim.Optimizer):
                 itertools.compress(owners, used), params, grads, strict=True
             )
         ]
+        known = shared_state(self.rule, self.state)
         self._buckets = make_buckets(type(self).__name__, self.rule, members, self.state)
+        level(self.rule, self.state.values(), known)
         self._torch_operations = any(bucket.torch_operations for _, bucket in self._buckets)
         # A schedule is the host's, which must know whether it goes on.
         self._counts_on_device = not self._scheduled_at and all(
@@ -419,9 +434,11 @@ class Optimizer(torch.optim.Optimizer):
                 and all(h.allows(v) for h, v in limits)
                 and not any(map(rule.refuses, groups))
             ):
+                check_alike(type(self).__name__, rule, groups)
                 return hypers
         for group in groups:  # one by one: the error names what is wrong
             check_group(type(self).__name__, rule, group)
+        check_alike(type(self).__name__, rule, groups)
         return hypers
 
     # -- saving and loading -----------------------------------------------------------------------

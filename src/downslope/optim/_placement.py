@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -20,7 +20,7 @@ from ..engines.trace import trace
 from ..errors import EngineError, InputError
 from ..rules import Rule, Slot
 
-__all__ = ["make_buckets", "make_state", "number_dtype", "structure"]
+__all__ = ["level", "make_buckets", "make_state", "number_dtype", "shared_state", "structure"]
 
 _COMPILED_DTYPES = {
     torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
@@ -145,6 +145,31 @@ def make_state(
             state[slot.name] = _first_value(group, p, slot)
             made.append(slot.name)
     return tuple(made)
+
+
+def shared_state(rule: Rule, states: Mapping[Tensor, dict[str, Any]]) -> Mapping[str, Any] | None:
+    """A state that has the numbers which are one for all parameters, or None."""
+    names = set(rule.shared)
+    return next((s for s in states.values() if names <= s.keys()), None) if names else None
+
+
+def level(rule: Rule, states: Iterable[dict[str, Any]], known: Mapping[str, Any] | None) -> None:
+    """Give all states the numbers that are one for all parameters: those of a state that has them.
+
+    Args:
+        rule: says which they are.
+        states: of all parameters; those that lack the numbers are left alone.
+        known: the state that has them as they are now; None: nothing is known yet.
+    """
+    if known is None:
+        return
+    for state in states:
+        for name in rule.shared:
+            if name in state and state is not known:
+                if known[name].requires_grad:
+                    state[name] = known[name]
+                else:
+                    state[name].copy_(known[name])
 
 
 def _first_value(group: Mapping[str, Any], p: Tensor, slot: Slot) -> Tensor:

@@ -3,6 +3,7 @@
 Every hyperparameter may be a schedule.
 """
 
+import math
 from typing import ClassVar, Unpack
 
 from ..rules import Rule
@@ -24,6 +25,7 @@ __all__ = [
     "LaProp",
     "Lion",
     "NormalizedSGD",
+    "Prodigy",
     "SGDScheduleFree",
     "Signum",
     "StableAdamW",
@@ -650,6 +652,95 @@ class MARS(Declared):
         weight_decay: Number = 0,
         gamma: Number = 0.025,
         *,
+        cautious: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
+        **beyond: Unpack[Beyond],
+    ) -> None: ...
+
+class Prodigy(Declared):
+    """AdamW that needs no learning rate: it estimates how far the minimum is, and grows with it.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = Prodigy([w], lr=1.0)
+    >>> losses = []
+    >>> for _ in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (w**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     losses.append(loss.item())
+    >>> losses[0] > losses[-1]
+    True
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: step size; a finite number >= 0, a one-element tensor or a schedule.
+        betas: decay rate of moment 1; a finite number >= 0 and < 1, a one-element tensor or a
+            schedule. Then: decay rate of moment 2; a finite number >= 0 and < 1, a one-element
+            tensor or a schedule.
+        beta3: decay rate of the sums; 0: the root of betas[1]; a finite number >= 0 and < 1, a
+            one-element tensor or a schedule.
+        eps: keeps the denominator from zero; a finite number >= 0, a one-element tensor or a
+            schedule.
+        weight_decay: pull of every weight towards zero; a finite number >= 0, a one-element tensor
+            or a schedule.
+        d0: first estimate; a finite number > 0, a one-element tensor or a schedule.
+        d_coef: factor of the estimate, by which to tune; a finite number >= 0, a one-element tensor
+            or a schedule.
+        growth_rate: largest factor by which d grows in a step; a number >= 1, a one-element tensor
+            or a schedule.
+        use_bias_correction: correct both means for their start, as Adam does.
+        safeguard_warmup: leave lr out of s, for runs whose lr warms up.
+        cautious: leave out the elements whose update, by its momentum, points against their
+            gradient, and lengthen the others in proportion (Liang et al., arXiv 2411.16085).
+        maximize, foreach, fused, differentiable, capturable: as in torch.
+        clip_norm: largest L2 norm of all gradients together; a group that gives its own is clipped
+            alone, by the norm of its gradients; a number > 0, a one-element tensor or a schedule.
+            None: no clipping.
+        clip_value: largest absolute value of an element of a gradient; a number > 0, a one-element
+            tensor or a schedule. None: no clipping.
+        clip_agc: largest norm of the gradient of a unit (a row, a filter, a vector as a whole) as a
+            share of the norm of its weights, or of 1e-3 where that is larger (arXiv 2102.06171); a
+            number > 0, a one-element tensor or a schedule. None: no clipping.
+        on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
+            error that names the parameter; nothing is changed then. None, as torch: step.
+
+    Formula: ``downslope.rules.prodigy``; ``downslope explain`` prints it from there.
+
+    Source: Mishchenko, Defazio: Prodigy: An Expeditiously Adaptive Parameter-Free Learner, arXiv
+    2306.06101, algorithm 4.
+
+    As in the authors' code: s and the numerator fall with beta3, a step uses d as it was before but
+    in eps, and weight decay is decoupled.
+
+    d is one for all groups, so betas[1], beta3, d0, d_coef and growth_rate must be the same in all.
+    Groups may differ in lr, whose steps then count by their own; the authors' code refuses all but
+    0. A group whose lr is 0 adds to no sum, as there; its means go on.
+
+    A step whose gradients are all zero is taken; the authors' code leaves out the first ones of a
+    run.
+    """
+
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 1.0,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        beta3: Number = 0,
+        eps: Number = 1e-08,
+        weight_decay: Number = 0,
+        d0: Number = 1e-06,
+        d_coef: Number = 1.0,
+        growth_rate: Number = math.inf,
+        *,
+        use_bias_correction: bool = False,
+        safeguard_warmup: bool = False,
         cautious: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,

@@ -43,6 +43,7 @@ class Slot:
         when: the group key (a flag, or a hyperparameter not 0) that makes it exist; "": always.
         scalar: whether it is one number a parameter (NAdam's product of momenta).
         exact: whether such a number is kept in float64, where torch keeps float32.
+        shared: whether such a number is one for all parameters, each keeping a copy.
         axis: the axis over which it has one number only (Adafactor's means over rows and columns).
         dims: the least and the largest number of dimensions of a parameter that keeps it.
     """
@@ -54,6 +55,7 @@ class Slot:
     when: str = ""
     scalar: bool = False
     exact: bool = False
+    shared: bool = False
     axis: int | None = None
     dims: tuple[float, float] = (0, math.inf)
 
@@ -96,6 +98,7 @@ class Hyper:
         default: its value if none is given; None where a hand-written class has the defaults.
         above: whether ``low`` itself is not allowed.
         infinite: whether infinity is allowed.
+        alike: whether it must be the same in all groups, because what depends on it is shared.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Hyper:
     default: float | None = None
     above: bool = False
     infinite: bool = False
+    alike: bool = False
 
     def by_default(self, value: float) -> Hyper:
         """The same hyperparameter with a default."""
@@ -347,6 +351,11 @@ class Rule:
             else:
                 found[hyper.group_key] = (*found.get(hyper.group_key, ()), hyper.default)
         return {**found, **{flag.group_key: flag.of({}) for flag in self.flags}}
+
+    @cached_property
+    def shared(self) -> tuple[str, ...]:
+        """The slots that are one number for all parameters."""
+        return tuple(slot.name for slot in self.slots if slot.shared)
 
     @property
     def switches(self) -> tuple[str, ...]:
