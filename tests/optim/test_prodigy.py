@@ -33,17 +33,26 @@ def assert_near(params: list[Tensor], expected: list[Any]) -> None:
         np.testing.assert_allclose(p.detach().numpy(), e, rtol=1e-11, atol=1e-11)
 
 
-def test_groups_and_engines_share_the_estimate() -> None:
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"growth_rate": 1.2},
+        {"use_bias_correction": True, "beta3": 0.8, "d_coef": 2.0, "growth_rate": 1.5},
+    ],
+    ids=str,
+)
+def test_groups_and_engines_share_the_estimate(kwargs: dict[str, Any]) -> None:
     """Tensors in groups of several engines go where the oracle takes them all together."""
     params = leaves(START)
     ways = ({}, {"foreach": True}, {"foreach": False}, {"fused": True})
     groups = [{"params": [p], **ways[k % 4]} for k, p in enumerate(params)]
-    optimizer = optim.Prodigy(groups, **FAST)
+    optimizer = optim.Prodigy(groups, **FAST, **kwargs)
     drive(optimizer, ROWS)
     state: dict[str, Any] = {}
     ends = arrays(START)
     for row in ROWS:
-        ends = prodigy(ends, arrays(row), state, **FAST)
+        ends = prodigy(ends, arrays(row), state, **FAST, **kwargs)
     assert_near(params, ends)
     assert state["d"] > 0.05
     assert len({float(s["d"]) for s in optimizer.state.values()}) == 1

@@ -10,6 +10,7 @@ from ..errors import unknown
 from . import declared, lr_scheduler
 from ._declare import declare
 from ._optimizer import Optimizer
+from ._param_groups import ParamGroups, param_groups
 from ._schedule_free import ScheduleFree
 from .adadelta import Adadelta
 from .adafactor import Adafactor
@@ -36,6 +37,7 @@ __all__ = [
     "NAdam",
     "NAdamW",
     "Optimizer",
+    "ParamGroups",
     "RAdam",
     "RMSprop",
     "Rprop",
@@ -47,6 +49,7 @@ __all__ = [
     "get",
     "lr_scheduler",
     "names",
+    "param_groups",
 ]
 __all__ += declared.__all__
 
