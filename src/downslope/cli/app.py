@@ -26,6 +26,7 @@ COMMANDS = {
     "checkpoint": "Say whether a checkpoint is sound, and what it holds.",
     "find-lr": "Find a learning rate by a range test, and plot it.",
     "schedule": "Draw a schedule of the learning rate, in the terminal and into a file.",
+    "cache": "Show the compiled kernels that are kept, or remove them.",
     "explain": "Explain an optimizer: its formula, arguments, memory and sources.",
 }
 

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import CheckpointError, InputError
 from .app import Debug
+from .units import in_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +49,7 @@ def described(file: Path) -> Iterator[str]:
     from ..training import checkpoint
 
     version, obj = checkpoint.version(file), checkpoint.load(file)
-    yield f"{file}: sound, format version {version}, {_bytes(file.stat().st_size)}"
+    yield f"{file}: sound, format version {version}, {in_bytes(file.stat().st_size)}"
     if not isinstance(obj, dict):
         yield f"  a {type(obj).__name__}"
         return
@@ -60,7 +61,7 @@ def described(file: Path) -> Iterator[str]:
         if tensors:
             kinds = sorted({str(t.dtype).removeprefix("torch.") for t in tensors})
             numbers = sum(t.numel() for t in tensors)
-            size = _bytes(sum(t.nbytes for t in tensors))
+            size = in_bytes(sum(t.nbytes for t in tensors))
             yield f"  {name}: {len(tensors)} tensors, {numbers:,} x {', '.join(kinds)}, {size}"
         elif not isinstance(part, (dict, list, tuple)):
             yield f"  {name}: {part}"
@@ -87,16 +88,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (dict, list, tuple)):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _tensors(part)
-
-
-def _bytes(size: float) -> str:
-    """A size in the largest unit that leaves at least 1.
-
-    >>> _bytes(17), _bytes(2_500_000)
-    ('17 B', '2.5 MB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
