@@ -349,6 +349,20 @@ DAMAGES: tuple[Damage, ...] = (
         ("weight decay ignored", "p = p * (1 - lr * weight_decay)", "pass"),
     ),
     *_all(
+        "rules/muon.py", "muon", "Muon",
+        ("step uphill", "xp.fma(-rate,", "xp.fma(rate,"),
+        ("momentum not averaged", "1 - momentum)", "momentum)"),
+        ("Nesterov ignored", " if nesterov else momentum_buffer", ""),
+        ("rate not by shape", "rows / columns", "1.0"),
+        ("weight decay ignored", "p * (1 - lr * weight_decay)", "p"),
+    ),
+    *_all(
+        "rules/muon.py", "newton_schulz", "Muon",
+        ("norm not divided by", "narrow / xp.maximum(xp.norm(narrow), eps)", "narrow / 1.0"),
+        ("fifth power left out", "xp.addmm(b, gram, c, gram, gram)", "b * gram"),
+        ("a power too few", "ns_steps, iterate", "ns_steps - 1, iterate"),
+    ),
+    *_all(
         "rules/sparse_adam.py", "sparse_adam", "SparseAdam",
         ("step uphill", "p - rate", "p + rate"),
         ("no correction for the start", "/ (1 - beta1**step)", ""),

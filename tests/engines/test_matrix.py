@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from downslope.engines.matrix import VIEWS
+from downslope.engines.matrix.library import VIEWS
 from downslope.engines.trace import MATRIX_FUNCTIONS, trace
 from downslope.optim import Adafactor, Optimizer
 from downslope.rules import Hyper, Rule, Slot
@@ -125,6 +125,33 @@ def test_old_values_are_read_before_they_are_overwritten(count: int) -> None:
         assert torch.equal(p.detach(), torch.full((2, 3), k - 1.0))
         for name in ("before", "turned"):
             assert torch.equal(optimizer.state[p][name], torch.full((2, 3), k - 0.5))
+
+
+def swap(xp: Any, p: Any, g: Any, a: Any) -> tuple[Any, Any]:
+    """Each takes the other's old value: neither's memory may be used for the other."""
+    return a * 0.5, p * 2.0
+
+
+class Swap(Optimizer):
+    """The optimizer of :func:`swap`."""
+
+    rule = Rule(
+        swap, "", slots=(Slot("a", "", "a", init=6.0),), hypers=(), counts_steps=False, matrix=True
+    )
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {})
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_new_values_that_lie_in_each_others_memory(count: int) -> None:
+    """Parameter and slot change places, and both arrive."""
+    params = leaves([torch.full((2, 3), float(k)) for k in range(count)])
+    optimizer = Swap(params)
+    drive(optimizer, [[torch.ones(2, 3)] * count])
+    for k, p in enumerate(params):
+        assert torch.equal(p.detach(), torch.full((2, 3), 3.0))
+        assert torch.equal(optimizer.state[p]["a"], torch.full((2, 3), 2.0 * k))
 
 
 def test_a_lone_matrix_is_stepped_in_place() -> None:

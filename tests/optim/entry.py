@@ -76,6 +76,8 @@ class Entry:
         empty: whether it takes (in torch) parameters without elements.
         joint: whether a step depends on all parameters together; the oracle is then given lists of
             arrays, and keeps lists under the keys of arrays.
+        slack: how far a parameter may go from torch's, beside rounding, because a step computes in
+            bfloat16: an intermediate of equal precision is then rounded up here and down there.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Entry:
     dims: tuple[int, int] = (0, 9)
     empty: bool = True
     joint: bool = False
+    slack: float = 0.0
 
     def takes(self, t: torch.Tensor) -> bool:
         """Whether it, and torch's twin, can step a parameter of this shape and layout."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
+
+from downslope.engines.matrix import calls, library
 
 from . import oracles
 from .catalogue import Entry, Variant
@@ -27,6 +31,7 @@ __all__ = [
     "drive",
     "follow_oracle",
     "gradients",
+    "in_full_precision",
     "leaves",
     "oracle_end",
     "quadratic",
@@ -168,13 +173,26 @@ def tensors(state_dict: Mapping[str, Any]) -> list[Tensor]:
     return [v if isinstance(v, Tensor) else torch.tensor(v) for v in values]
 
 
-def assert_same(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
-    """The tensors agree to the tolerance of their dtype."""
+def assert_same(actual: Iterable[Tensor], expected: Iterable[Tensor], slack: float = 0.0) -> None:
+    """The tensors agree to the tolerance of their dtype; ``slack`` is added to it."""
     for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
         near = TOLERANCE[e.dtype]
         torch.testing.assert_close(
-            a.detach(), e.detach(), rtol=near, atol=near, msg=lambda m, i=i: f"tensor {i}: {m}"
+            a.detach(),
+            e.detach(),
+            rtol=near,
+            atol=near + slack,
+            msg=lambda m, i=i: f"tensor {i}: {m}",
         )
+
+
+@contextmanager
+def in_full_precision() -> Iterator[None]:
+    """Matrix rules do not round to bfloat16."""
+    with patch.object(library, "NARROW", torch.float64):
+        calls.calls.cache_clear()
+        yield
+    calls.calls.cache_clear()
 
 
 def assert_same_bits(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:

@@ -30,6 +30,7 @@ from .harness import (
     drive,
     follow_oracle,
     gradients,
+    in_full_precision,
     leaves,
     rows_of,
     snapshot,
@@ -77,7 +78,8 @@ def test_follows_the_oracle(entry: Entry, flags: dict[str, Any]) -> None:
     for variant in entry.variants[:3]:
         params = leaves(start_of(entry), flags)
         optimizer = build(entry.ours, params, variant.kwargs, flags, {"clip_norm": LIMIT})
-        drive(optimizer, rows(entry))
+        with in_full_precision():
+            drive(optimizer, rows(entry))
         assert_same(params, expected(entry, variant.kwargs))
 
 
@@ -204,7 +206,8 @@ def test_same_as_torchs_recipe(entry: Entry) -> None:
         rows(entry),
         before=lambda _: torch.nn.utils.clip_grad_norm_(theirs, LIMIT),
     )
-    torch.testing.assert_close(detached(ours), detached(theirs), rtol=1e-5, atol=1e-6)
+    near = 1e-6 + entry.slack
+    torch.testing.assert_close(detached(ours), detached(theirs), rtol=1e-5, atol=near)
 
 
 def test_accumulated_gradients_are_clipped_as_one() -> None:
@@ -455,7 +458,8 @@ def test_scaled_gradients_are_unscaled_before_they_are_measured(
             scaler.scale(loss).backward()
             if unscale_first:
                 scaler.unscale_(optimizer)
-            scaler.step(optimizer)
+            with in_full_precision():
+                scaler.step(optimizer)
             scaler.update()
             assert optimizer.grad_norm == pytest.approx(norm(row), rel=1e-6)
         assert_same(params, expected(entry))

@@ -197,8 +197,8 @@ def test_nesterov_needs_undamped_momentum(entry: Entry, kwargs: dict[str, Any]) 
     ("params", "word"),
     [
         (lambda: {parameter()}, "set"),
-        (lambda: [torch.zeros(2, dtype=torch.int64)], "int64"),
-        (lambda: [{"params": [parameter()], "maximizes": True}], "maximize"),
+        (lambda: [torch.zeros(2, 2, dtype=torch.int64)], "int64"),
+        (lambda: [{"params": [parameter()], "learning_rate": 1, "lrs": 1}], "'lr'"),
     ],
     ids=["set", "integers", "misspelt-key"],
 )

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ def damaged(row: Sequence[Tensor], value: float, tensor: int = -1, at: int = 5) 
     """The gradients with one number replaced."""
     out = [g.clone() for g in row]
     values = out[tensor]._values() if out[tensor].is_sparse else out[tensor]
-    values.view(-1)[at] = value
+    values[np.unravel_index(at, values.shape)] = value
     return out
 
 

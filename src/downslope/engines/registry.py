@@ -5,7 +5,7 @@ from __future__ import annotations
 from .bucket import BUCKETS, Bucket
 from .compiled import CompiledBucket
 from .gpu.bucket import CountingTritonBucket, TritonBucket
-from .matrix import MATRIX, MATRIX_LOOP, MatrixBucket, MatrixLoopBucket
+from .matrix.run import MATRIX, MATRIX_LOOP, MatrixBucket, MatrixLoopBucket
 from .shards import Shards
 
 __all__ = ["ENGINES"]

@@ -20,6 +20,7 @@ from .adam_kin import Adamax, NAdam, NAdamW, RAdam
 from .asgd import ASGD
 from .clip import clip_grad_norm_, clip_grad_value_
 from .declared import *  # noqa: F403  # one class a rule; the module lists them
+from .muon import Muon
 from .rmsprop import RMSprop
 from .rprop import Rprop
 from .sgd import SGD
@@ -34,6 +35,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "NAdamW",
     "Optimizer",
