@@ -12,15 +12,15 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from downslope.engines.clip import squares_rule
-from downslope.engines.gpu import kernel
-from downslope.engines.trace import Program, trace_sums
+from downslope.engines.gpu import kernel, units
+from downslope.engines.trace import Program, trace, trace_sums
 
 from .programs import EVERY, cases, covering
 from .rules import EVERYTHING, Lamb, trace_of
@@ -66,19 +66,32 @@ def compiled(title: str, program: Program, elements: tuple[str, ...]) -> Iterato
     columns = kernel.columns(program.rule)
     functions = kernel.compiled(program, elements, columns, kept)
     for number, (step, function) in enumerate(zip(program.passes, functions, strict=True)):
-        source = ASTSource(function, signature, {})
         how = kernel.options(step, elements, nvidia=True)
-        built = triton.compile(source, target=HOPPER, options=how)
-        text = built.asm["ptx"]
-        yield Code(
-            f"{title}: {', '.join(dict.fromkeys(elements))}, pass {number}",
-            len(re.findall(r"ld\.global\.v(?:4\.b32|2\.b64)", text)),
-            len(re.findall(r"st\.global\.v(?:4\.b32|2\.b64)", text)),
-            words(step.reads),
-            words(name for name, _ in step.writes),
-            local_bytes(built.asm["cubin"]) + len(re.findall(r"\.local", text)),
-            re.findall(r"(?:div\.(?:full|approx)|sqrt\.approx)\S*", text),
-        )
+        whole = f"{title}: {', '.join(dict.fromkeys(elements))}, pass {number}"
+        least = words(step.reads), words(name for name, _ in step.writes)
+        yield code_of(whole, function, signature, how, *least)
+
+
+def code_of(
+    title: str,
+    function: Any,
+    signature: dict[str, str],
+    how: dict[str, Any],
+    least_loads: int,
+    least_stores: int,
+) -> Code:
+    """One kernel, compiled for an H100."""
+    built = triton.compile(ASTSource(function, signature, {}), target=HOPPER, options=how)
+    text = built.asm["ptx"]
+    return Code(
+        title,
+        len(re.findall(r"ld\.global\.v(?:4\.b32|2\.b64)", text)),
+        len(re.findall(r"st\.global\.v(?:4\.b32|2\.b64)", text)),
+        least_loads,
+        least_stores,
+        local_bytes(built.asm["cubin"]) + len(re.findall(r"\.local", text)),
+        re.findall(r"(?:div\.(?:full|approx)|sqrt\.approx)\S*", text),
+    )
 
 
 def local_bytes(binary: bytes) -> int:
@@ -97,6 +110,7 @@ def wanted() -> Iterator[tuple[str, Program, tuple[str, ...]]]:
     for case in cases() if EVERY else (*covering(), adamw):
         for kind in KINDS if EVERY or case is adamw else KINDS[:1]:
             yield case.title, case.program, (kind,) * len(case.program.arrays)
+    yield "AdamW by units", _with_units(adamw.program), ("float32",) * len(adamw.program.arrays)
     yield "mixed AdamW", adamw.program, ("bfloat16", "bfloat16", "float32", "float32")
     for kind in KINDS if EVERY else KINDS[:1]:
         yield "squares", trace_sums(squares_rule(("clip_value",))), (kind,)
@@ -105,11 +119,18 @@ def wanted() -> Iterator[tuple[str, Program, tuple[str, ...]]]:
         yield rule.name, program, ("float32",) * len(program.arrays)
 
 
+def _with_units(program: Program) -> Program:
+    return trace(program.rule, program.present, program.flags, ("clip_agc",))
+
+
 def main() -> None:
     """Print one line a kernel."""
     for title, program, elements in wanted():
         for code in compiled(title, program, elements):
             print(json.dumps(code._asdict()), flush=True)
+    tables = {"x": "*fp64", "first": "*i64", "sums": "*fp64"}
+    code = code_of("sums over units", units.over_tensors, tables, {}, 0, 0)
+    print(json.dumps(code._asdict()), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from downslope.engines.gpu import bucket as gpu_bucket
-from downslope.engines.gpu.run import Launch
+from downslope.engines.gpu import run
 from downslope.engines.gpu.words import Words
 from downslope.errors import EngineError
 from downslope.optim import SGD, AdamW, NAdam, Optimizer, _placement
@@ -228,13 +228,13 @@ def test_order_of_parameters_does_not_matter() -> None:
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kernels that were launched."""
     names: list[str] = []
-    run = Launch._run
+    launched = run.launched
 
-    def counted(self: Launch, function: Any, *args: Any) -> None:
+    def counted(function: Any, *args: Any) -> None:
         names.append(function.__name__)
-        run(self, function, *args)
+        launched(function, *args)
 
-    monkeypatch.setattr(Launch, "_run", counted)
+    monkeypatch.setattr(run, "launched", counted)
     return names
 
 
@@ -293,12 +293,26 @@ def test_clipping(limits: dict[str, Any]) -> None:
         assert_same(ours, ends[2])
 
 
-def test_where_no_kernel_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``clip_agc`` runs as lists of tensors there, and asking for the kernel is an error."""
-    (p,) = leaves([torch.ones(3, 3)])
-    drive(AdamW([p], clip_agc=0.1), [[torch.ones(3, 3)]])
-    with pytest.raises(EngineError, match="no kernel has clip_agc"):
-        drive(AdamW([p], clip_agc=0.1, fused=True), [[torch.ones(3, 3)]])
+#: Units of several chunks, of a few elements, that end in the middle of blocks, and none.
+WITH_UNITS = ((2, 8_200), (40, 3), (5, 3, 300), (7,), (), (0, 4))
+
+
+@pytest.mark.parametrize("fused", [True, None])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+@pytest.mark.parametrize("limits", [{}, {"clip_value": 0.8, "clip_norm": 3.0}], ids=str)
+def test_clipping_units(limits: dict[str, Any], dtype: torch.dtype, fused: bool | None) -> None:
+    """Every unit's gradient is shortened as the eager engine does it."""
+    make = torch.Generator().manual_seed(6)
+    start = tuple(torch.randn(s, generator=make, dtype=dtype) for s in WITH_UNITS)
+    rows = gradients(start, 2)
+    ends = []
+    for flags in ({"fused": fused}, {"foreach": False}):
+        params = leaves(start)
+        groups = [{"params": params[:2]}, {"params": params[2:], "clip_agc": 0.01}]
+        optimizer = SGD(groups, lr=0.1, clip_agc=0.3, **limits, **flags)
+        drive(optimizer, rows)
+        ends.append([*detached(params), torch.tensor(optimizer.grad_norm)])
+    assert_same(*ends)
 
 
 @pytest.mark.parametrize(("cls", "flags"), [(NAdam, {}), (AdamW, {"fused": True})])
@@ -335,7 +349,7 @@ SCALE = 2.0**10  # a power of two: scaling and unscaling then round nothing
 FUSED: tuple[tuple[type[Optimizer], dict[str, Any]], ...] = (
     (AdamW, {}),
     (SGD, {"momentum": 0.9, "dampening": 0.5}),  # its first step is another
-    (AdamW, {"clip_norm": 1.0}),
+    (AdamW, {"clip_norm": 1.0, "clip_agc": 0.1}),
     (Lamb, {}),
     (Travelled, {}),  # a slot that is one number
 )

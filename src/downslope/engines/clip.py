@@ -10,9 +10,10 @@ elements of one index of the first dimension; a tensor of one dimension or none 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,17 +29,20 @@ __all__ = [
     "AGC_EPS",
     "TREATMENT",
     "Treatment",
+    "UnitPlaces",
     "number",
     "squares",
     "squares_rule",
     "unit_gains",
+    "unit_places",
     "units",
 ]
 
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
-#: What a kernel is told of each group's gradients; see :class:`Treatment`.
-TREATMENT = ("clip_value", "gain", "factor")
+#: What is done to each group's gradients; see :class:`Treatment`.
+TREATMENT = ("clip_value", "clip_agc", "gain", "factor")
 
 #: The least norm of a unit's weights in adaptive clipping, so that units at zero can move.
 AGC_EPS = 1e-3
@@ -83,10 +87,7 @@ class Treatment:
     @cached_property
     def columns(self) -> dict[str, Float64]:
         """Each entry as float64 [groups]; what is None is infinite."""
-        return {
-            name: np.array([number(v) for v in getattr(self, name)])
-            for name in ("factor", "gain", "clip_value", "clip_agc")
-        }
+        return {name: np.array([number(v) for v in getattr(self, name)]) for name in TREATMENT}
 
     @cached_property
     def wholes(self) -> Float64:
@@ -150,6 +151,34 @@ def units(p: Tensor) -> int:
     (8, 1, 1)
     """
     return p.shape[0] if p.ndim > 1 and p.numel() else 1
+
+
+class UnitPlaces(NamedTuple):
+    """Where the units of some tensors lie.
+
+    Attributes:
+        owner: [units] the number of each unit's tensor.
+        offset: [units] its first element in that tensor.
+        length: [tensors] elements a unit.
+        first: [tensors + 1] the first unit of every tensor.
+    """
+
+    owner: Int64
+    offset: Int64
+    length: Int64
+    first: Int64
+
+
+def unit_places(sizes: Sequence[int], parts: Sequence[int]) -> UnitPlaces:
+    """Where the units lie of tensors that are divided into equal parts.
+
+    >>> unit_places([6, 5], [2, 1]).offset
+    array([0, 3, 0])
+    """
+    counts, many = np.asarray(sizes, np.int64), np.asarray(parts, np.int64)
+    owner, length = np.repeat(np.arange(len(counts)), many), counts // many
+    first = np.concatenate([[0], np.cumsum(many)])
+    return UnitPlaces(owner, (np.arange(len(owner)) - first[owner]) * length[owner], length, first)
 
 
 def unit_norms(t: Tensor) -> Tensor:

@@ -58,11 +58,8 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
         return f"it is a {type(p).__name__}"
     if p.device.type not in COMPILED:
         return f"it is on {p.device.type}"
-    if COMPILED[p.device.type] == "triton":
-        if not _has_triton():
-            return f"it is on {p.device.type}, and Triton is not installed"
-        if group.get("clip_agc") is not None:
-            return f"it is on {p.device.type}, where no kernel has clip_agc"
+    if COMPILED[p.device.type] == "triton" and not _has_triton():
+        return f"it is on {p.device.type}, and Triton is not installed"
     if p.dtype not in _COMPILED_DTYPES:
         return f"it holds {p.dtype}"
     if p.layout != torch.strided or not dense(p):

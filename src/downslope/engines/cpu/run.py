@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..clip import unit_places
 from ..together import Turns
 from ..trace import Program
 from . import threads
@@ -44,12 +45,8 @@ class Launch:
     ) -> None:
         self._functions = compiled(program, elements)
         counts = np.asarray(sizes, np.int64)
-        parts = np.ones_like(counts) if units is None else np.asarray(units, np.int64)
-        # A unit's tensor and its elements; then the same of chunks.
-        owner = np.repeat(np.arange(len(counts)), parts)
-        length = (counts // parts)[owner]
-        before = np.concatenate([[0], np.cumsum(parts)])
-        offset = (np.arange(len(owner)) - before[owner]) * length
+        owner, offset, lengths, before = unit_places(sizes, units or [1] * len(counts))
+        length = lengths[owner]
         # An empty tensor has one empty chunk: its scalars are computed as any other's.
         chunks = np.maximum(-(-length // CHUNK), 1)
         self._first_of_unit = np.concatenate([[0], np.cumsum(chunks)]).astype(np.int64)

@@ -22,6 +22,7 @@ from .words import Words
 
 if TYPE_CHECKING:
     from .run import Launch
+    from .units import Units
 
 __all__ = ["CountingTritonBucket", "TritonBucket"]
 
@@ -37,17 +38,22 @@ class TritonBucket(PlannedBucket):
         from .kernel import columns, vectors  # imports Triton
 
         self._device = self.members.params[0].device
-        if _capturing(self._device):
-            raise EngineError(
-                "These tensors were not stepped before, so there are no kernels and tables for "
-                "them, and none can be made while a graph is captured. Take a step first"
-            )
+        _refuse_capture(self._device)
         super()._prepare()
         kept = tuple(self._kept)
         self._columns = columns(self.rule)
         self._vectors = vectors(self._program, kept)
         self._sent = [name for name in self._vectors if name not in kept]
         self._launch = self._launcher(self._program, self._kinds, kept)
+        self._units: Units | None = None
+        if "clip_agc" in self.members.clips:
+            from .units import Units
+
+            p = self.members.params[0]
+            parts = list(map(clip.units, self.members.params))
+            real_bytes = p.element_size() // (2 if p.is_complex() else 1)
+            self._units = Units(self._lengths, parts, real_bytes, self._device)
+            self._owners = torch.from_numpy(self.groups).to(self._device)
         self._meter: Launch | None = None
         self._words: Words | None = None
         self._table: Table | None = None
@@ -80,6 +86,18 @@ class TritonBucket(PlannedBucket):
 
         where = (self.groups, self._device)
         return Launch(program, kinds, self._lengths, *where, self._columns, kept)
+
+    def _make_meter(self) -> Launch:
+        """What measures gradients: of tensors, or of units as if they were tensors."""
+        from .run import Launch
+
+        _refuse_capture(self._device)
+        program = trace_sums(clip.squares_rule(self.members.clips))
+        kinds, units = self._kinds[:1] * len(program.arrays), self._units
+        if units is None:
+            return self._launcher(program, kinds, ())
+        where = (self.groups[units.owner], self._device)
+        return Launch(program, kinds, units.sizes.tolist(), *where, self._columns)
 
     def _write(self, words: Words, name: str, column: Sequence[Any], read: bool) -> None:
         """Tell one number a group; of a tensor that the host must not read, note where it is."""
@@ -136,7 +154,9 @@ class TritonBucket(PlannedBucket):
                 "counts its steps on the host, which takes no part in a replay"
             )
         meter = () if self._meter is None else self._meter.tables
-        kept = (*self._launch.tables, *meter, *self._kept.values(), self._scale, self._skip)
+        units = () if self._units is None else (*self._units.tables, self._owners)
+        kept = (*self._launch.tables, *meter, *units)
+        kept += (*self._kept.values(), self._scale, self._skip)
         # A replay reads these tables, so they must live as long as the parameters do.
         weakref.finalize(self.members.params[0], _release, kept).atexit = False
         return words.embed()
@@ -147,15 +167,26 @@ class TritonBucket(PlannedBucket):
     def measure(
         self, params: Sequence[Tensor], grads: Sequence[Tensor], treatment: Treatment
     ) -> Measures:
-        """The sum of squares of each gradient, before and after its limits: one launch."""
-        clips = self.members.clips
+        """The sum of squares of each gradient, before and after its limits: one launch.
+
+        Where units are clipped, there is another that adds up theirs.
+        """
         if self._meter is None:
-            self._meter = self._launcher(trace_sums(clip.squares_rule(clips)), self._kinds[:1], ())
-        tables = self._tell(None, treatment)
-        given = (tables["addresses"][1:2], tables["scalars"], self._scale_of(treatment))
-        together.run([self._meter(*given, self._skip, ())])
-        sums = self._meter.sums
-        return sums[:, 0], sums[:, int("clip_value" in clips)]
+            self._meter = self._make_meter()
+        tables, units = self._tell(None, treatment), self._units
+        places = map(self._program.arrays.index, self._meter.arrays)
+        rows = [tables["addresses"][k : k + 1] for k in places]
+        addresses = rows[0] if units is None else units.addresses(torch.cat(rows))
+        given = (tables["scalars"], self._scale_of(treatment), self._skip, ())
+        together.run([self._meter(addresses, *given)])
+        sums = self._meter.sums.unbind(1)
+        raw, clamped = sums[0], sums[int("clip_value" in self.members.clips)]
+        if units is None:
+            return raw, clamped
+        share = tables["scalars"][:, self._columns.index("clip_agc")].index_select(0, self._owners)
+        gains = clip.unit_gains(clamped.sqrt(), sums[-1].sqrt(), units.each(share))
+        self._launch.units = (gains, units.table)
+        return units.over_tensors(raw), units.over_tensors(clamped * gains**2)
 
     def _update(
         self,
@@ -195,6 +226,14 @@ def _capturing(device: torch.device) -> bool:
         return False
     module = torch.get_device_module(device)
     return bool(getattr(module, "is_current_stream_capturing", lambda: False)())
+
+
+def _refuse_capture(device: torch.device) -> None:
+    if _capturing(device):
+        raise EngineError(
+            "These tensors were not stepped (or not measured) before, so there are no kernels and "
+            "tables for them, and none can be made while a graph is captured. Take a step first"
+        )
 
 
 def _release(kept: tuple[Tensor, ...]) -> None:

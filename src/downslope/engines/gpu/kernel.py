@@ -28,7 +28,6 @@ __all__ = [
     "CHUNK",
     "ELEMENTS",
     "TABLES",
-    "TREATMENT",
     "Element",
     "columns",
     "compiled",
@@ -78,6 +77,8 @@ TABLES = {
     "SKIP": "*fp32",  # [1] not 0: nothing is to be changed
     "S": "*fp64",  # [chunks, totals] partial sums
     "W": "*fp64",  # [tensors, totals] sums over each tensor
+    "U": "*fp64",  # [units] what is left of the unit's gradient, where units are clipped
+    "V": "*i64",  # [2, tensors] the tensor's first unit; elements a unit
     "Z": "*fp64",  # [totals] sums over all tensors of the step, where the formula asked for those
     "TICKETS": "*i32",  # [tensors] how many programs of a tensor are done; 0 between launches
 }
@@ -154,15 +155,38 @@ def _block_lines(program: Program, number: int, kinds: dict[str, Element]) -> li
     places = {n: f"place({n}_at, tl.{kinds[n].kind}, full) + j" for n in _used(step)}
     read = {n: kinds[n].open.format(f"load({at}, mask, full)") for n, at in places.items()}
     write = {n: f"store({at}, {kinds[n].close}, mask, full)" for n, at in places.items()}
-    names = [*(f"{n}_at" for n in places), *(n for n, _ in step.hoisted), "factor", "j", "mask"]
+    names = [*(f"{n}_at" for n in places), *(n for n, _ in step.hoisted), "factor", *_unit(step)]
+    at_unit = "units_at + (passed + j) // unit_size"
     lines = [
         "@inline",
-        f"def block{number}({', '.join(names)}, full: tl.constexpr):",
+        f"def block{number}({', '.join(names)}, j, mask, full: tl.constexpr):",
+        *([f"unit = load({at_unit}, mask, full).to(tl.{math})"] if _unit(step) else []),
         *dialect.elements(step, read, write, "sum{} = counted({}, mask, full)"),
     ]
     if step.totals:
         lines += [f"return {', '.join(f'sum{k}' for k in range(len(step.totals)))}"]
     return [line if k < 2 else f"    {line}" for k, line in enumerate(lines)]
+
+
+def _unit(step: Pass) -> tuple[str, ...]:
+    """What a block needs to find each element's unit, if it does."""
+    wanted = any("unit" in made.args for made in step.body)
+    return ("units_at", "passed", "unit_size") if wanted else ()
+
+
+def _unit_lines() -> list[str]:
+    """The unit of a chunk's first element, and how many elements of it came before.
+
+    In a chunk of a unit that is longer there are at most two units; the first looks as if it were
+    as long as a chunk, so that places need 32 bits only.
+    """
+    return [
+        "unit_length = tl.load(V + tensors + i)",
+        "units_at = U + tl.load(V + i) + start // unit_length",
+        f"size = tl.minimum(unit_length, {CHUNK})",
+        "passed = (size - tl.minimum(unit_length - start % unit_length, size)).to(tl.int32)",
+        "unit_size = size.to(tl.int32)",
+    ]
 
 
 def _run_lines(
@@ -190,6 +214,7 @@ def _run_lines(
             f"{name}_at = tl.load(A + {rows[name]} * tensors + i) + start * {kinds[name].bytes}"
             for name in _used(step)
         ),
+        *(_unit_lines() if _unit(step) else []),
         *_walk_lines(step, number, _block(kinds)),
         *_end_lines(program, number, _block(kinds), kept),
     ]
@@ -213,7 +238,8 @@ def _sums(step: Pass) -> list[str]:
 def _walk_lines(step: Pass, number: int, block: int) -> list[str]:
     """A chunk's full blocks, then the rest of it."""
     addresses, sums = [f"{name}_at" for name in _used(step)], _sums(step)
-    given = ", ".join([*addresses, *(n for n, _ in step.hoisted), "factor, j, j < n"])
+    scalars = [*(n for n, _ in step.hoisted), "factor", *_unit(step)]
+    given = ", ".join([*addresses, *scalars, "j, j < n"])
     # The lanes of a sum are the same ones wherever a tensor lies. Where nothing is added up, the
     # rest has blocks of another length: Triton then has neighbouring threads take neighbours.
     rest = block if sums else block // 2

@@ -15,7 +15,7 @@ from ..trace import Program
 from .kernel import CHUNK, compiled, options
 from .library import INTERPRETED
 
-__all__ = ["Launch"]
+__all__ = ["Launch", "launched"]
 
 
 class Launch:
@@ -69,9 +69,12 @@ class Launch:
         tickets = torch.zeros(len(counts), dtype=torch.int32, device=device)
         self._sums = (partial, self.sums, self._wholes, tickets)
         self._passes, self._device = program.passes, device
-        self._module: Any = torch.get_device_module(device)
-        self._grid = (len(tensor),)
+        #: The arrays that are read and written, by name.
+        self.arrays = program.arrays
+        self._programs = len(tensor)
         self._tensors = len(counts)
+        #: What is left of every unit's gradient, float64 [units], and where units lie.
+        self.units: tuple[Tensor, Tensor] = (self._wholes, self._layout[0])
 
     @property
     def tables(self) -> tuple[Tensor, ...]:
@@ -101,22 +104,41 @@ class Launch:
             tensor's share; wants the sums over all tensors sent back.
         """
         given = (addresses, *self._layout, scalars, scale, skip)
-        args = (*given, *self._sums, *vectors, self._tensors)
+        partial, sums, totals, tickets = self._sums
+        tables = (partial, sums, *self.units, totals, tickets)
+        args = (*given, *tables, *vectors, self._tensors)
         launches = zip(self._passes, self._functions, self._options, strict=True)
         for step, function, how in launches:
-            self._run(function, args, how)
+            launched(function, self._programs, args, self._device, how)
             shared = {t.call: self._columns[t] for t in step.totals if t.call is not None}
             if shared:
                 wholes = yield {call: self.sums[:, column] for call, column in shared.items()}
                 for call, column in shared.items():
                     self._wholes[column] = wholes[call]
 
-    def _run(self, function: Any, args: tuple[Any, ...], how: dict[str, Any]) -> None:
-        if INTERPRETED:  # as compiled: IEEE arithmetic without warnings
-            with np.errstate(all="ignore"):
-                function[self._grid](*args)
-        elif self._module.current_device() == self._device.index:
-            function[self._grid](*args, **how)
-        else:
-            with self._module.device(self._device):
-                function[self._grid](*args, **how)
+
+def launched(
+    function: Any,
+    programs: int,
+    args: tuple[Any, ...],
+    device: torch.device,
+    how: dict[str, Any] | None = None,
+) -> None:
+    """Launch a kernel on a device.
+
+    Args:
+        function: the kernel.
+        programs: how many.
+        args: its arguments.
+        device: where they are.
+        how: options of the compiler.
+    """
+    module = torch.get_device_module(device)
+    if INTERPRETED:  # as compiled: IEEE arithmetic without warnings
+        with np.errstate(all="ignore"):
+            function[(programs,)](*args)
+    elif module.current_device() == device.index:
+        function[(programs,)](*args, **(how or {}))
+    else:
+        with module.device(device):
+            function[(programs,)](*args, **(how or {}))
