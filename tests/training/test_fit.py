@@ -53,8 +53,9 @@ def test_it_trains_as_the_guides_teach(run: Run) -> None:
             step += 1
     ends = [run.model("last", task=tiny()).state_dict(), model.state_dict()]
     for end in ends:
-        # Before a batch norm a bias has no gradient but rounding, of which AdamW makes whole steps.
-        del end["0.bias"]
+        # Before a batch norm a bias has no gradient but rounding, of which AdamW makes whole steps;
+        # the norm's mean follows it.
+        del end["0.bias"], end["1.running_mean"]
     torch.testing.assert_close(*ends)
 
 
@@ -224,6 +225,45 @@ def test_clipping_limits_the_step_and_not_the_record(tmp_path: Path) -> None:
     after = torch.nn.utils.parameters_to_vector(run.model("last", task=tiny()).parameters())
     assert (after - before).norm().item() == pytest.approx(0.01, rel=1e-3)
     assert of(run, "train")[0]["grad_norm"] > 1.0
+
+
+def test_without_clipping_the_norm_is_recorded(tmp_path: Path) -> None:
+    """``clip_norm=None`` leaves the step what the loss asks for, and records its norm."""
+    recipe = Recipe(
+        optimizer="sgd", lr=1e-3, schedule="constant", epochs=1, batch_size=ROWS, clip_norm=None
+    )
+    run = fit(tiny(scale=100.0), recipe, tmp_path / "run")
+    torch.manual_seed(0)
+    before = torch.nn.utils.parameters_to_vector(network().parameters())
+    after = torch.nn.utils.parameters_to_vector(run.model("last", task=tiny()).parameters())
+    norm = of(run, "train")[0]["grad_norm"]
+    assert norm > 100.0
+    assert (after - before).norm().item() == pytest.approx(1e-3 * norm, rel=1e-3)
+
+
+class Poison(torch.autograd.Function):
+    """The identity, whose gradient is NaN."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        return g * math.nan
+
+
+def poisoned(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A finite loss whose gradient is not."""
+    return F.mse_loss(Poison.apply(outputs), targets)
+
+
+def test_a_gradient_that_is_not_finite_reaches_no_weight(tmp_path: Path) -> None:
+    """The run ends before the step; the error gives the norm, and its cause names a parameter."""
+    with pytest.raises(TrainingDivergedError, match="gradient norm nan") as caught:
+        fit(tiny(loss=poisoned), RECIPE, tmp_path / "run")
+    assert "parameter 0 of group 0" in str(caught.value.__cause__)
+    assert of(Run.load(tmp_path / "run"), "train") == []
 
 
 def explode(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

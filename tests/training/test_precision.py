@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from downslope import Recipe, fit
+from downslope import Recipe, fit, optim
 from downslope.tasks.digits import convolutional_network
 from downslope.training.learning_rate import schedule
 from downslope.training.precision import Precision
@@ -27,35 +27,26 @@ def test_matrix_products_run_in_the_named_precision(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DTYPES)
-def test_gradients_are_unscaled_before_they_are_clipped(name: str) -> None:
+@pytest.mark.parametrize("fused", [None, True])
+def test_gradients_are_unscaled_before_they_are_clipped(name: str, fused: bool | None) -> None:
     """The norm is that of the gradient itself, whatever the loss was scaled by."""
     weight = torch.tensor([3.0, 4.0], requires_grad=True)
-    optimizer = torch.optim.SGD([weight], lr=1.0)
+    optimizer = optim.SGD([weight], lr=1.0, fused=fused, clip_norm=1.0, on_nonfinite="raise")
     precision = Precision(name, CPU)
     precision.backward((weight * torch.tensor([3.0, 4.0])).sum())
-    assert precision.clip(optimizer, [weight], 1.0).item() == pytest.approx(5.0)
     assert precision.step(optimizer)
+    assert optimizer.grad_norm == pytest.approx(5.0)
     assert weight.tolist() == pytest.approx([3 - 0.6, 4 - 0.8])
 
 
-def test_no_limit_measures_the_norm_alone() -> None:
-    """``clip_norm = none`` changes no gradient."""
-    weight = torch.tensor([30.0, 40.0], requires_grad=True)
-    weight.square().sum().mul(0.5).backward()
-    assert weight.grad is not None
-    norm = Precision("fp32", CPU).clip(torch.optim.SGD([weight], lr=1.0), [weight], None)
-    assert norm.item() == pytest.approx(50.0)
-    assert weight.grad.tolist() == [30.0, 40.0]
-
-
-def test_an_overflow_changes_nothing_but_the_scale() -> None:
+@pytest.mark.parametrize("fused", [None, True])
+def test_an_overflow_changes_nothing_but_the_scale(fused: bool | None) -> None:
     """The step is skipped, and said so."""
     weight = torch.ones(2, requires_grad=True)
-    optimizer = torch.optim.SGD([weight], lr=1.0)
+    optimizer = optim.SGD([weight], lr=1.0, fused=fused, clip_norm=1.0, on_nonfinite="raise")
     precision = Precision("fp16", CPU)
     before = precision.scale
     precision.backward((weight * float("inf")).sum())
-    precision.clip(optimizer, [weight], 1.0)
     assert not precision.step(optimizer)
     assert weight.tolist() == [1.0, 1.0]
     assert precision.scale == before / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,23 @@ def test_the_optimizer_gets_all_its_arguments() -> None:
     group = recipe.build_optimizer([torch.zeros(1, requires_grad=True)]).param_groups[0]
     arguments = {k: group[k] for k in ("lr", "weight_decay", "betas", "eps")}
     assert arguments == {"lr": 0.5, "weight_decay": 0.25, "betas": (0.5, 0.75), "eps": 1e-3}
+
+
+@pytest.mark.parametrize(("given", "kept"), [(0.5, 0.5), (None, math.inf)])
+def test_the_optimizer_clips(given: float | None, kept: float) -> None:
+    """The step has the recipe's threshold; without one it measures, and it refuses NaN."""
+    optimizer = Recipe(lr=0.5, clip_norm=given).build_optimizer(
+        [torch.zeros(1, requires_grad=True)]
+    )
+    assert optimizer.param_groups[0]["clip_norm"] == kept
+    assert optimizer.on_nonfinite == "raise"
+
+
+@pytest.mark.parametrize("name", ["clip_norm", "on_nonfinite"])
+def test_what_the_run_decides_is_no_hyperparameter(name: str) -> None:
+    """A recipe says once by what gradients are clipped."""
+    with pytest.raises(InputError, match=f"Unknown hyperparameter of AdamW '{name}'"):
+        Recipe(hyperparameters={name: 1.0})
 
 
 def test_every_field_is_described() -> None:

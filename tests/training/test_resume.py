@@ -13,6 +13,7 @@ import torch
 from downslope import Recipe, Run, Task, fit
 from downslope.errors import CheckpointError, InputError
 from downslope.training import checkpoint
+from downslope.training.state import State
 
 from .tiny import RECIPE, STEPS, Noisy, break_at, data, measured, tiny
 
@@ -216,3 +217,15 @@ def test_a_missing_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints" / "last.pt").unlink()
     with pytest.raises(CheckpointError, match=r"last.pt.*No such file"):
         fit(tiny(), None, tmp_path / "run", resume=True)
+
+
+def test_the_recipe_decides_by_what_is_clipped() -> None:
+    """A state that was saved with another threshold, or with none, is clipped by the recipe's."""
+    first, second = (EVERY_THREE.replace(clip_norm=c).resolve(tiny()) for c in (1.0, 0.25))
+    saved = State(tiny(), first).state_dict(records_size=0)
+    state = State(tiny(), second)
+    for with_threshold in (True, False):
+        if not with_threshold:
+            del saved["optimizer"]["param_groups"][0]["clip_norm"]
+        state.take_up(saved, "last")
+        assert state.optimizer.param_groups[0]["clip_norm"] == 0.25

@@ -292,7 +292,7 @@ class Optimizer(torch.optim.Optimizer):
         else:
             with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
                 done = self._run_buckets(params, grads, table, treatment)
-        if self.rule.shared and params and not all(used):
+        if done and self.rule.shared and params and not all(used):
             level(self.rule, self.state.values(), self.state[params[0]])
         return done
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch.optim import Optimizer
 
-from ..errors import DownslopeError
+from ..errors import DownslopeError, NonfiniteGradientError
 from ..optim import ScheduleFree
 from ..tasks import Task, batches
 from .recipe import Recipe
@@ -68,10 +68,8 @@ def train(
             with precision.autocast():
                 loss = task.loss(model(inputs), targets)
             precision.backward(loss)
-            grad_norm = precision.clip(optimizer, model.parameters(), recipe.clip_norm)
-            _check_finite(state, lr, loss.item(), grad_norm.item())
-            updated = precision.step(optimizer)
-            emit(_count(state, updated, lr, loss.item(), grad_norm.item(), rows=len(targets)))
+            updated = _step(state, lr, value := loss.item())
+            emit(_count(state, updated, lr, value, rows=len(targets)))
             if _checkpoint_due(state, recipe):
                 save("last")
         _hold_weights(optimizer, training=False)
@@ -110,9 +108,27 @@ def evaluate(state: State, task: Task) -> tuple[float, float]:
     return loss, metric
 
 
-def _count(
-    state: State, updated: bool, lr: float, loss: float, grad_norm: float, rows: int
-) -> Event:
+def _step(state: State, lr: float, loss: float) -> bool:
+    """Step; False where the scaled gradients overflowed and nothing was changed.
+
+    Raises:
+        TrainingDivergedError: the loss is not finite; or a gradient is not, and a lower scale will
+            not help.
+    """
+    if not math.isfinite(loss):
+        raise _diverged(state, f"loss {loss}", lr)
+    scale = state.precision.scale
+    try:
+        updated = state.precision.step(state.optimizer)
+    except NonfiniteGradientError as error:
+        what = f"loss {loss}, gradient norm {state.optimizer.grad_norm}"
+        raise _diverged(state, what, lr) from error
+    if not updated and scale < SMALLEST_SCALE:
+        raise _diverged(state, f"loss {loss}, gradients that overflow at scale {scale}", lr)
+    return updated
+
+
+def _count(state: State, updated: bool, lr: float, loss: float, rows: int) -> Event:
     """Count a step; returns its event."""
     at = state.progress
     at.batch += 1
@@ -127,7 +143,7 @@ def _count(
         **place,
         "loss": loss,
         "lr": lr,
-        "grad_norm": grad_norm,
+        "grad_norm": state.optimizer.grad_norm,
         "samples_per_second": rows / state.watch.lap(),
         "seconds": state.watch.seconds,
     }
@@ -168,13 +184,6 @@ def _checkpoint_due(state: State, recipe: Recipe) -> bool:
 
 def _patience_over(state: State, recipe: Recipe) -> bool:
     return recipe.early_stop is not None and state.progress.since_best >= recipe.early_stop
-
-
-def _check_finite(state: State, lr: float, loss: float, grad_norm: float) -> None:
-    """Raise before a loss or a gradient that is not finite reaches the weights."""
-    overflow = state.precision.scales and state.precision.scale >= SMALLEST_SCALE
-    if not math.isfinite(loss) or not (math.isfinite(grad_norm) or overflow):
-        raise _diverged(state, f"loss {loss}, gradient norm {grad_norm}", lr)
 
 
 def _diverged(state: State, what: str, lr: float | None = None) -> TrainingDivergedError:

@@ -2,21 +2,20 @@
 
 ``bf16`` runs matrix products in bfloat16 (autocast); its range is float32's, so nothing is scaled.
 ``fp16`` runs them in float16, whose gradients underflow: the loss is scaled up before the backward
-pass and the gradients are scaled back *before* they are clipped; a step whose gradients overflowed
-is skipped and the scale lowered. Weights and optimizer state stay float32 in every case.
+pass and the gradients are scaled back *before* the optimizer's step, which clips them; a step whose
+gradients overflowed is skipped and the scale lowered. Weights and optimizer state stay float32 in
+every case.
 
 Micikevicius et al., Mixed Precision Training, arXiv 1710.03740.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 __all__ = ["Precision"]
@@ -25,19 +24,18 @@ _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:
-    """Autocast and loss scaling behind the four calls of a training step.
+    """Autocast and loss scaling behind the three calls of a training step.
 
     Args:
         name: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         device: where the model is.
 
-    >>> model = nn.Linear(2, 1)
+    >>> model = torch.nn.Linear(2, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> precision = Precision("bf16", torch.device("cpu"))
     >>> with precision.autocast():
     ...     loss = model(torch.ones(1, 2)).sum()
     >>> precision.backward(loss)
-    >>> norm = precision.clip(optimizer, model.parameters(), 1.0)
     >>> precision.step(optimizer)
     True
     """
@@ -66,17 +64,6 @@ class Precision:
     def backward(self, loss: Tensor) -> None:
         """Gradients of the loss, scaled where that is needed."""
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
-
-    def clip(
-        self,
-        optimizer: torch.optim.Optimizer,
-        parameters: Iterable[Tensor],
-        max_norm: float | None,
-    ) -> Tensor:
-        """Scale the gradients back, then clip them; returns their norm before clipping."""
-        self.scaler.unscale_(optimizer)
-        limit = math.inf if max_norm is None else max_norm
-        return nn.utils.clip_grad_norm_(parameters, limit)
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Update the parameters; ``False`` where the gradients overflowed and nothing changed."""

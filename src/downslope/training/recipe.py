@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +21,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 # Arguments of an optimizer that are fields of the recipe, or that the run decides itself.
-_NOT_HYPERPARAMETERS = frozenset({"params", "lr", "weight_decay", "maximize", "differentiable"})
+_NOT_HYPERPARAMETERS = frozenset(
+    {"params", "lr", "weight_decay", "clip_norm", "on_nonfinite", "maximize", "differentiable"}
+)
 DEFAULT_WARMUP = 0.05
 
 
@@ -193,8 +196,17 @@ class Recipe(BaseModel):
         """The learning rate that the optimizer itself has as its default."""
         return float(_defaults(optim.get(self.optimizer))["lr"])
 
-    def build_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
-        """The optimizer that this recipe names, over ``parameters``."""
+    @property
+    def threshold(self) -> float:
+        """The optimizer's ``clip_norm``; infinite where nothing is clipped: norms are recorded."""
+        return math.inf if self.clip_norm is None else self.clip_norm
+
+    def build_optimizer(self, parameters: Any) -> optim.Optimizer:
+        """The optimizer that this recipe names, over ``parameters``.
+
+        It clips, and raises :class:`~downslope.errors.NonfiniteGradientError` before a gradient
+        that is not finite reaches a weight.
+        """
         cls = optim.get(self.optimizer)
         if cls.rule.needs:
             raise InputError(
@@ -214,7 +226,9 @@ class Recipe(BaseModel):
             )
         lr: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}
         try:
-            optimizer: torch.optim.Optimizer = cls(parameters, **self.optimizer_arguments(), **lr)
+            in_step = {"clip_norm": self.threshold, "on_nonfinite": "raise"}
+            arguments: dict[str, Any] = {**self.optimizer_arguments(), **lr, **in_step}
+            optimizer: optim.Optimizer = cls(parameters, **arguments)
         except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"Recipe: {error}") from error
         return optimizer

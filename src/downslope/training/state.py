@@ -88,6 +88,7 @@ class State:
         seed_everything(recipe.seed)
         self._train = task.train
         self._seed = recipe.seed
+        self._threshold = recipe.threshold
         self.batch_size = recipe.batch_size
         self.epochs = recipe.epochs
         self.device = torch.device(recipe.device)
@@ -136,6 +137,8 @@ class State:
         try:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
+            for group in self.optimizer.param_groups:  # the recipe's; older checkpoints have none
+                group["clip_norm"] = self._threshold
             self.precision.load_state_dict(saved["precision"])
             self.lr.load_state_dict(saved["lr"])
             self.progress = Progress(**saved["progress"])
