@@ -9,7 +9,7 @@ DEMO_DIR ?= runs/demo
 # Without compiled files every process compiles all of torch's modules anew: seconds a test.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test prove-gpu lint format stubs bench docs clean
+.PHONY: setup demo test prove-gpu lint format stubs bench bench-gpu docs clean
 
 setup: $(VENV)/.all
 
@@ -39,6 +39,9 @@ stubs: $(VENV)/.all
 
 bench: $(VENV)/.all
 	$(BIN)/python -m benchmarks.optimizers
+
+bench-gpu: $(VENV)/.all
+	$(BIN)/python -m benchmarks.gpu
 
 docs: $(VENV)/.all
 	$(BIN)/sphinx-build -W -q docs docs/_build

@@ -40,9 +40,21 @@ from benchmarks import rivals
 from benchmarks.machine import bandwidth, describe, seconds
 from downslope.engines.trace import trace
 
+__all__ = [
+    "RESULTS",
+    "SUBJECTS",
+    "WORKLOADS",
+    "Subject",
+    "Workload",
+    "gpt2",
+    "make_optimizer",
+    "traffic",
+]
+
 RESULTS = Path(__file__).parent / "results"
 #: Our time over that in which torch's fused AdamW would move the same bytes, at most.
 BYTES_GOAL = 1.1
+_CPU = torch.device("cpu")
 WARM_UP = 3
 PILOT = 3
 
@@ -63,7 +75,7 @@ class Workload:
         return sum(torch.Size(s).numel() for s in self.shapes)
 
 
-def _gpt2(width: int = 768, layers: int = 12, words: int = 50257) -> tuple[tuple[int, ...], ...]:
+def gpt2(width: int = 768, layers: int = 12, words: int = 50257) -> tuple[tuple[int, ...], ...]:
     """The shapes of GPT-2 small's parameters."""
     block: list[tuple[int, ...]] = [(width,), (width,)]
     for rows, columns in ((3 * width, width), (width, width)):
@@ -102,7 +114,7 @@ def _detector(width: int = 256, layers: int = 38) -> tuple[tuple[int, ...], ...]
 
 
 WORKLOADS = {
-    "gpt2": Workload("GPT-2 small, 124M", _gpt2(), steps=1, from_memory=True),
+    "gpt2": Workload("GPT-2 small, 124M", gpt2(), steps=1, from_memory=True),
     "resnet50": Workload("ResNet-50, 25.6M", _resnet50(), steps=1, from_memory=True),
     "detector": Workload(
         "465 groups of one tensor, 33M", _detector(), steps=1, groups=True, from_memory=True
@@ -158,19 +170,22 @@ _MODES: dict[str, dict[str, bool]] = {
 }
 
 
-def _parameters(workload: Workload) -> list[torch.Tensor]:
+def _parameters(workload: Workload, device: torch.device) -> list[torch.Tensor]:
     """Parameters with gradients."""
-    make = torch.Generator().manual_seed(0)
+    make = torch.Generator(device).manual_seed(0)
     params = []
     for shape in workload.shapes:
-        p = torch.nn.Parameter(torch.randn(shape, generator=make).mul_(0.02))
-        p.grad = torch.randn(shape, generator=make).mul_(1e-3)
-        params.append(p)
+        p, g = (torch.randn(shape, generator=make, device=device) for _ in range(2))
+        params.append(torch.nn.Parameter(p.mul_(0.02)))
+        params[-1].grad = g.mul_(1e-3)
     return params
 
 
-def _optimizer(module: Any, subject: Subject, workload: Workload) -> torch.optim.Optimizer:
-    params = _parameters(workload)
+def make_optimizer(
+    module: Any, subject: Subject, workload: Workload, device: torch.device = _CPU
+) -> torch.optim.Optimizer:
+    """An optimizer of ours, or torch's of that name, with parameters that have gradients."""
+    params = _parameters(workload, device)
     groups = [{"params": [p]} for p in params] if workload.groups else params
     ours = module is downslope.optim
     kwargs = {k: v for k, v in subject.kwargs.items() if ours or k != "clip_norm"}
@@ -212,14 +227,14 @@ def measure(
         turns: how many measurements of each, alternating.
         reference: the step of torch's fused AdamW.
     """
-    ours = _optimizer(downslope.optim, subject, workload)
+    ours = make_optimizer(downslope.optim, subject, workload)
     sides: dict[str, Callable[[], object]] = {"ours": ours.step, "reference": reference}
     clip_norm = subject.kwargs.get("clip_norm")
     for name, make in rivals.installed(subject.name).items() if clip_norm is None else ():
-        sides[name] = make(_parameters(workload)).step
+        sides[name] = make(_parameters(workload, _CPU)).step
     pilot: dict[str, float] = {}
     if hasattr(torch.optim, subject.name):
-        modes = _torch_modes(_optimizer(torch.optim, subject, workload), clip_norm)
+        modes = _torch_modes(make_optimizer(torch.optim, subject, workload), clip_norm)
         pilot = {
             mode: min(seconds(step, workload.steps) for _ in range(PILOT + 1))
             for mode, step in modes.items()
@@ -229,7 +244,7 @@ def measure(
         seconds(step, WARM_UP)
     rows = [{s: seconds(step, workload.steps) for s, step in sides.items()} for _ in range(turns)]
     median = {s: statistics.median(row[s] for row in rows) for s in sides}
-    streams = _traffic(ours)
+    streams = traffic(ours)
     others = {n: t for n, t in median.items() if n not in ("ours", "torch", "reference")}
     return {
         "optimizer": subject.title,
@@ -254,7 +269,7 @@ def measure(
 ADAMW_STREAMS = 7
 
 
-def _traffic(optimizer: torch.optim.Optimizer) -> int:
+def traffic(optimizer: torch.optim.Optimizer) -> int:
     """How many arrays a step reads and writes."""
     group, rule = optimizer.param_groups[0], type(optimizer).rule
     read_for_the_norm = int(group.get("clip_norm") is not None)
@@ -268,7 +283,7 @@ def work(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     yield {"bandwidth": bandwidth(megabytes)}
     for name in options.workloads:
         workload = WORKLOADS[name]
-        reference = _optimizer(torch.optim, Subject("AdamW", {"fused": True}), workload).step
+        reference = make_optimizer(torch.optim, Subject("AdamW", {"fused": True}), workload).step
         for subject in SUBJECTS:
             if options.only and options.only not in subject.title:
                 continue
@@ -355,7 +370,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.turns = 3
-        small = _gpt2(width=96, layers=2, words=5000)
+        small = gpt2(width=96, layers=2, words=5000)
         WORKLOADS["gpt2"] = Workload("GPT-2, far smaller", small, steps=1)
         WORKLOADS.update({n: replace(w, steps=1) for n, w in WORKLOADS.items()})
     if options.worker:

@@ -11,6 +11,6 @@ import torch
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
-# Triton's kernels run on CPU tensors here, whether there is a GPU or not. That they compile for one
-# is tested in a process of its own.
-os.environ["TRITON_INTERPRET"] = "1"
+# Triton's kernels run on CPU tensors here, whether there is a GPU or not, unless that is asked for.
+# That they compile for one is tested in a process of its own.
+os.environ["TRITON_INTERPRET"] = "0" if os.environ.get("DOWNSLOPE_GPU") == "1" else "1"

@@ -1,4 +1,7 @@
-"""The Triton engine's numbers, by Triton's interpreter: the same kernels, on CPU tensors."""
+"""The Triton engine's numbers, by Triton's interpreter: the same kernels, on CPU tensors.
+
+With ``DOWNSLOPE_GPU=1`` on a GPU, see ``on_device.py``.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,15 @@ from downslope.schedules import linear
 
 from ..optim.harness import (
     assert_equal_state,
-    assert_same,
-    assert_same_bits,
     build,
     detached,
-    drive,
     follow_oracle,
     gradients,
-    leaves,
     snapshot,
     tensors,
     zoo,
 )
+from .on_device import DEVICE, assert_same, assert_same_bits, drive, leaves, moved
 from .programs import EVERY, Case, cases, covering, widest
 from .rules import Everything, Lamb, everything_oracle, lamb_oracle
 from .test_totals import Travelled
@@ -53,8 +53,8 @@ def each_dtype(dtypes: dict[str, torch.dtype]) -> pytest.MarkDecorator:
 
 @pytest.fixture(autouse=True)
 def _on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU is a device of the Triton engine."""
-    monkeypatch.setitem(_placement.COMPILED, "cpu", "triton")
+    """The CPU is a device of the Triton engine too."""
+    monkeypatch.setitem(_placement.COMPILED, DEVICE.type, "triton")
 
 
 def end(case: Case, start: tuple[Tensor, ...], rows: Any, **flags: Any) -> list[Tensor]:
@@ -195,21 +195,21 @@ def test_off_16_byte_boundaries(cls: type[Optimizer], shift: str) -> None:
     """Where a parameter, a gradient or a slot lies changes no bit, not even of a sum."""
     start = tuple(t for t in vectors() if len(t))
     rows = gradients(start, 2)
-    straight, crooked = leaves(start), [t.clone().requires_grad_() for t in start]
+    straight, crooked = leaves(start), leaves(start)
     if shift == "parameters":
-        crooked = [shifted(t).requires_grad_() for t in start]
+        crooked = [shifted(t).requires_grad_() for t in moved(start)]
     plain, other = cls(straight), cls(crooked)
     drive(plain, rows)
     for row in rows:
-        for p, g in zip(crooked, row, strict=True):
+        for p, g in zip(crooked, moved(row), strict=True):
             p.grad = shifted(g) if shift == "gradients" else g.clone()
         other.step()
         if shift == "slots":
             for state in other.state.values():
                 state.update({k: shifted(v) for k, v in state.items() if v.dim()})
     slots = [t for state in other.state.values() for t in state.values() if t.dim()]
-    moved = {"parameters": crooked, "gradients": [p.grad for p in crooked], "slots": slots}[shift]
-    assert all(t.data_ptr() % 16 for t in moved)
+    odd = {"parameters": crooked, "gradients": [p.grad for p in crooked], "slots": slots}[shift]
+    assert all(t.data_ptr() % 16 for t in odd)
     assert_same_bits(detached(crooked), detached(straight))
 
 
@@ -297,10 +297,12 @@ def test_clipping(limits: dict[str, Any]) -> None:
 WITH_UNITS = ((2, 8_200), (40, 3), (5, 3, 300), (7,), (), (0, 4))
 
 
-@pytest.mark.parametrize("fused", [True, None])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
-@pytest.mark.parametrize("limits", [{}, {"clip_value": 0.8, "clip_norm": 3.0}], ids=str)
-def test_clipping_units(limits: dict[str, Any], dtype: torch.dtype, fused: bool | None) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "fused", "limits"),
+    [(torch.complex64, None, {}), (torch.float32, True, {"clip_value": 0.8, "clip_norm": 3.0})],
+    ids=str,
+)
+def test_clipping_units(dtype: torch.dtype, fused: bool | None, limits: dict[str, Any]) -> None:
     """Every unit's gradient is shortened as the eager engine does it."""
     make = torch.Generator().manual_seed(6)
     start = tuple(torch.randn(s, generator=make, dtype=dtype) for s in WITH_UNITS)
@@ -368,9 +370,9 @@ def test_a_scaler_is_not_waited_for(cls: type[Optimizer], kwargs: dict[str, Any]
     optimizer = cls(scaled, fused=True, **kwargs)
     infinite = [torch.full_like(g, torch.inf) for g in rows[0]]
     for number, row in enumerate([infinite, *rows[:2], infinite, *rows[2:]]):
-        optimizer.grad_scale = torch.tensor([SCALE])
-        optimizer.found_inf = torch.tensor([float(row is infinite)])
-        for p, g in zip(scaled, row, strict=True):
+        optimizer.grad_scale = torch.tensor([SCALE], device=DEVICE)
+        optimizer.found_inf = torch.tensor([float(row is infinite)], device=DEVICE)
+        for p, g in zip(scaled, moved(row), strict=True):
             p.grad = g * SCALE
         before = [t.clone() for t in (*detached(scaled), *tensors(snapshot(optimizer)))]
         with nothing_is_read() if number else nullcontext():  # the first step makes tables
@@ -383,11 +385,11 @@ def test_a_scaler_is_not_waited_for(cls: type[Optimizer], kwargs: dict[str, Any]
 
 def test_a_schedule_reads_the_verdict() -> None:
     """A schedule does not go on at a step that was left out."""
-    p = torch.ones(3, requires_grad=True)
+    (p,) = leaves([torch.ones(3)])
     optimizer = AdamW([p], lr=linear(4), fused=True)
     for found in (0.0, 1.0, 1.0, 0.0):
-        p.grad = torch.ones(3)
-        optimizer.found_inf = torch.tensor([found])
+        p.grad = torch.ones_like(p)
+        optimizer.found_inf = torch.tensor([found], device=DEVICE)
         optimizer.step()
     assert optimizer.param_groups[0]["schedule_step"] == 2
     assert optimizer.state[p]["step"] == 2
@@ -399,10 +401,10 @@ def test_capturable_reads_nothing(cls: type[Optimizer]) -> None:
     start = vectors()
     rows = gradients(start, 4)
     plain, captured = leaves(start), leaves(start)
-    lr = torch.tensor(0.1)
+    lr = torch.tensor(0.1, device=DEVICE)
     optimizer, other = cls(captured, lr=lr, capturable=True), cls(plain, lr=0.1)
     for step, row in enumerate(rows):
-        for p, q, g in zip(captured, plain, row, strict=True):
+        for p, q, g in zip(captured, plain, moved(row), strict=True):
             p.grad, q.grad = g, g
         with nothing_is_read() if step else nullcontext():
             optimizer.step()
@@ -439,7 +441,7 @@ def test_a_captured_step_carries_its_tables(
 
 def test_a_captured_step_must_be_capturable(capturing: Callable[[], None]) -> None:
     """A step that counts on the host cannot be part of a graph, and says what to ask for."""
-    p = torch.ones(3, requires_grad=True)
+    (p,) = leaves([torch.ones(3)])
     optimizer = AdamW([p])
     drive(optimizer, [[torch.ones(3)]])
     capturing()
@@ -449,7 +451,7 @@ def test_a_captured_step_must_be_capturable(capturing: Callable[[], None]) -> No
 
 def test_a_first_step_cannot_be_captured(capturing: Callable[[], None]) -> None:
     """Kernels and tables cannot be made during a capture, and the error says what to do."""
-    p = torch.ones(3, requires_grad=True)
+    (p,) = leaves([torch.ones(3)])
     capturing()
     with pytest.raises(EngineError, match="Take a step first"):
         drive(AdamW([p], capturable=True), [[torch.ones(3)]])
@@ -458,7 +460,7 @@ def test_a_first_step_cannot_be_captured(capturing: Callable[[], None]) -> None:
 def test_words_are_sent_when_they_change() -> None:
     """Equal words are not sent again, changed ones are, embedded ones are tables of their own."""
     shapes = {"a": ((2, 3), np.int64), "b": ((2,), np.float64)}
-    words = Words(shapes, torch.device("cpu"))
+    words = Words(shapes, DEVICE)
     words.host["a"][:] = [[1, -2, 2**62 + 1], [4, 5, 6]]
     words.host["b"][:] = 0.1, -torch.inf
     first = words.send()
