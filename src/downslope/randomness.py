@@ -5,13 +5,15 @@ Python's, NumPy's and torch's, for a user's data set or model may draw from any 
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["random_state", "restore_random_state", "seed_everything"]
+__all__ = ["drawing_from", "random_state", "restore_random_state", "seed_everything"]
 
 
 def seed_everything(seed: int) -> None:
@@ -51,3 +53,36 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextlib.contextmanager
+def drawing_from(seed: int | None) -> Iterator[None]:
+    """While entered, the CPU's global generators are seeded so; then they are put back.
+
+    ``None`` leaves them alone.
+
+    >>> torch.manual_seed(0)
+    <torch._C.Generator object at ...>
+    >>> expected = torch.rand(2)
+    >>> torch.manual_seed(0)
+    <torch._C.Generator object at ...>
+    >>> first = torch.rand(1)
+    >>> with drawing_from(5):
+    ...     _ = torch.rand(1), random.random()
+    >>> torch.cat([first, torch.rand(1)]).equal(expected)
+    True
+    """
+    if seed is None:
+        yield
+        return
+    python, numbers = random.getstate(), np.random.get_state(legacy=True)  # noqa: NPY002 - as above
+    state = torch.get_rng_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - as above
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach for every device
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numbers)  # noqa: NPY002 - as above
+        torch.set_rng_state(state)

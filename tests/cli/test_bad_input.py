@@ -55,7 +55,8 @@ TRAIN = [
     ("digits --lr 0.01 --run-dir .", "exists already"),
     ("digits --lr 0.01 --run-dir shapes.csv", "exists already"),
     ("--resume nowhere", "not the directory of a run"),
-    ("digits --resume nowhere --lr 0.1", "TASK 'digits', --lr"),
+    ("digits --resume nowhere --recipe a.toml", "TASK 'digits', --recipe"),
+    ("digits --auto-resume", "--auto-resume needs --run-dir"),
 ]
 FIND = [
     ("dgits", "Did you mean 'digits'?"),

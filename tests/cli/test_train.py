@@ -97,6 +97,15 @@ VALUES = {
     "batch_size": 7,
     "epochs": 3,
     "early_stop": 4,
+    "accumulate": 2,
+    "max_steps": 6,
+    "max_minutes": 1.5,
+    "validate_epochs": 2,
+    "validate_steps": 8,
+    "best": "loss",
+    "ema": 0.75,
+    "compile": True,
+    "workers": 1,
     "checkpoint_every": 5,
     "checkpoint_minutes": 0.5,
     "checkpoint_keep": 3,
@@ -160,6 +169,26 @@ def test_a_finished_run_is_resumed_to_its_result(csv: Path) -> None:
     again = train("--resume", "r")
     assert again.exit_code == 0
     assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+
+
+def test_a_resumed_run_may_be_changed(csv: Path) -> None:
+    """Options beside --resume change the recipe from there on; a dry run shows it."""
+    train(csv, "--target", "kind", "--epochs", 1, "--lr", 0.01, "--run-dir", "r")
+    changes = ("--epochs", 2, "--set", "betas=[0.5, 0.9]")
+    shown = recipe_of("--resume", "r", *changes)
+    assert train("--resume", "r", *changes).exit_code == 0
+    run = Run.load("r")
+    assert run.recipe == shown
+    assert (run.recipe.epochs, run.recipe.hyperparameters) == (2, {"betas": (0.5, 0.9)})
+
+
+def test_one_command_starts_and_resumes(csv: Path) -> None:
+    """`--auto-resume`: a scheduler repeats the job as it was; a time limit says how to go on."""
+    arguments = (csv, "--target", "kind", "--lr", 0.01, "--max-minutes", 1e-9)
+    first, second = (train(*arguments, "--run-dir", "r", "--auto-resume") for _ in range(2))
+    assert first.stderr == "time limit; go on with: downslope train --resume r\n"
+    assert "resumed after step 1" in second.stdout
+    assert first.exit_code == second.exit_code == 0
 
 
 def test_divergence_is_told_and_drawn(csv: Path) -> None:

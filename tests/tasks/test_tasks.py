@@ -10,7 +10,17 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from downslope.errors import InputError, MissingExtraError
-from downslope.tasks import Metric, Task, accuracy, batches, load_task, permutation, rmse
+from downslope.tasks import (
+    Metric,
+    Task,
+    accuracy,
+    batches,
+    load_task,
+    permutation,
+    rmse,
+    steps,
+    steps_in,
+)
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +159,31 @@ def test_a_missing_file_offers_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "houses.csv").write_text("a,b\n")
     with pytest.raises(InputError, match=r"does not exist. Did you mean '.*houses.csv'\?"):
         load_task(str(tmp_path / "house.csv"), target="a")
+
+
+def test_a_step_is_the_same_whoever_shares_it() -> None:
+    """The parts of all processes, put together in order, are the step of one process."""
+    data = TensorDataset(torch.arange(23), torch.arange(23))
+    alone = [step[0][0].tolist() for step in steps(data, 12, seed=3, epoch=1)]
+    shared = [
+        [
+            [(x.tolist(), share) for x, _, share in step]
+            for step in steps(data, 12, seed=3, epoch=1, accumulate=2, process=p, processes=3)
+        ]
+        for p in range(3)
+    ]
+    for k, rows in enumerate(alone):
+        parts = [part for process in shared for part in process[k]]
+        assert [row for part, _ in parts for row in part] == rows
+        assert sum(share for _, share in parts) == pytest.approx(1)
+        assert [share for _, share in parts] == [len(part) / len(rows) for part, _ in parts]
+        assert len(parts) == (6, 3)[k]
+
+
+def test_every_process_has_two_rows_of_every_step() -> None:
+    """Or the last step joins the one before, and the count of steps says so."""
+    data = TensorDataset(torch.arange(21), torch.arange(21))
+    mine = list(steps(data, 8, seed=0, epoch=0, process=2, processes=3))
+    assert [len(x) for [(x, _, _)] in mine] == [2, 4]
+    assert steps_in(21, 8, processes=3) == 2
+    assert steps_in(21, 8) == 3

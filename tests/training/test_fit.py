@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from downslope import Recipe, Run, Task, fit, load_task
+from downslope import Metric, Recipe, Run, Task, fit, load_task
 from downslope.errors import CheckpointError, DownslopeError, InputError
 from downslope.tasks import batches, permutation
 from downslope.training import TrainingDivergedError, checkpoint
@@ -297,6 +298,116 @@ def test_a_metric_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     """It could not be compared with any other."""
     with pytest.raises(TrainingDivergedError, match="rmse nan"):
         fit(tiny(metric=lambda outputs, targets: math.nan), RECIPE, tmp_path / "run")
+
+
+def plain() -> torch.nn.Module:
+    """Without batch norm or dropout: what it makes of a row depends on that row alone."""
+    return torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+
+
+def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
+    """Parts of unequal size count by their rows: 8 rows in 3 parts, the last step's 4 in 2."""
+    task = tiny(model=plain)
+    a, b = (
+        fit(task, RECIPE.replace(accumulate=k), tmp_path / str(k)).model("last", task=task)
+        for k in (1, 3)
+    )
+    torch.testing.assert_close(a.state_dict(), b.state_dict(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_average_is_that_of_the_weights(tmp_path: Path) -> None:
+    """Computed again, in float64, from the weights after each step; it is what is evaluated."""
+    seen: list[list[torch.Tensor]] = []
+    task = tiny(model=plain)
+
+    def look(model: torch.nn.Module, *_: object) -> None:
+        if model.training:
+            seen.append([p.detach().double().clone() for p in model.parameters()])
+
+    def watched() -> torch.nn.Module:
+        model = plain()
+        model.register_forward_pre_hook(look)
+        return model
+
+    run = fit(tiny(model=watched), RECIPE.replace(ema=0.7), tmp_path / "run")
+    last = checkpoint.load(run.files.last)
+    seen.append([p.double() for p in last["model"].values()])
+    average = seen[0]
+    for step, now in enumerate(seen[1:], start=1):
+        decay = min(0.7, (1 + step) / (10 + step))
+        average = [decay * a + (1 - decay) * w for a, w in zip(average, now, strict=True)]
+    model = run.model("last", task=task)
+    torch.testing.assert_close([p.detach().double() for p in model.parameters()], average)
+    x, y = task.validation[:]
+    metric = of(run, "validation")[-1]["metric"]
+    assert metric == pytest.approx(task.metric.function(model(x), y), rel=1e-5)
+
+
+def test_an_average_of_averages_is_refused() -> None:
+    """A Schedule-Free optimizer has its own."""
+    with pytest.raises(InputError, match="evaluates an average of the weights already"):
+        Recipe(optimizer="adamwschedulefree", ema=0.9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"validate_steps": 5}, [5, 10, 15, 20, 21]),
+        ({"validate_epochs": 2}, [14, 21]),
+        ({"validate_steps": 7}, [7, 14, 21]),
+        ({"max_steps": 10}, [7, 10]),
+        ({"max_steps": 14, "validate_steps": 100}, [14]),
+    ],
+    ids=str,
+)
+def test_validations_come_when_asked_for_and_at_the_end(
+    tmp_path: Path, changes: dict[str, int], steps: list[int]
+) -> None:
+    """By steps or by epochs; never twice at one place."""
+    run = fit(tiny(), RECIPE.replace(**changes), tmp_path / "run")
+    assert [r["step"] for r in of(run, "validation")] == steps
+    assert run.reason == "finished"
+    assert len(of(run, "train")) == steps[-1]
+
+
+def test_the_schedule_ends_where_the_steps_end(tmp_path: Path) -> None:
+    """Ten steps of a linear schedule, of 21 that three epochs have."""
+    recipe = RECIPE.replace(max_steps=10, schedule="linear", warmup=0.0)
+    lrs = [r["lr"] for r in of(fit(tiny(), recipe, tmp_path / "run"), "train")]
+    assert lrs == pytest.approx([0.01 * (1 - i / 10) for i in range(10)])
+
+
+def test_a_time_limit_saves_and_can_be_resumed(tmp_path: Path) -> None:
+    """Each session has its time; one step at least is made in each."""
+    recipe = RECIPE.replace(max_minutes=1e-9)
+    run = fit(tiny(), recipe, tmp_path / "run")
+    assert (run.reason, len(of(run, "train"))) == ("time limit", 1)
+    run = fit(tiny(), None, run.path, resume=True)
+    assert (run.reason, len(of(run, "train"))) == ("time limit", 2)
+
+
+def mean_error(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+    return (outputs - targets).abs().mean().item()
+
+
+def test_several_metrics_and_the_one_that_counts(tmp_path: Path) -> None:
+    """All are recorded; the best checkpoint is best by the one that the recipe names."""
+    further = (Metric("error", mean_error, higher_is_better=False),)
+    task = dataclasses.replace(tiny(), metrics=further)
+    run = fit(task, RECIPE.replace(best="error"), tmp_path / "run")
+    rows = of(run, "validation")
+    assert run.metric_name == "error"
+    assert run.best_metric == min(r["metric"] for r in rows)
+    assert [r["metrics"]["rmse"] ** 2 for r in rows] == pytest.approx([r["loss"] for r in rows])
+    with pytest.raises(InputError, match=r"Unknown metric of 'tiny' 'acc'.*error, loss, rmse"):
+        fit(task, RECIPE.replace(best="acc"), tmp_path / "other")
+
+
+def test_best_by_loss_takes_the_lowest(tmp_path: Path) -> None:
+    """Whatever direction the task's metric has."""
+    run = fit(tiny(), RECIPE.replace(best="loss"), tmp_path / "run")
+    assert (run.metric_name, run.higher_is_better) == ("loss", False)
+    assert run.best_metric == min(r["loss"] for r in of(run, "validation"))
 
 
 @pytest.mark.parametrize("content", ["file", "folder"])

@@ -55,7 +55,7 @@ def test_a_plateau_divides_the_lr_by_ten() -> None:
     rates = []
     for step in range(0, 100, 10):
         rates.append(lr.before_step(step))
-        lr.after_epoch(step, validation_loss=1.0)
+        lr.after_validation(step, validation_loss=1.0)
     assert rates == pytest.approx([1 / 11, *[1.0] * 8, 0.1])
 
 
@@ -65,11 +65,11 @@ def test_a_plateau_goes_on_from_its_state() -> None:
     before = plateau(first)
     for step in range(0, 60, 10):
         before.before_step(step)
-        before.after_epoch(step, validation_loss=1.0)
+        before.after_validation(step, validation_loss=1.0)
     after = plateau(second)
     second.load_state_dict(first.state_dict())
     after.load_state_dict(before.state_dict())
     for step in range(60, 90, 10):
         after.before_step(step)
-        after.after_epoch(step, validation_loss=1.0)
+        after.after_validation(step, validation_loss=1.0)
     assert after.before_step(90) == pytest.approx(0.1)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from downslope import Recipe, Run, Task, fit
 from downslope.errors import CheckpointError, InputError
 from downslope.training import checkpoint
+from downslope.training.learning_rate import schedule
 from downslope.training.state import State
 
-from .tiny import RECIPE, STEPS, Noisy, break_at, data, measured, tiny
+from .tiny import RECIPE, STEPS, Noisy, Stop, break_at, data, measured, plug, tiny
 
 # Parts of a checkpoint that hold times, or the length of records that hold times.
 CLOCKS = ("seconds", "records_size")
@@ -93,7 +99,9 @@ def test_a_shot_process_is_resumed_to_the_same_bits(
         {"precision": "bf16"},
         {"optimizer": "sgd", "hyperparameters": {"momentum": 0.9}},
         {"clip_norm": None, "schedule": "step"},
-        {"optimizer": "adamwschedulefree", "schedule": "constant"},
+        {"optimizer": "adamwschedulefree", "schedule": "constant", "validate_steps": 4},
+        {"accumulate": 3, "ema": 0.9, "validate_steps": 4},
+        {"checkpoint_background": True, "checkpoint_keep": 1},
     ],
     ids=str,
 )
@@ -106,10 +114,114 @@ def test_every_kind_of_recipe_resumes_to_the_same_bits(tmp_path: Path, changes: 
 
 
 def test_random_numbers_of_a_data_set_are_resumed(tmp_path: Path) -> None:
-    """Python's, NumPy's and torch's generators go on where the checkpoint was."""
+    """What it draws from Python's, NumPy's and torch's generators depends on seed and batch."""
     break_at(11, tiny(Noisy()), EVERY_THREE, tmp_path / "broken")
     resumed = fit(tiny(Noisy()), None, tmp_path / "broken", resume=True)
     assert_same(resumed, fit(tiny(Noisy()), EVERY_THREE, tmp_path / "whole"))
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    """Interrupted with two processes reading ahead, and resumed with none: the same bits."""
+    two = EVERY_THREE.replace(workers=2)
+    break_at(11, tiny(Noisy()), two, tmp_path / "broken")
+    resumed = fit(tiny(Noisy()), None, tmp_path / "broken", resume=True, changes={"workers": 0})
+    whole = fit(tiny(Noisy()), EVERY_THREE, tmp_path / "whole")
+    assert measured(resumed) == measured(whole)
+
+
+def test_a_model_may_draw_from_every_generator(tmp_path: Path) -> None:
+    """Python's and NumPy's global generators go on where the checkpoint was, as torch's does."""
+
+    class Jitter(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * (1 + 0.1 * random.random() + 0.1 * np.random.random())  # noqa: NPY002 - the claim
+
+    task = tiny(model=lambda: torch.nn.Sequential(Jitter(), torch.nn.Linear(3, 1)))
+    break_at(11, task, EVERY_THREE, tmp_path / "broken")
+    resumed = fit(task, None, tmp_path / "broken", resume=True)
+    assert_same(resumed, fit(task, EVERY_THREE, tmp_path / "whole"))
+
+
+def test_a_validation_that_was_broken_off_is_made_again(tmp_path: Path) -> None:
+    """A signal while the model is validated does not wait for its end, nor leave it out."""
+    recipe = EVERY_THREE.replace(validate_steps=5, batch_size=2, epochs=1, ema=0.9)
+    model = tiny().model
+    calls = iter(range(10_000))
+
+    def signalling() -> torch.nn.Module:
+        network = model()
+
+        def look(module: torch.nn.Module, *_: object) -> None:
+            if not module.training and next(calls) == 8:
+                signal.raise_signal(signal.SIGTERM)
+
+        network.register_forward_pre_hook(look)
+        return network
+
+    run = fit(tiny(model=signalling), recipe, tmp_path / "broken")
+    assert run.reason == "interrupted"
+    assert [r["step"] for r in run.records() if r["event"] == "validation"] == [5]
+    resumed = fit(tiny(), None, run.path, resume=True)
+    assert_same(resumed, fit(tiny(), recipe, tmp_path / "whole"))
+
+
+def test_a_named_change_is_made_and_recorded(tmp_path: Path) -> None:
+    """Epochs, learning rate, weight decay, a hyperparameter; those after it are by the new one."""
+    break_at(11, tiny(), EVERY_THREE, tmp_path / "run")
+    changes = {
+        "epochs": 4,
+        "lr": 0.02,
+        "weight_decay": 0.5,
+        "hyperparameters": {"betas": [0.5, 0.9]},
+    }
+    run = fit(tiny(), None, tmp_path / "run", resume=True, changes=changes)
+    told = [r for r in run.records() if r["event"] == "recipe"]
+    assert [r["step"] for r in told] == [9]
+    assert told[0]["changes"]["lr"] == [0.01, 0.02]
+    assert set(told[0]["changes"]) == set(changes)
+    assert Recipe.from_toml(run.files.recipe) == run.recipe
+    assert (run.recipe.epochs, run.lr) == (4, 0.02)
+    [group] = checkpoint.load(run.files.last)["optimizer"]["param_groups"]
+    assert (group["weight_decay"], group["betas"]) == (0.5, (0.5, 0.9))
+    steps = [r for r in run.records() if r["event"] == "train"]
+    rates = schedule(run.recipe, 4 * STEPS)
+    assert [r["step"] for r in steps] == [*range(1, 4 * STEPS + 1)]
+    assert steps[9]["lr"] == pytest.approx(0.02 * rates(9))
+
+
+def test_a_finished_run_may_be_given_more_epochs(tmp_path: Path) -> None:
+    """It goes on where it ended."""
+    fit(tiny(), RECIPE, tmp_path / "run")
+    run = fit(tiny(), None, tmp_path / "run", resume=True, changes={"epochs": 4})
+    assert len([r for r in run.records() if r["event"] == "train"]) == 4 * STEPS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "cannot change its seed .* from 0 to 1: the order"),
+        ({"batch_size": 4}, "cannot change its batch_size"),
+        ({"optimizer": "sgd"}, "cannot change its optimizer"),
+        ({"lr": -1.0}, "lr must be"),
+        ({"rate": 1.0}, "Unknown recipe key 'rate'"),
+    ],
+)
+def test_other_changes_are_refused(broken: Path, changes: dict[str, Any], message: str) -> None:
+    """What would make it another run, and what is no recipe."""
+    with pytest.raises(InputError, match=message):
+        fit(tiny(), None, broken, resume=True, changes=changes)
+
+
+def test_auto_starts_and_resumes(tmp_path: Path, whole: Run) -> None:
+    """The same call begins a run, and goes on with it after a kill."""
+    for _ in range(2):
+        with contextlib.suppress(Stop):
+            fit(
+                *(tiny(), EVERY_THREE, tmp_path / "run"),
+                resume="auto",
+                on_event=[partial(plug, 11)],
+            )
+    assert_same(fit(tiny(), EVERY_THREE, tmp_path / "run", resume="auto"), whole)
 
 
 def test_a_run_that_broke_before_its_first_epoch_resumes_from_its_start(tmp_path: Path) -> None:

@@ -6,20 +6,18 @@ import shlex
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from .. import report
 from ..errors import InputError
-from ..tasks import load_task
+from ..tasks import Task, load_task
 from ..training import Recipe, Run, TrainingDivergedError, fit
 from .app import Debug
 from .options import assignments, of_fields, with_options
-
-if TYPE_CHECKING:
-    from ..tasks import Task
 
 __all__ = ["command"]
 
@@ -58,6 +56,12 @@ def _train(
             help="go on with an interrupted run, or from one of its checkpoints", metavar="RUN_DIR"
         ),
     ] = None,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume", help="go on with the run in --run-dir, or start it if there is none"
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print the resolved recipe as TOML and stop")
     ] = False,
@@ -70,19 +74,23 @@ def _train(
     given: dict[str, Any],
 ) -> None:
     """Find a learning rate, train, watch, save and report."""
+    hyperparameters = assignments(settings or [])
     if resume is not None:
-        _refuse_with_resume(task, target, recipe, settings, run_dir, given)
-        chosen, plan, folder = _resumed(resume)
+        _refuse_with_resume(task, target, recipe, run_dir, auto_resume=auto_resume)
+        job = _resumed(resume, given, hyperparameters)
     else:
         if task is None:
             raise InputError("Missing TASK: give digits, the path of a CSV file, or --resume DIR.")
-        plan = _recipe(recipe, given, assignments(settings or []))
+        if auto_resume and run_dir is None:
+            raise InputError("--auto-resume needs --run-dir DIR, where the run is or will be.")
+        plan = _recipe(recipe, given, hyperparameters)
         chosen = load_task(task, target=target)
         folder = run_dir or _fresh(Path("runs"), Path(chosen.name).stem)
+        job = _Job(chosen, plan, folder, resume="auto" if auto_resume else False)
     if dry_run:
-        _print_recipe(plan.resolve(chosen))
+        _print_recipe(job.plan)
         return
-    _run(chosen, plan, folder, resume=resume, tensorboard=tensorboard, quiet=quiet)
+    _run(job, tensorboard=tensorboard, quiet=quiet)
 
 
 command = with_options(_train, of_fields(Recipe.model_fields))
@@ -95,30 +103,55 @@ def _recipe(file: Path | None, given: dict[str, Any], hyperparameters: dict[str,
     return base.replace(**given, hyperparameters=merged)
 
 
-def _resumed(source: Path) -> tuple[Task, Recipe, Path]:
+@dataclass(frozen=True)
+class _Job:
+    """What the command line asks for, as :func:`~downslope.fit` takes it."""
+
+    task: Task
+    recipe: Recipe
+    folder: Path
+    resume: bool | str | Path
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Recipe:
+        """The recipe that is going to be used, every choice made but the learning rate."""
+        return self.recipe.replace(**self.changes).resolve(self.task)
+
+
+def _resumed(source: Path, changes: dict[str, Any], hyperparameters: dict[str, Any]) -> _Job:
+    """A run's own task and recipe; what is named beside them changes from here on."""
     folder = source.parent.parent if source.suffix == ".pt" else source
     run = Run.load(folder)
-    return run.task(), run.recipe, folder
+    if hyperparameters:
+        merged = {**run.recipe.hyperparameters, **hyperparameters}
+        changes = {**changes, "hyperparameters": merged}
+    return _Job(run.task(), run.recipe, folder, source == folder or source, changes)
 
 
 def _refuse_with_resume(
     task: str | None,
     target: str | None,
     recipe: Path | None,
-    settings: list[str] | None,
     run_dir: Path | None,
-    given: dict[str, Any],
+    *,
+    auto_resume: bool,
 ) -> None:
-    """A resumed run keeps its task and its recipe, or it would not be the same run."""
-    others = {"--target": target, "--recipe": recipe, "--set": settings, "--run-dir": run_dir}
+    """A resumed run keeps its task and its directory; what is to change in its recipe is named."""
+    others = {
+        "--target": target,
+        "--recipe": recipe,
+        "--run-dir": run_dir,
+        "--auto-resume": auto_resume,
+    }
     named = [option for option, value in others.items() if value]
-    named += [f"--{name.replace('_', '-')}" for name in given]
     if task is not None:
         named.insert(0, f"TASK {task!r}")
     if named:
         raise InputError(
             f"--resume goes on with the run's own task and recipe, got {', '.join(named)} beside "
-            "it. Leave that out, or start a new run without --resume."
+            "it. Leave that out, or start a new run without --resume. Options such as --epochs "
+            "change the recipe from here on."
         )
 
 
@@ -135,34 +168,32 @@ def _print_recipe(recipe: Recipe) -> None:
     typer.echo(recipe.to_toml(), nl=False)
 
 
-def _run(
-    task: Task,
-    recipe: Recipe,
-    folder: Path,
-    *,
-    resume: Path | None,
-    tensorboard: bool,
-    quiet: bool,
-) -> None:
+def _run(job: _Job, *, tensorboard: bool, quiet: bool) -> None:
     """Train, write the report, and say in one line what came out."""
     sinks: list[Callable[[dict[str, Any]], None]] = []
     if tensorboard:
         from ..monitor import TensorBoard
 
-        sinks.append(TensorBoard(folder))
+        sinks.append(TensorBoard(job.folder))
     try:
-        with _view(task, recipe, quiet=quiet) as view:
+        with _view(job.task, job.recipe, quiet=quiet) as view:
             sinks += [view] if view is not None else []
-            source = False if resume is None else resume == folder or resume
-            run = fit(task, recipe, folder, resume=source, on_event=sinks)
+            run = fit(
+                *(job.task, job.recipe, job.folder),
+                resume=job.resume,
+                changes=job.changes,
+                on_event=sinks,
+            )
     except KeyboardInterrupt:
-        _interrupted(folder)
+        _interrupted(job.folder)
     except TrainingDivergedError as error:
-        page = report.write_report(folder)
+        page = report.write_report(job.folder)
         raise TrainingDivergedError(f"{error} What was recorded is drawn in {page}.") from error
     page = report.write_report(run)
     if run.reason == "interrupted":
-        _interrupted(folder)
+        _interrupted(job.folder)
+    if run.reason == "time limit":
+        typer.echo(f"time limit; {_how_to_go_on(job.folder)}", err=True)
     typer.echo(f"{report.headline(run)} -> {page}")
 
 
@@ -178,9 +209,13 @@ def _view(
     return view_for(Console(), f"{task.name} · {recipe.optimizer} · {recipe.schedule}")
 
 
+def _how_to_go_on(folder: Path) -> str:
+    return f"go on with: downslope train --resume {shlex.quote(str(folder))}"
+
+
 def _interrupted(folder: Path) -> NoReturn:
     if (folder / "checkpoints").exists():
-        told = f"go on with: downslope train --resume {shlex.quote(str(folder))}"
+        told = _how_to_go_on(folder)
     else:
         told = "training had not begun, so nothing was written"
     typer.echo(f"interrupted; {told}", err=True)

@@ -8,7 +8,9 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
 ``train``         step (optimizer steps done), epoch (from 1), loss, lr, grad_norm (before
                   clipping), samples_per_second, seconds (since the start, over all resumptions)
 ``skip``          step, epoch, scale: fp16 gradients overflowed, nothing was updated
-``validation``    step, epoch, train_loss (mean of the epoch), loss, metric, best, seconds
+``validation``    step, epoch, train_loss (mean of the epoch so far), loss, metric, best, seconds;
+                  metrics (further ones, by name, where the task has them)
+``recipe``        step, changes (field -> what it was, what it is): named when the run was resumed
 ``end``           step, epoch, best_metric, best_step, seconds, reason
 ================  ==============================================================================
 """

@@ -28,11 +28,13 @@ def lede(run: Run, history: History) -> str:
     made = f"{run.recipe.optimizer}, {run.recipe.schedule}"
     done = f"{last.get('step', 0)} of {plan.get('total_steps', '?')} steps"
     took = f"in {duration(run.seconds)}"
+    unit = "epochs" if run.recipe.max_steps is None else "total_steps"
     ending = {
-        "finished": f"Finished all {plan.get('epochs', '?')} epochs {took}.",
+        "finished": f"Finished all {plan.get(unit, '?')} {unit.removeprefix('total_')} {took}.",
         "early stop": f"Stopped early after {done} {took}: the {run.metric_name} had stopped "
         "getting better.",
         "interrupted": f"Interrupted after {done} {took}; it can be resumed.",
+        "time limit": f"Stopped by its time limit after {done} {took}; it can be resumed.",
         "diverged": f"Diverged after {done}: the loss was no longer a finite number.",
         None: f"Not finished: {done} were recorded {took}.",
     }[run.reason]

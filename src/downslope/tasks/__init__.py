@@ -3,12 +3,13 @@
 Read ``task.py`` for the record itself and ``load.py`` for how a name becomes one.
 """
 
-from .batches import batches, permutation, size
+from .batches import batches, permutation, size, steps, steps_in
 from .load import load_task
 from .metrics import accuracy, rmse
-from .task import Metric, Task
+from .task import LOSS, Metric, Task
 
 __all__ = [
+    "LOSS",
     "Metric",
     "Task",
     "accuracy",
@@ -17,4 +18,6 @@ __all__ = [
     "permutation",
     "rmse",
     "size",
+    "steps",
+    "steps_in",
 ]

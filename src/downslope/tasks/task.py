@@ -9,7 +9,11 @@ from types import MappingProxyType
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-__all__ = ["Metric", "Task"]
+from ..errors import unknown
+
+__all__ = ["LOSS", "Metric", "Task"]
+
+LOSS = "loss"  #: the mean of the loss over the validation part, as the name of a metric
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Task:
             :class:`~torch.utils.data.TensorDataset` is read a batch at a time, in one indexing
             call; anything else goes through torch's usual collation.
         validation: as ``train``; never trained on.
-        metric: what ``best`` means.
+        metric: what ``best`` means, unless the recipe says otherwise.
+        metrics: further ones, measured and recorded at each validation.
         batch_size: used where the recipe names none.
         epochs: used where the recipe names none.
         kind: ``"classification"``, ``"regression"`` or a word of your own.
@@ -82,6 +87,27 @@ class Task:
     batch_size: int
     epochs: int
     kind: str
+    metrics: tuple[Metric, ...] = ()
     train_rows: tuple[int, ...] = ()
     validation_rows: tuple[int, ...] = ()
     source: Mapping[str, str | int | None] = field(default_factory=lambda: MappingProxyType({}))
+
+    def judge(self, name: str | None = None) -> Metric:
+        """The metric of that name, or ``"loss"``; the task's own without a name.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        metrics = {m.name: m for m in (self.metric, *self.metrics)}
+        if name is None:
+            return self.metric
+        if name == LOSS:
+            return Metric(LOSS, _no_function, higher_is_better=False)
+        if name not in metrics:
+            raise unknown(f"metric of {self.name!r}", name, [*metrics, LOSS])
+        return metrics[name]
+
+
+def _no_function(outputs: Tensor, targets: Tensor) -> float:
+    """Stand where the value is not made from outputs: the mean loss is known already."""
+    raise NotImplementedError("the validation loss is the mean of the batches' losses")

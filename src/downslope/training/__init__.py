@@ -5,7 +5,7 @@ Read ``loop.py`` first: it is the loop of every tutorial, and everything else se
 
 from . import checkpoint
 from ._fit import fit
-from .loop import TrainingDivergedError
+from .outcome import TrainingDivergedError
 from .recipe import Recipe
 from .run import Run
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -22,15 +23,23 @@ from . import checkpoint
 from .environment import environment
 from .interrupt import Interrupt
 from .keeper import Keeper, newest_sound
-from .loop import Event, TrainingDivergedError, train
+from .loop import Event, train
+from .outcome import TrainingDivergedError
 from .precision import Precision
 from .recipe import Recipe
 from .run import Run, RunFiles
-from .state import State
+from .state import State, recipe_of
 
 __all__ = ["fit"]
 
 Sink = Callable[[Event], None]
+
+#: What cannot change in the middle of a run, and why.
+FIXED = {
+    "seed": "the order of the rows comes from it",
+    "batch_size": "the steps of an epoch are counted by it",
+    "optimizer": "another one has another state",
+}
 
 
 def fit(
@@ -39,6 +48,7 @@ def fit(
     run_dir: str | Path | None = None,
     *,
     resume: bool | str | Path = False,
+    changes: Mapping[str, Any] | None = None,
     on_event: Sequence[Sink] = (),
 ) -> Run:
     """Train a task by a recipe and keep everything in a directory.
@@ -47,7 +57,7 @@ def fit(
     checkpoint and ends the run with the reason ``"interrupted"``; ``resume=True`` goes on from
     there, or from the last checkpoint of a run that was killed, to the same bits that an
     uninterrupted run would have reached (on the CPU: with as many threads, or it warns). A run that
-    has ended is returned as it is.
+    has ended is returned as it is, unless its recipe is changed.
 
     The global random generators of Python, NumPy and torch are seeded.
 
@@ -56,7 +66,10 @@ def fit(
         recipe: how; ``None`` takes the default recipe, or the run's own when resuming.
         run_dir: a new or empty directory; ``None`` makes one under ``runs``.
         resume: ``True`` goes on with the run in ``run_dir``; the path of one of its checkpoints
-            goes on from that one, and forgets what was recorded after it.
+            goes on from that one, and forgets what was recorded after it. ``"auto"`` resumes where
+            ``run_dir`` holds a run and starts one where it holds nothing.
+        changes: fields of the recipe, by name, that are to be other ones from here on when a run
+            is resumed; what changed is recorded.
         on_event: called with every event, as in :mod:`downslope.monitor.records`, and with the
             ``find_lr`` events of the range test.
 
@@ -73,15 +86,34 @@ def fit(
     >>> run.reason, run.best_step, run.best_metric > 0.9
     ('finished', 46, True)
     """
+    if resume == "auto":
+        resume = run_dir is not None and RunFiles(Path(run_dir)).last.exists()
     if resume:
         files = _existing_directory(run_dir, resume)
         source = files.last if resume is True else Path(resume)
-        return _resume(task, recipe, files, source, on_event)
+        return _resume(task, recipe, files, source, dict(changes or {}), on_event)
+    if changes:
+        raise InputError("fit: changes are for a run that is resumed. Put them into the recipe.")
     recipe = (recipe or Recipe()).resolve(task)
     files = _new_directory(task, run_dir)
     recipe, test = _with_lr(task, recipe, on_event)
     _write_settings(files, task, recipe, test)
-    return _run(State(task, recipe), task, recipe, files, on_event, keep=0, resumed=None)
+    return _run(State(task, recipe), task, recipe, files, on_event)
+
+
+@dataclass(frozen=True)
+class _Resumed:
+    """From where a run goes on.
+
+    Args:
+        source: the checkpoint.
+        records_size: how long the records were then.
+        changes: of the recipe since then: what was, and what is.
+    """
+
+    source: Path
+    records_size: int
+    changes: dict[str, tuple[Any, Any]]
 
 
 def _resume(
@@ -89,6 +121,7 @@ def _resume(
     recipe: Recipe | None,
     files: RunFiles,
     source: Path,
+    changes: dict[str, Any],
     on_event: Sequence[Sink],
 ) -> Run:
     run = Run.load(files.path)
@@ -100,13 +133,18 @@ def _resume(
             f"the file {dict(task.source).get('spec', task.name)!r} or the split has changed. "
             "Resume with the same data, or start a new run."
         )
-    if run.reason in ("finished", "early stop") and source == files.last:
+    plan = _changed(run.recipe, changes).resolve(task)
+    over = run.reason in ("finished", "early stop") and source == files.last
+    if over and plan == run.recipe:
         return run
     _warn_of_other_threads(files)
     remove_leftovers(files.checkpoints)
-    state = State(task, run.recipe)
-    keep = state.take_up(_sound(source), str(source))
-    return _run(state, task, run.recipe, files, on_event, keep=keep, resumed=source)
+    saved = _sound(source)
+    state = State(task, plan)
+    size = state.take_up(saved, str(source))
+    write_atomically(files.recipe, plan.to_toml())
+    resumed = _Resumed(source, size, plan.differences(recipe_of(saved) or run.recipe))
+    return _run(state, task, plan, files, on_event, resumed)
 
 
 def _run(
@@ -115,17 +153,16 @@ def _run(
     recipe: Recipe,
     files: RunFiles,
     on_event: Sequence[Sink],
-    *,
-    keep: int,
-    resumed: Path | None,
+    resumed: _Resumed | None = None,
 ) -> Run:
     """Train, with every event in the records and at the sinks."""
     keeper = Keeper(
         files.checkpoints,
         keep=recipe.checkpoint_keep,
         background=recipe.checkpoint_background,
-        last_step=state.progress.step if resumed == files.last else None,
+        last_step=state.progress.step if resumed and resumed.source == files.last else None,
     )
+    keep = 0 if resumed is None else resumed.records_size
     with RecordWriter(files.records, keep=keep) as records, keeper, Interrupt() as interrupt:
 
         def emit(event: Event) -> None:
@@ -134,13 +171,15 @@ def _run(
                 sink(event)
 
         def save(which: Literal["last", "best"]) -> None:
-            size = records.flushed_size()
             state.watch.saved_at = state.watch.seconds
+            size = records.flushed_size()
             keeper.save(which, state.state_dict(records_size=size), state.progress.step)
 
         emit(_start_event(state, task, recipe, resumed=resumed is not None))
         if resumed is None:
             save("last")
+        elif resumed.changes:
+            emit({"event": "recipe", "step": state.progress.step, "changes": resumed.changes})
         try:
             reason = train(
                 state, task, recipe, emit=emit, save=save, stop=lambda: interrupt.requested
@@ -244,11 +283,12 @@ def _write_settings(files: RunFiles, task: Task, recipe: Recipe, test: RangeTest
 
 
 def _start_event(state: State, task: Task, recipe: Recipe, *, resumed: bool) -> Event:
+    judge = task.judge(recipe.best)
     return {
         "event": "start",
         "task": task.name,
-        "metric": task.metric.name,
-        "higher_is_better": task.metric.higher_is_better,
+        "metric": judge.name,
+        "higher_is_better": judge.higher_is_better,
         "parameters": sum(p.numel() for p in state.model.parameters() if p.requires_grad),
         "train_size": size(task.train),
         "validation_size": size(task.validation),
@@ -274,14 +314,25 @@ def _end_event(state: State, reason: str) -> Event:
 
 
 def _check_same(given: Recipe, stored: Recipe, *, ignore_lr: bool) -> None:
-    """Refuse to resume with another recipe than the run was started with."""
-    for name, value in given.model_dump().items():
-        before = getattr(stored, name)
-        if value != before and not (name == "lr" and ignore_lr):
+    """Refuse to resume with another recipe than the run's, where nobody said what is to change."""
+    for name, (before, value) in given.differences(stored).items():
+        if not (name == "lr" and ignore_lr):
             raise InputError(
-                f"The run was started with {name} = {before!r}, not {value!r}: a changed recipe "
-                "needs a new run. Resume without a recipe."
+                f"The run was started with {name} = {before!r}, not {value!r}. Name what is to "
+                f"change, changes={{{name!r}: {value!r}}}, or resume without a recipe."
             )
+
+
+def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """The recipe with some fields changed, of those that may change in the middle of a run."""
+    changed = recipe.replace(**changes)
+    for name, (before, value) in changed.differences(recipe).items():
+        if name in FIXED:
+            raise InputError(
+                f"A run cannot change its {name} on the way, from {before!r} to {value!r}: "
+                f"{FIXED[name]}. Start a new run."
+            )
+    return changed
 
 
 def _warn_of_other_threads(files: RunFiles) -> None:

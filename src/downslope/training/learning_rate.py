@@ -69,13 +69,16 @@ class LearningRate:
 
     def before_step(self, done: int) -> float:
         """Set the learning rate of the step after ``done`` steps, and return it."""
+        groups = self._optimizer.param_groups
         if self._plateau is None or done <= self._rising:
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._schedule(done)
-        return float(self._optimizer.param_groups[0]["lr"])
+            lr = self._schedule(done)
+            for group in groups:
+                if group["lr"] != lr:  # an optimizer reads a group again that was written to
+                    group["lr"] = lr
+        return float(groups[0]["lr"])
 
-    def after_epoch(self, done: int, validation_loss: float) -> None:
-        """Tell a plateau schedule how the epoch went; a warmup is left to finish first."""
+    def after_validation(self, done: int, validation_loss: float) -> None:
+        """Tell a plateau schedule how a validation went; a warmup is left to finish first."""
         if self._plateau is not None and done > self._rising:
             self._plateau.step(validation_loss)
 
@@ -85,5 +88,5 @@ class LearningRate:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state, after the optimizer's."""
-        if self._plateau is not None:
+        if self._plateau is not None and state:
             self._plateau.load_state_dict(state)

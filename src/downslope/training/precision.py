@@ -42,13 +42,10 @@ class Precision:
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.dtype = _DTYPES[name]
-        self.scaler = GradScaler(device.type, enabled=name == "fp16")
+        #: Whether the loss is scaled, so that an overflow is skipped rather than an error.
+        self.scales = name == "fp16"
+        self.scaler = GradScaler(device.type, enabled=self.scales)
         self._device = device.type
-
-    @property
-    def scales(self) -> bool:
-        """Whether the loss is scaled, so that an overflow is skipped rather than an error."""
-        return self.scaler.is_enabled()
 
     @property
     def scale(self) -> float:
@@ -63,10 +60,15 @@ class Precision:
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of the loss, scaled where that is needed."""
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
+        if self.scales:
+            loss = self.scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Update the parameters; ``False`` where the gradients overflowed and nothing changed."""
+        if not self.scales:
+            optimizer.step()
+            return True
         before = self.scaler.get_scale()
         self.scaler.step(optimizer)
         self.scaler.update()

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .. import optim
 from ..errors import InputError, unknown
-from ..tasks import Task, batches
+from ..tasks import Task, size, steps_in
 
 __all__ = ["Recipe"]
 
@@ -74,12 +74,38 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="arithmetic of the forward pass; auto: bf16 on CUDA, else fp32"
     )
-    batch_size: Count | None = Field(None, description="rows a step; the task's own when left out")
+    batch_size: Count | None = Field(
+        None,
+        description="rows a step, over all its parts and processes; the task's own when left out",
+    )
+    accumulate: Count = Field(
+        1, description="parts that a step is cut into, of two rows at least, to need less memory"
+    )
     epochs: Count | None = Field(
         None, description="passes over the data; the task's own when left out"
     )
+    max_steps: Count | None = Field(
+        None, description="stop after so many steps, if the epochs are not over before"
+    )
+    max_minutes: Positive | None = Field(
+        None, description="save and stop after so many minutes, to be resumed"
+    )
+    validate_epochs: Count = Field(1, description="validate at the end of every so many epochs")
+    validate_steps: Count | None = Field(
+        None, description="validate every so many steps, instead of by epochs"
+    )
+    best: str | None = Field(
+        None, description="metric that the best checkpoint is best by, or loss; the task's own"
+    )
     early_stop: Count | None = Field(
-        None, description="stop after this many epochs without a better metric; none: never"
+        None, description="stop after this many validations without a better one; none: never"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="decay of a moving average of the weights, evaluated in their place"
+    )
+    compile: bool = Field(False, description="compile the model with torch.compile")
+    workers: Annotated[int, Field(ge=0)] = Field(
+        0, description="processes that read the data ahead, where it is not in tensors"
     )
     checkpoint_every: Count | None = Field(
         None, description="save a checkpoint every so many steps, besides each epoch's end"
@@ -164,7 +190,11 @@ class Recipe(BaseModel):
         """Fill every ``None`` and ``"auto"`` that depends on the task, the optimizer or the device.
 
         The learning rate stays ``None`` where a range test has to find it.
+
+        Raises:
+            InputError: a metric that the task does not have.
         """
+        task.judge(self.best)
         device = _device(self.device)
         chosen: dict[str, Any] = {
             "device": str(device),
@@ -184,13 +214,33 @@ class Recipe(BaseModel):
 
     def total_steps(self, task: Task) -> int:
         """Optimizer steps of the whole run."""
-        one_epoch = batches(task.train, self.batch_size or task.batch_size)
-        return (self.epochs or task.epochs) * len(one_epoch)
+        steps = (self.epochs or task.epochs) * self.steps_per_epoch(task)
+        return min(steps, self.max_steps or steps)
+
+    def steps_per_epoch(self, task: Task) -> int:
+        """Optimizer steps of an epoch."""
+        return steps_in(size(task.train), self.batch_size or task.batch_size)
 
     def optimizer_arguments(self) -> dict[str, Any]:
         """What the optimizer is built with, besides its learning rate."""
         decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
         return {**self.hyperparameters, **decay}
+
+    def differences(self, before: Recipe) -> dict[str, tuple[Any, Any]]:
+        """The fields in which this recipe is not the other one: what they were, what they are.
+
+        >>> Recipe(lr=0.1).differences(Recipe(lr=0.2))
+        {'lr': (0.2, 0.1)}
+        """
+        old, new = before.model_dump(), self.model_dump()
+        return {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+
+    def groups_differ(self, before: Recipe) -> list[str]:
+        """The keys of the optimizer's groups whose values are not those of the other recipe."""
+        changed = set(self.differences(before))
+        keys = [name for name in ("lr", "weight_decay") if name in changed]
+        old, new = before.hyperparameters, self.hyperparameters
+        return keys + [key for key in {**old, **new} if old.get(key) != new.get(key)]
 
     def default_lr(self) -> float:
         """The learning rate that the optimizer itself has as its default."""
@@ -223,6 +273,11 @@ class Recipe(BaseModel):
             raise InputError(
                 f"Recipe: weight_decay = {self.weight_decay} was given, but {cls.__name__} has no "
                 "weight decay. Leave weight_decay out."
+            )
+        if self.ema is not None and issubclass(cls, optim.ScheduleFree):
+            raise InputError(
+                f"Recipe: ema = {self.ema} was given, but {cls.__name__} evaluates an average of "
+                "the weights already. Leave ema out."
             )
         lr: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}
         try:

@@ -99,7 +99,7 @@ class Run:
     best_step: int | None
     lr: float
     seconds: float
-    reason: Literal["finished", "interrupted", "early stop", "diverged"] | None
+    reason: Literal["finished", "interrupted", "time limit", "early stop", "diverged"] | None
 
     @classmethod
     def load(cls, path: str | Path) -> Run:
@@ -115,7 +115,7 @@ class Run:
                 f"{files.records.name}. Give a directory that `downslope train` or fit() made."
             )
         records = read_records(files.records)
-        start = next((r for r in records if r["event"] == "start"), None)
+        start = next((r for r in reversed(records) if r["event"] == "start"), None)
         if start is None:
             raise InputError(f"{str(files.records)!r} holds no start record: nothing was trained.")
         better = [r for r in records if r["event"] == "validation" and r["best"]]
@@ -167,7 +167,7 @@ class Run:
     def model(
         self, which: Literal["best", "last"] = "best", *, task: Task | None = None
     ) -> torch.nn.Module:
-        """The trained model, on the CPU and in evaluation mode.
+        """The trained model, on the CPU and in evaluation mode; its averaged weights, with ``ema``.
 
         Args:
             which: the checkpoint with the best metric, or the newest one.
@@ -177,7 +177,7 @@ class Run:
         state = checkpoint.load(file)
         model = (task or self.task()).model()
         try:
-            model.load_state_dict(state["model"])
+            model.load_state_dict({**state["model"], **(state.get("average") or {})})
         except RuntimeError as error:
             raise CheckpointError(
                 f"{str(file)!r} does not fit the model of this task: {' '.join(str(error).split())}"

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import CheckpointError
+from ..optim import ScheduleFree
 from ..randomness import random_state, restore_random_state, seed_everything
-from ..tasks import Task, batches, permutation, size
+from ..tasks import Task
+from ..tasks import steps as steps_of
+from .average import WeightAverage
 from .learning_rate import LearningRate
 from .precision import Precision
 from .recipe import Recipe
 
-__all__ = ["Progress", "State", "Stopwatch"]
+__all__ = ["Progress", "State", "Stopwatch", "recipe_of"]
 
-EVALUATION_ROWS = 4  # times the batch size: without gradients a larger batch fits
+EVALUATION_ROWS = 4  # times a part's rows: without gradients a larger batch fits
 
 
 @dataclass
@@ -26,23 +32,25 @@ class Progress:
 
     Args:
         epoch: epochs finished.
-        batch: batches done of the epoch at hand.
-        step: optimizer steps done; fewer than batches where fp16 overflowed.
+        batch: steps taken of the epoch at hand, those included that fp16 skipped.
+        step: optimizer steps done.
         loss_sum: of the epoch at hand, over its rows so far.
         rows: how many those are.
         best_metric: the best validation metric.
         best_step: steps done when it was measured.
-        since_best: epochs since then.
+        since_best: validations since then.
+        validated_at: ``taken`` at the newest validation.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    rows: int = 0
+    rows: float = 0
     best_metric: float | None = None
     best_step: int | None = None
     since_best: int = 0
+    validated_at: int | None = None
 
     def next_epoch(self) -> None:
         """Begin a new epoch's count."""
@@ -53,13 +61,13 @@ class Progress:
 class Stopwatch:
     """Seconds since the start of a run, those of earlier sessions included, and lap times.
 
-    ``saved_at`` is the time of the newest checkpoint.
+    ``saved_at`` is the time of the newest checkpoint, ``began`` that of this session's start.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._lap = perf_counter()
         self._zero = self._lap - seconds
-        self.saved_at = seconds
+        self.began = self.saved_at = seconds
 
     @property
     def seconds(self) -> float:
@@ -87,45 +95,79 @@ class State:
             raise ValueError("State: the recipe must be resolved for the task")
         seed_everything(recipe.seed)
         self._train = task.train
-        self._seed = recipe.seed
-        self._threshold = recipe.threshold
+        self._recipe = recipe
         self.batch_size = recipe.batch_size
         self.epochs = recipe.epochs
         self.device = torch.device(recipe.device)
         self.model = task.model().to(self.device)
         self.optimizer = recipe.build_optimizer(self.model.parameters())
+        self.average = None if recipe.ema is None else WeightAverage(self.model, recipe.ema)
         self.precision = Precision(recipe.precision, self.device)
         self.total_steps = recipe.total_steps(task)
-        self.steps_per_epoch = self.total_steps // self.epochs
+        self.steps_per_epoch = recipe.steps_per_epoch(task)
         self.lr = LearningRate(self.optimizer, recipe, self.total_steps)
         self.progress = Progress()
         self.watch = Stopwatch()
+        if recipe.compile:
+            self.model.compile()
+
+    @property
+    def taken(self) -> int:
+        """Steps taken since the start, those included that fp16 skipped."""
+        return self.progress.epoch * self.steps_per_epoch + self.progress.batch
 
     @property
     def evaluation_batch_size(self) -> int:
         """Rows of a validation batch."""
-        return EVALUATION_ROWS * self.batch_size
+        return EVALUATION_ROWS * max(1, self.batch_size // self._recipe.accumulate)
 
-    def rest_of_epoch(self) -> torch.utils.data.DataLoader[tuple[torch.Tensor, ...]]:
-        """The batches that the epoch at hand has left."""
-        order = permutation(size(self._train), self._seed, self.progress.epoch)
-        return batches(self._train, self.batch_size, order=order, skip=self.progress.batch)
+    def rest_of_epoch(self) -> Iterator[list[tuple[Tensor, Tensor, float]]]:
+        """The steps that the epoch at hand has left; of each its parts, and their shares."""
+        return steps_of(
+            self._train,
+            self.batch_size,
+            seed=self._recipe.seed,
+            epoch=self.progress.epoch,
+            skip=self.progress.batch,
+            accumulate=self._recipe.accumulate,
+            workers=self._recipe.workers,
+        )
+
+    def train_mode(self) -> None:
+        """Prepare for steps: dropout on, and the weights of a Schedule-Free optimizer to train."""
+        self.model.train()
+        if isinstance(self.optimizer, ScheduleFree):
+            self.optimizer.train()
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """While entered, the model is as it is judged: its averaged weights, no dropout."""
+        self.model.eval()
+        if isinstance(self.optimizer, ScheduleFree):
+            self.optimizer.eval()  # it stays so until training goes on: checkpoints hold these
+        with contextlib.nullcontext() if self.average is None else self.average.in_model():
+            yield
 
     def state_dict(self, *, records_size: int) -> dict[str, Any]:
         """Plain data and tensors from which :meth:`take_up` goes on to the same bits."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "precision": self.precision.state_dict(),
             "lr": self.lr.state_dict(),
             "progress": asdict(self.progress),
+            "steps_per_epoch": self.steps_per_epoch,
             "seconds": self.watch.seconds,
             "random": random_state(),
+            "recipe": self._recipe.model_dump(),
             "records_size": records_size,
         }
 
     def take_up(self, saved: dict[str, Any], name: str) -> int:
         """Go on from what :meth:`state_dict` gave; returns how long the records were then.
+
+        Where the recipe is another one by now, its hyperparameters take the place of the saved.
 
         Args:
             saved: the state, as it was read.
@@ -134,15 +176,28 @@ class State:
         Raises:
             CheckpointError: it is of another task or recipe.
         """
+        # Older checkpoints hold no recipe, and no threshold of clipping.
+        changed = ["clip_norm", *self._recipe.groups_differ(recipe_of(saved) or self._recipe)]
+        steps = saved.get("steps_per_epoch", self.steps_per_epoch)
+        if steps != self.steps_per_epoch:
+            raise CheckpointError(
+                f"Checkpoint {name!r} has {steps} steps an epoch, this recipe "
+                f"{self.steps_per_epoch}: a last step too short for its parts joins the one "
+                "before. Resume with as many parts as before."
+            )
         try:
             self.model.load_state_dict(saved["model"])
+            fresh = [dict(group) for group in self.optimizer.param_groups]
             self.optimizer.load_state_dict(saved["optimizer"])
-            for group in self.optimizer.param_groups:  # the recipe's; older checkpoints have none
-                group["clip_norm"] = self._threshold
+            for group, wanted in zip(self.optimizer.param_groups, fresh, strict=True):
+                group.update({key: wanted[key] for key in changed})
             self.precision.load_state_dict(saved["precision"])
             self.lr.load_state_dict(saved["lr"])
             self.progress = Progress(**saved["progress"])
             self.watch = Stopwatch(saved["seconds"])
+            if self.average is not None:
+                average = saved.get("average")
+                self.average.load_state_dict(average or dict(self.model.named_parameters()))
             restore_random_state(saved["random"])
             return int(saved["records_size"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -151,3 +206,8 @@ class State:
                 f"Checkpoint {name!r} does not fit this task and recipe: {reason}. "
                 "Resume with the task and the recipe that the run was started with."
             ) from error
+
+
+def recipe_of(saved: dict[str, Any]) -> Recipe | None:
+    """The recipe by which a checkpoint was made; ``None``: it is too old to say."""
+    return Recipe(**saved["recipe"]) if "recipe" in saved else None
