@@ -18,6 +18,7 @@ __all__ = [
     "InputTypeError",
     "MissingExtraError",
     "NonfiniteGradientError",
+    "NonfiniteLossError",
     "unknown",
 ]
 
@@ -40,6 +41,10 @@ class EngineError(DownslopeError, RuntimeError):
 
 class NonfiniteGradientError(DownslopeError, RuntimeError):
     """A gradient is infinite or NaN, and that was to be an error; nothing was changed."""
+
+
+class NonfiniteLossError(DownslopeError, RuntimeError):
+    """A closure's loss, or a gradient of it, is infinite or NaN."""
 
 
 class CheckpointError(DownslopeError, RuntimeError):

@@ -6,6 +6,8 @@ changes. Read ``_optimizer.py`` for the step that all classes share.
 
 from __future__ import annotations
 
+from torch.optim import swa_utils, swap_in_optimizer_params_and_state
+
 from ..errors import unknown
 from . import declared, lr_scheduler
 from ._declare import declare
@@ -20,6 +22,7 @@ from .adam_kin import Adamax, NAdam, NAdamW, RAdam
 from .asgd import ASGD
 from .clip import clip_grad_norm_, clip_grad_value_
 from .declared import *  # noqa: F403  # one class a rule; the module lists them
+from .lbfgs import LBFGS
 from .muon import Muon
 from .rmsprop import RMSprop
 from .rprop import Rprop
@@ -28,6 +31,7 @@ from .sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adafactor",
@@ -52,6 +56,8 @@ __all__ = [
     "lr_scheduler",
     "names",
     "param_groups",
+    "swa_utils",
+    "swap_in_optimizer_params_and_state",
 ]
 __all__ += declared.__all__
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Real
 from typing import Any
 
@@ -18,7 +18,16 @@ from ..rules import Hyper, Rule
 from ..schedules import Schedule
 from ._beyond import CLIPS, OVER
 
-__all__ = ["check_alike", "check_group", "check_keys", "check_number", "number"]
+__all__ = [
+    "check_alike",
+    "check_group",
+    "check_keys",
+    "check_kinds",
+    "check_number",
+    "check_order",
+    "check_state",
+    "number",
+]
 
 #: Keys that torch's own tools add to a parameter group.
 _KNOWN = ("params", "param_names", "initial_lr", "swa_lr", "schedule_step", OVER)
@@ -118,4 +127,35 @@ def check_keys(owner: str, group: Mapping[str, Any], known: Iterable[str]) -> No
             raise InputError(
                 f"{owner}: a parameter group has the key {key!r}, which is not used. "
                 f"Did you mean {near[0]!r}?"
+            )
+
+
+def check_order(params: object) -> None:
+    """Raise InputTypeError for a set of parameters."""
+    if isinstance(params, (set, frozenset)):
+        raise InputTypeError(
+            "optimizer parameters need to be organized in ordered collections, because a set's "
+            "order changes between runs and checkpoints go by order. Use a list"
+        )
+
+
+def check_kinds(owner: str, params: Iterable[Tensor]) -> None:
+    """Raise InputError for a parameter that has no gradient."""
+    strange = [p.dtype for p in params if not (p.is_floating_point() or p.is_complex())]
+    if strange:
+        raise InputError(
+            f"{owner} can only optimize floating point or complex tensors, got one of "
+            f"{strange[0]}. Leave it out of the parameters"
+        )
+
+
+def check_state(owner: str, mine: Set[str], saved: Mapping[Any, Mapping[str, Any]]) -> None:
+    """Raise InputError if a saved state holds what an optimizer does not keep."""
+    for state in saved.values():
+        strange = sorted(set(map(str, state)) - mine)
+        if strange:
+            keeps = f"keeps {', '.join(sorted(mine))}" if mine else "keeps no state"
+            raise InputError(
+                f"This state has {', '.join(strange)}; {owner} {keeps}: it was "
+                "saved by another optimizer. Load it into that one, or start without a state"
             )

@@ -29,7 +29,7 @@ from ..errors import EngineError, InputError, InputTypeError
 from ..rules import Hyper, Rule
 from ..schedules import Schedule
 from . import _beyond
-from ._checks import check_alike, check_group, check_keys
+from ._checks import check_alike, check_group, check_keys, check_kinds, check_order, check_state
 from ._clipping import clipped, measure, nonfinite_error, wanted
 from ._compiled import Traced
 from ._group import Group, Notice, tells_of_changes
@@ -91,11 +91,7 @@ class Optimizer(torch.optim.Optimizer):
             _beyond.show_in_signature(cls.rule, cls.__init__)
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
-        if isinstance(params, (set, frozenset)):
-            raise InputTypeError(
-                "optimizer parameters need to be organized in ordered collections, because a set's "
-                "order changes between runs and checkpoints go by order. Use a list"
-            )
+        check_order(params)
         defaults = _beyond.without_none(defaults)
         self.on_nonfinite = _beyond.policy(type(self).__name__, defaults.pop("on_nonfinite", None))
         check_group(type(self).__name__, self.rule, defaults)
@@ -149,15 +145,11 @@ class Optimizer(torch.optim.Optimizer):
         group = Group(param_group, self._notice)
         _beyond.mark(group)
         _add_param_group(self, group)
-        strange = [
-            p.dtype for p in group["params"] if not (p.is_floating_point() or p.is_complex())
-        ]
-        if strange:
+        try:
+            check_kinds(owner, group["params"])
+        except InputError:
             self.param_groups.pop()
-            raise InputError(
-                f"{owner} can only optimize floating point or complex tensors, got one of "
-                f"{strange[0]}. Leave it out of the parameters"
-            )
+            raise
         self._schedules.append(self._take_schedules(group))
         _beyond.align(self.rule, self.param_groups, self.defaults)
         self._forget()
@@ -453,7 +445,8 @@ class Optimizer(torch.optim.Optimizer):
             InputError: the state was saved by another optimizer; nothing was changed.
             ValueError: the groups or their parameters differ in number.
         """
-        self._refuse_strange(state_dict["state"])
+        mine = {s.name for s in self.rule.slots} | ({"step"} if self.rule.counts_steps else set())
+        check_state(type(self).__name__, mine, state_dict["state"])
         state_dict = _beyond.completed(self.rule, state_dict, self.param_groups)
         _load_state_dict(self, state_dict)
         for state in self.state.values():
@@ -485,18 +478,6 @@ class Optimizer(torch.optim.Optimizer):
             if schedules:
                 group.setdefault("schedule_step", self._steps_of(group))
         _beyond.align(self.rule, self.param_groups, self.defaults)
-
-    def _refuse_strange(self, saved: dict[Any, dict[str, Any]]) -> None:
-        """Raise if a saved state holds what this optimizer does not keep."""
-        mine = {s.name for s in self.rule.slots} | ({"step"} if self.rule.counts_steps else set())
-        for state in saved.values():
-            strange = sorted(set(map(str, state)) - mine)
-            if strange:
-                keeps = f"keeps {', '.join(sorted(mine))}" if mine else "keeps no state"
-                raise InputError(
-                    f"This state has {', '.join(strange)}; {type(self).__name__} {keeps}: it was "
-                    "saved by another optimizer. Load it into that one, or start without a state"
-                )
 
     @property
     def _numbers(self) -> set[str]:

@@ -1,0 +1,390 @@
+"""L-BFGS. It is no rule of single elements: it works on all parameters as one vector."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, InputTypeError, NonfiniteLossError
+from ..rules import Hyper
+from ..schedules import Schedule
+from ._checks import check_keys, check_kinds, check_number, check_order, check_state
+from ._line_search import Point, strong_wolfe
+from ._optimizer import ParamsT, _add_param_group, _load_state_dict
+
+__all__ = ["LBFGS"]
+
+Loss = TypeVar("Loss")
+
+_LR = Hyper("lr", "step size", "eta", phrase="learning rate")
+_COUNTS = ("max_iter", "max_eval", "history_size")
+_TOLERANCES = ("tolerance_grad", "tolerance_change")
+#: What is kept, as torch keeps it: all of it in the state of the first parameter.
+_STATE = frozenset(
+    {"func_evals", "n_iter", "d", "t", "old_dirs", "old_stps", "ro", "H_diag", "al"}
+    | {"prev_flat_grad", "prev_loss"}
+)
+#: The least curvature, y s, of a step that is remembered.
+_CURVATURE = 1e-10
+
+
+class LBFGS(torch.optim.Optimizer):
+    r"""Newton's steps, with the curvature seen by the last gradients; torch's twin.
+
+    All parameters are one vector x with the gradient g. A step goes along the direction d, which is
+    -g times an estimate of the inverse Hessian: from the last ``history_size`` pairs
+    :math:`s = x_{k+1} - x_k`, :math:`y = g_{k+1} - g_k`, by the two loops of
+
+    .. math::
+        q &= -g, \quad
+            \alpha_i = \frac{s_i^T q}{y_i^T s_i}, \quad q \leftarrow q - \alpha_i y_i
+            \quad (i = k, \dots, k - m) \\
+        d &= \frac{s_k^T y_k}{y_k^T y_k} q, \quad
+            d \leftarrow d + s_i \left(\alpha_i - \frac{y_i^T d}{y_i^T s_i}\right)
+            \quad (i = k - m, \dots, k)
+
+    ``step`` takes up to ``max_iter`` of them, so it needs a closure that computes loss and
+    gradients again. Give it the same data each time: for small problems and full batches, where it
+    needs far fewer evaluations than gradient descent. It remembers ``2 * history_size`` vectors.
+
+    Args:
+        params: parameters or named parameters: one group.
+        lr: length of a step, in directions; with a line search, of the first that is tried; a
+            number >= 0, a one-element tensor or a schedule of the calls of ``step``. The very first
+            direction is shortened to a sum of 1 if it is longer.
+        max_iter: iterations in a step.
+        max_eval: calls of the closure in a step after which no further iteration begins; None:
+            1.25 times ``max_iter``.
+        tolerance_grad: a step ends when no element of the gradient is larger.
+        tolerance_change: a step ends when no parameter, or the loss, changes by more.
+        history_size: how many pairs are remembered.
+        line_search_fn: ``"strong_wolfe"``, or None: every step has the length lr.
+
+    Raises:
+        InputError: a value out of range; more than one parameter group.
+
+    A loss or gradient that is infinite or NaN, with which torch goes on, is an error here and the
+    parameters stay where the loss was finite; on a line search, it is a step too far.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.tensor([-1.2, 1.0]))
+    >>> optimizer = LBFGS([w], line_search_fn="strong_wolfe", max_iter=50)
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+    ...     loss.backward()
+    ...     return loss
+    >>> loss = optimizer.step(closure)
+    >>> w.data
+    tensor([1.0000, 1.0000])
+
+    Source: Liu, Nocedal: On the limited memory BFGS method for large scale optimization, 1989;
+    Nocedal, Wright: Numerical Optimization, 2006, algorithm 7.4.
+    """
+
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+    _schedule: Schedule | None = None
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor | Schedule = 1,
+        max_iter: int = 20,
+        max_eval: int | None = None,
+        tolerance_grad: float = 1e-7,
+        tolerance_change: float = 1e-9,
+        history_size: int = 100,
+        line_search_fn: str | None = None,
+    ) -> None:
+        check_order(params)
+        defaults = {
+            "lr": lr,
+            "max_iter": max_iter,
+            "max_eval": max_eval,
+            "tolerance_grad": tolerance_grad,
+            "tolerance_change": tolerance_change,
+            "history_size": history_size,
+            "line_search_fn": line_search_fn,
+        }
+        if max_eval is None:
+            _check_count("max_iter", max_iter)
+            defaults["max_eval"] = max(max_iter * 5 // 4, 1)
+        _check(defaults)
+        if isinstance(lr, Schedule):
+            self._schedule = lr
+            defaults["lr"] = float(lr(0))
+        super().__init__(params, defaults)
+        if self._schedule is not None:
+            self.param_groups[0].setdefault("schedule_step", 0)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add the one group; its values are checked.
+
+        Raises:
+            InputError: there is a group already; a value out of range; an integer parameter.
+        """
+        if self.param_groups:
+            raise InputError(
+                "LBFGS doesn't support per-parameter options (parameter groups): its direction "
+                "is one for all parameters. Give all of them in one list"
+            )
+        if not isinstance(param_group, dict):
+            raise InputTypeError(f"param_group must be a dict, but got {type(param_group)}")
+        check_keys("LBFGS", param_group, self.defaults)
+        _check({**self.defaults, **param_group})
+        _add_param_group(self, dict(param_group))
+        try:
+            check_kinds("LBFGS", self._params)
+        except InputError:
+            self.param_groups.pop()
+            raise
+
+    @property
+    def _params(self) -> list[Tensor]:
+        params: list[Tensor] = self.param_groups[0]["params"]
+        return params
+
+    # -- the step ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Loss] | None = None) -> Loss:
+        """Iterate until a tolerance or ``max_iter`` is reached.
+
+        Args:
+            closure: computes the loss again, with gradients.
+
+        Returns:
+            the loss before the step.
+
+        Raises:
+            NonfiniteLossError: the loss or a gradient is infinite or NaN.
+        """
+        if closure is None:
+            raise InputTypeError(
+                "LBFGS.step() needs a closure: a function that zeroes the gradients, computes the "
+                "loss, calls backward() and returns the loss. step(closure) calls it many times"
+            )
+        group = self.param_groups[0]
+        if self._schedule is not None:
+            group["lr"] = float(self._schedule(group["schedule_step"]))
+        _check(group)
+        problem = _Problem(torch.enable_grad()(closure), self._params)
+        state = self.state[self._params[0]]
+        state.setdefault("func_evals", 0)
+        state.setdefault("n_iter", 0)
+        value, loss, grad = problem.look()
+        state["func_evals"] += 1
+        self._iterate(problem, group, state, loss, grad)
+        if self._schedule is not None:
+            group["schedule_step"] += 1
+        first: Loss = value
+        return first
+
+    def _iterate(
+        self,
+        problem: _Problem,
+        group: dict[str, Any],
+        state: dict[str, Any],
+        loss: float,
+        grad: Tensor,
+    ) -> None:
+        """Go on from a point until a tolerance or a limit is reached."""
+        lr: Any = group["lr"]
+        if isinstance(lr, Tensor):  # a copy, because the state keeps it as the step's length
+            lr = lr.detach().squeeze().clone()
+        max_iter, max_eval, least = (group[n] for n in ("max_iter", "max_eval", "tolerance_change"))
+        calls = 1
+        for iteration in range(1, max_iter + 1):
+            if _largest(grad) <= group["tolerance_grad"]:
+                return
+            new = _direction(state, grad, group["history_size"])
+            step = lr
+            if state["n_iter"] == 0:
+                share: Any = 1.0 / grad.abs().sum()
+                step = min(1.0, share) * lr
+            new |= {"n_iter": state["n_iter"] + 1, "prev_flat_grad": grad, "prev_loss": loss}
+            d = new["d"]
+            start = Point.of(0, loss, grad, d)
+            if start.slope > -least:
+                state.update(new, t=step)
+                return
+            if group["line_search_fn"] is None:
+                point, more = problem.go(start, step, d, look=iteration < max_iter)
+            else:
+                point, more = problem.search(start, step, d, least, max_eval - calls)
+            # Only now: had the closure failed, parameters and state would be where they were.
+            state.update(new, t=point.step, func_evals=state["func_evals"] + more)
+            calls += more
+            before, loss, grad = loss, point.loss, point.grad
+            moved = _largest(d * point.step)
+            if iteration == max_iter or calls >= max_eval or moved <= least:
+                return
+            if abs(loss - before) < least:
+                return
+
+    # -- saving and loading -----------------------------------------------------------------------
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a saved state, of this class or of torch's twin.
+
+        Raises:
+            InputError: the state was saved by another optimizer; nothing was changed.
+            ValueError: the groups or their parameters differ in number.
+        """
+        check_state("LBFGS", _STATE, state_dict["state"])
+        _load_state_dict(self, state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_schedule": self._schedule}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._schedule is not None:
+            self.param_groups[0].setdefault("schedule_step", 0)  # torch's twin counts no steps
+
+
+class _Problem:
+    """A closure, and the parameters as one vector of real numbers."""
+
+    def __init__(self, closure: Callable[[], Any], params: Sequence[Tensor]) -> None:
+        self._closure = closure
+        self._params = params
+        self._views = [torch.view_as_real(p) if p.is_complex() else p for p in params]
+
+    def look(self) -> tuple[Any, float, Tensor]:
+        """Call the closure here.
+
+        Returns:
+            what it returned, that as a number, and the gradient.
+
+        Raises:
+            NonfiniteLossError: the loss or the gradient is infinite or NaN.
+        """
+        value, loss, grad = self._evaluate()
+        if not (math.isfinite(loss) and math.isfinite(_largest(grad))):
+            what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
+            raise NonfiniteLossError(
+                f"LBFGS: {what}. The parameters are where they were before. Take a smaller lr, "
+                "line_search_fn='strong_wolfe', or see what the closure computes"
+            )
+        return value, loss, grad
+
+    def go(self, start: Point, step: Any, d: Tensor, *, look: bool) -> tuple[Point, int]:
+        """Take a step, look around if that is wanted, and return the point and the looks."""
+        values = self._copied()
+        self._move(step, d)
+        if not look:
+            return start._replace(step=step), 0
+        try:
+            _, loss, grad = self.look()
+        except BaseException:
+            self._put(values)
+            raise
+        return Point(step, loss, grad, None), 1
+
+    def search(
+        self, start: Point, step: Any, d: Tensor, tolerance: float, most: int
+    ) -> tuple[Point, int]:
+        """Take the step that a line search finds, and return the point and its looks."""
+        values = self._copied()
+
+        def evaluate(step: Any) -> Point:
+            self._move(step, d)
+            try:
+                _, loss, grad = self._evaluate()
+            finally:
+                self._put(values)
+            return Point.of(step, loss, grad, d)
+
+        found = strong_wolfe(
+            evaluate, start, step, longest=_largest(d), tolerance=tolerance, most=most
+        )
+        self._move(found[0].step, d)
+        return found
+
+    def _evaluate(self) -> tuple[Any, float, Tensor]:
+        value = self._closure()
+        if value is None:
+            raise InputTypeError("LBFGS: the closure must return the loss, got None")
+        return value, float(value), torch.cat([_flat_grad(p) for p in self._params])
+
+    def _move(self, step: Any, d: Tensor) -> None:
+        parts = torch.split(d, [v.numel() for v in self._views])
+        for view, part in zip(self._views, parts, strict=True):
+            view.add_(part.view_as(view), alpha=step)
+
+    def _copied(self) -> list[Tensor]:
+        return [v.clone() for v in self._views]
+
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for view, value in zip(self._views, values, strict=True):
+            view.copy_(value)
+
+
+def _flat_grad(p: Tensor) -> Tensor:
+    """A parameter's gradient as a vector of real numbers; zeros where it has none."""
+    g = torch.zeros_like(p) if p.grad is None else p.grad
+    g = g.to_dense() if g.is_sparse else g
+    return torch.view_as_real(g.resolve_conj()).reshape(-1) if g.is_complex() else g.reshape(-1)
+
+
+def _largest(vector: Tensor) -> Any:
+    """The largest absolute value."""
+    return vector.abs().max() if vector.numel() else 0.0
+
+
+def _direction(state: dict[str, Any], grad: Tensor, size: int) -> dict[str, Any]:
+    """What an iteration begins with: the direction and the pairs that it comes from.
+
+    Args:
+        state: as the last iteration left it.
+        grad: here.
+        size: how many pairs may be remembered.
+    """
+    if state["n_iter"] == 0:
+        return {"d": grad.neg(), "old_dirs": [], "old_stps": [], "ro": [], "H_diag": 1}
+    y, s = grad - state["prev_flat_grad"], state["d"] * state["t"]
+    curvature = y.dot(s)
+    known = {name: state[name] for name in ("old_dirs", "old_stps", "ro", "H_diag")}
+    if curvature > _CURVATURE:
+        newest = {"old_dirs": y, "old_stps": s, "ro": 1.0 / curvature}
+        known = {name: [*known[name], value][-size:] for name, value in newest.items()}
+        known["H_diag"] = curvature / y.dot(y)
+    pairs = list(zip(known["old_dirs"], known["old_stps"], known["ro"], strict=True))
+    shares: list[Any] = [None] * max(size, len(pairs))
+    d = grad.neg()
+    for i, (y, s, ro) in reversed(list(enumerate(pairs))):
+        shares[i] = s.dot(d) * ro
+        d.add_(y, alpha=-shares[i])
+    d = d * known["H_diag"]
+    for (y, s, ro), share in zip(pairs, shares, strict=False):
+        d.add_(s, alpha=share - y.dot(d) * ro)
+    return {**known, "d": d, "al": shares}
+
+
+def _check(group: dict[str, Any]) -> None:
+    """Raise if the group's values cannot be used."""
+    check_number("LBFGS", _LR, group["lr"])
+    for name in _COUNTS:
+        _check_count(name, group[name])
+    for name in _TOLERANCES:
+        value = group[name]
+        if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
+            raise InputError(f"LBFGS: {name} must be a number, got {value!r}")
+    if group["line_search_fn"] not in (None, "strong_wolfe"):
+        raise InputError(
+            "only 'strong_wolfe' is supported. LBFGS: line_search_fn must be that or None, got "
+            f"{group['line_search_fn']!r}"
+        )
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"LBFGS: {name} must be a whole number >= 1, got {value!r}")
