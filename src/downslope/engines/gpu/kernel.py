@@ -107,7 +107,9 @@ def options(step: Pass, elements: tuple[str, ...], nvidia: bool) -> dict[str, An
             more reads under way than it takes to keep memory busy.
     """
     each = 16 // min(ELEMENTS[e].bytes for e in elements)
-    registers = {"maxnreg": 128 if step.totals else 96} if nvidia and each == 8 else {}
+    arrays = {*step.reads, *(name for name, _ in step.writes)}
+    many = step.totals or len(arrays) > 4
+    registers = {"maxnreg": 128 if many else 96} if nvidia and each == 8 else {}
     return {"num_warps": WARPS, "enable_fp_fusion": False, **registers}
 
 
