@@ -58,6 +58,8 @@ def _all(file: str, function: str, classes: str, *edits: tuple[str, str, str]) -
 
 
 _NO_CAUTION = ("caution ignored", "if cautious", "if False")
+_NO_DECOUPLED_DECAY = ("decay ignored", "p = p * (1 - lr * weight_decay)", "pass")
+_NO_FIRST_CORRECTION = ("first correction dropped", " / (1 - beta1**step)", "")
 _NO_DECAY = ("weight decay ignored", "g = xp.fma(weight_decay, p, g)", "pass")
 
 DAMAGES: tuple[Damage, ...] = (
@@ -213,13 +215,19 @@ DAMAGES: tuple[Damage, ...] = (
         ("deviation from nothing", "surprise = g - exp_avg", "surprise = g"),
         ("eps not kept in the variance", "beta2 * exp_avg_var) + eps", "beta2 * exp_avg_var)"),
         ("second correction dropped", " / xp.sqrt(1 - beta2**step)", ""),
+        ("eps left out of the denominator", "(1 - beta2**step) + eps)", "(1 - beta2**step))"),
+        _NO_FIRST_CORRECTION,
+        _NO_DECOUPLED_DECAY,
         _NO_CAUTION,
     ),
     *_all(
         "rules/laprop.py", "laprop", "LaProp",
         ("the gradient not divided", "(exp_avg, normed, 1 - beta1)", "(exp_avg, g, 1 - beta1)"),
         ("first correction dropped", " / (1 - beta1**step)", ""),
-        ("decay ignored", "p = p * (1 - lr * weight_decay)", "pass"),
+        ("square not corrected", " / xp.sqrt(1 - beta2**step)", ""),
+        ("eps ignored", " + eps)", ")"),
+        _NO_DECOUPLED_DECAY,
+        _NO_CAUTION,
     ),
     *_all(
         "rules/adopt.py", "adopt", "ADOPT",
@@ -230,6 +238,8 @@ DAMAGES: tuple[Damage, ...] = (
         ("the first square weighted", "kept = later * beta2", "kept = beta2"),
         ("the first step decays", "later * lr * weight_decay", "lr * weight_decay"),
         ("decay always coupled", "if decoupled", "if False"),
+        ("newest square in the bound's place", "xp.maximum(normed, -bound)", "normed"),
+        _NO_CAUTION,
     ),
     *_all(
         "rules/adan.py", "adan", "Adan",
@@ -239,6 +249,12 @@ DAMAGES: tuple[Damage, ...] = (
         ("difference left out of the square", "xp.fma(beta2, change, g)", "g"),
         ("decay before the step", " / (1 + lr * weight_decay)", " * (1 - lr * weight_decay)"),
         ("gradient's sign in the state", "exp_avg_sq, -g", "exp_avg_sq, g"),
+        ("difference's beta exchanged", "(exp_avg_diff, change, 1 - beta2)",
+         "(exp_avg_diff, change, 1 - beta1)"),
+        ("square's correction dropped", " / xp.sqrt(1 - beta3**step)", ""),
+        ("eps ignored", " + eps", ""),
+        _NO_FIRST_CORRECTION,
+        _NO_CAUTION,
     ),
     *_all(
         "rules/ademamix.py", "ademamix", "AdEMAMix",
@@ -249,6 +265,13 @@ DAMAGES: tuple[Damage, ...] = (
          "(1 - grown) * beta1 + grown * beta3"),
         ("means exchanged", "xp.lerp(exp_avg_slow, g, 1 - beta3)",
          "xp.lerp(exp_avg_slow, g, 1 - beta1)"),
+        ("warmup of beta3 without end", "xp.minimum(step / xp.maximum(beta3_warmup, 1.0), 1.0)",
+         "(step / xp.maximum(beta3_warmup, 1.0))"),
+        ("square's correction dropped", " / xp.sqrt(1 - beta2**step)", ""),
+        ("eps ignored", " + eps", ""),
+        _NO_FIRST_CORRECTION,
+        _NO_DECOUPLED_DECAY,
+        _NO_CAUTION,
     ),
     *_all(
         "rules/adam_atan2.py", "adam_atan2", "AdamAtan2",
@@ -256,6 +279,10 @@ DAMAGES: tuple[Damage, ...] = (
         ("b ignored", "b / xp.sqrt", "1 / xp.sqrt"),
         ("division in its place", "xp.atan2(exp_avg / (1 - beta1**step), size)",
          "(exp_avg / (1 - beta1**step) / size)"),
+        ("square's correction dropped", " / xp.sqrt(1 - beta2**step)", ""),
+        _NO_FIRST_CORRECTION,
+        _NO_DECOUPLED_DECAY,
+        _NO_CAUTION,
     ),
     *_all(
         "rules/stable_adamw.py", "stable_adamw", "StableAdamW",
@@ -263,6 +290,10 @@ DAMAGES: tuple[Damage, ...] = (
         ("never shortened", "lr / xp.maximum(surprise, 1.0)", "lr"),
         ("sum for mean", " / numel)", ")"),
         ("betas not corrected", "b * (1 - b ** (step - 1)) / (1 - b**step)", "b"),
+        ("eps of the surprise not squared", "eps * eps", "eps"),
+        ("eps ignored", " + eps)", ")"),
+        ("decay ignored", "p * (1 - lr * weight_decay)", "p"),
+        _NO_CAUTION,
     ),
     *_all(
         "rules/lars.py", "lars", "LARS",
@@ -270,6 +301,10 @@ DAMAGES: tuple[Damage, ...] = (
         ("decay left out of the ratio", "of_g + weight_decay * of_p", "of_g"),
         ("squared lengths", "xp.sqrt(xp.sum(p * p))", "xp.sum(p * p)"),
         ("zeros never move", "xp.where(trust_coefficient * of_p * of_g > 0, ratio, 1.0)", "ratio"),
+        ("coefficient ignored", "ratio = trust_coefficient * of_p", "ratio = of_p"),
+        ("decay left out of the gradient", "g = xp.fma(weight_decay, p, g)", "pass"),
+        ("momentum ignored", "xp.fma(momentum, momentum_buffer, update)", "update"),
+        _NO_CAUTION,
     ),
     *_all(
         "rules/lamb.py", "lamb", "LAMB",
@@ -277,6 +312,11 @@ DAMAGES: tuple[Damage, ...] = (
          "p = p * (1 - lr * weight_decay)"),
         ("ratio upside down", "of_p / of_update, 1.0", "of_update / of_p, 1.0"),
         ("second correction dropped", " / xp.sqrt(1 - beta2**step)", ""),
+        ("zeros never move", "xp.where(of_p * of_update > 0, of_p / of_update, 1.0)",
+         "of_p / xp.maximum(of_update, 1e-30)"),
+        ("eps ignored", " + eps", ""),
+        _NO_FIRST_CORRECTION,
+        _NO_CAUTION,
     ),
     *_all(
         "rules/mars.py", "mars", "MARS",
@@ -285,6 +325,13 @@ DAMAGES: tuple[Damage, ...] = (
         ("lengthened as well", "xp.maximum(xp.sqrt(xp.sum(corrected * corrected)), 1.0)",
          "xp.sqrt(xp.sum(corrected * corrected))"),
         ("corrected gradient remembered", "exp_avg_sq, g", "exp_avg_sq, corrected"),
+        ("gamma ignored", "gamma * beta1", "beta1"),
+        ("factor without 1 - beta1", " / (1 - beta1), g - last_grad", ", g - last_grad"),
+        ("square of the raw gradient", "(1 - beta2) * corrected, corrected", "(1 - beta2) * g, g"),
+        ("eps ignored", " + eps)", ")"),
+        _NO_FIRST_CORRECTION,
+        _NO_DECOUPLED_DECAY,
+        _NO_CAUTION,
     ),
     *_all(
         "rules/schedule_free.py", "_share", "SGDScheduleFree AdamWScheduleFree",
@@ -306,6 +353,14 @@ DAMAGES: tuple[Damage, ...] = (
         ("root not corrected in lr", " * xp.sqrt(1 - beta2**step)", ""),
         ("no weight decay", "xp.fma(weight_decay, p, g / (xp.sqrt(exp_avg_sq) + eps))",
          "g / (xp.sqrt(exp_avg_sq) + eps)"),
+        ("decay at z", "xp.fma(weight_decay, p, g / ", "xp.fma(weight_decay, z, g / "),
+        ("z stays", "xp.fma(-lr, update, z)", "z"),
+    ),
+    *_all(
+        "rules/schedule_free.py", "sgd_schedule_free", "SGDScheduleFree",
+        ("no weight decay", "xp.fma(weight_decay, p, g)", "g"),
+        ("z stepped uphill", "xp.fma(-lr, update, z)", "xp.fma(lr, update, z)"),
+        ("blend forgotten", "update, lr, momentum, share", "update, lr, 0.9, share"),
     ),
     *_all(
         "rules/prodigy.py", "prodigy", "Prodigy",
@@ -346,7 +401,12 @@ DAMAGES: tuple[Damage, ...] = (
         ("update not bounded", "* size / clip", "* size"),
         ("rate does not fall", "xp.minimum(lr, 1 / xp.sqrt(step))", "lr"),
         ("eps not squared", "eps1 * eps1", "eps1"),
-        ("weight decay ignored", "p = p * (1 - lr * weight_decay)", "pass"),
+        ("vector's rate for matrices", "step**beta2_decay", "step**-0.8"),
+        ("size not bounded below", "xp.maximum(xp.norm(p) / xp.sqrt(numel), eps2)",
+         "xp.norm(p) / xp.sqrt(numel)"),
+        ("d ignored", "(xp.sqrt(numel) * d)", "xp.sqrt(numel)"),
+        ("decay after the size", "p = p * (1 - lr * weight_decay)", "p = p * (1 - weight_decay)"),
+        _NO_DECOUPLED_DECAY,
     ),
     *_all(
         "rules/muon.py", "muon", "Muon",
