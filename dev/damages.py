@@ -147,6 +147,10 @@ DAMAGES: tuple[Damage, ...] = (
         _NO_CAUTION,
     ),
     *_all(
+        "rules/adam.py", "nadam", "NAdamW",
+        ("decay always coupled", "if decoupled", "if False"),
+    ),
+    *_all(
         "rules/adam.py", "nadam", "NAdam",
         ("step uphill", "- by_mean * exp_avg", "+ by_mean * exp_avg"),
         ("next momentum a step early", "(step + 1)", "step"),
@@ -265,8 +269,6 @@ DAMAGES: tuple[Damage, ...] = (
          "(1 - grown) * beta1 + grown * beta3"),
         ("means exchanged", "xp.lerp(exp_avg_slow, g, 1 - beta3)",
          "xp.lerp(exp_avg_slow, g, 1 - beta1)"),
-        ("warmup of beta3 without end", "xp.minimum(step / xp.maximum(beta3_warmup, 1.0), 1.0)",
-         "(step / xp.maximum(beta3_warmup, 1.0))"),
         ("square's correction dropped", " / xp.sqrt(1 - beta2**step)", ""),
         ("eps ignored", " + eps", ""),
         _NO_FIRST_CORRECTION,

@@ -31,6 +31,7 @@ __all__ = [
     "Treatment",
     "UnitPlaces",
     "number",
+    "real",
     "squares",
     "squares_rule",
     "unit_gains",
@@ -43,6 +44,8 @@ Int64 = npt.NDArray[np.int64]
 
 #: What is done to each group's gradients; see :class:`Treatment`.
 TREATMENT = ("clip_value", "clip_agc", "gain", "factor")
+
+_REAL = {t: t.to_real() for t in (torch.complex32, torch.complex64, torch.complex128)}
 
 #: The least norm of a unit's weights in adaptive clipping, so that units at zero can move.
 AGC_EPS = 1e-3
@@ -65,7 +68,7 @@ class Treatment:
             buckets that count steps on the device are given these two, so that nobody waits.
     """
 
-    factor: tuple[float, ...]
+    factor: tuple[Any, ...]
     gain: tuple[Any, ...]
     clip_value: tuple[Any, ...]
     clip_agc: tuple[Any, ...]
@@ -114,9 +117,14 @@ def number(value: Any) -> float:
     return float(value.detach() if isinstance(value, Tensor) else value)
 
 
+def real(dtype: torch.dtype) -> torch.dtype:
+    """``dtype.to_real()``, which ``torch.compile`` does not know."""
+    return _REAL.get(dtype, dtype)
+
+
 def _times(g: Tensor, factor: Any) -> Tensor:
     if isinstance(factor, Tensor):  # of float64, which would count beside a g without dimensions
-        return g * factor.to(g.dtype.to_real())
+        return g * factor.to(real(g.dtype))
     return g if factor == 1 else g * factor
 
 
@@ -134,14 +142,15 @@ def _limited(p: Tensor, g: Tensor, clip_value: Any, clip_agc: Any) -> Tensor:
             g.indices(), values, g.shape, is_coalesced=True, check_invariants=False
         )
     pairs = torch.view_as_real(g.resolve_conj()) if g.is_complex() else g
-    pairs = limited(eager, pairs, clip_value)
+    # A limit that is a tensor is of float64, which would count beside a g without dimensions.
+    pairs = limited(eager, pairs, clip_value).to(pairs.dtype)
     g = torch.view_as_complex(pairs) if g.is_complex() else pairs
     if clip_agc is None:
         return g
     # The step overwrites p, whose old value the graph needs.
     weights = unit_norms(p.clone() if torch.is_grad_enabled() else p)
     unit = unit_gains(unit_norms(g), weights, clip_agc)
-    return g * unit.to(g.dtype.to_real()).reshape((-1, *[1] * (g.ndim - 1)) if g.ndim else ())
+    return g * unit.to(real(g.dtype)).reshape((-1, *[1] * (g.ndim - 1)) if g.ndim else ())
 
 
 def units(p: Tensor) -> int:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Group", "Notice", "tells_of_changes"]
+from ..schedules import Schedule
+
+__all__ = ["Group", "Notice", "Schedules", "set_scheduled", "tells_of_changes"]
+
+#: By a group's key, and the place in its value where that is a tuple, what drives it.
+Schedules = dict[tuple[str, int | None], Schedule]
 
 
 class Notice:
@@ -63,3 +68,15 @@ def tells_of_changes(group: dict[str, Any]) -> bool:
     return type(group) is Group and not any(
         type(value) is list for key, value in group.items() if key != "params"
     )
+
+
+def set_scheduled(group: dict[str, Any], schedules: Schedules) -> None:
+    """Put the schedules' values of this step into a group."""
+    for (key, index), schedule in schedules.items():
+        value = float(schedule(group["schedule_step"]))
+        if index is None:
+            group[key] = value
+        else:
+            parts = list(group[key])
+            parts[index] = value
+            group[key] = tuple(parts)

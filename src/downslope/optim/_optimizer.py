@@ -32,7 +32,7 @@ from . import _beyond
 from ._checks import check_alike, check_group, check_keys, check_kinds, check_order, check_state
 from ._clipping import clipped, measure, nonfinite_error, wanted
 from ._compiled import Traced
-from ._group import Group, Notice, tells_of_changes
+from ._group import Group, Notice, Schedules, set_scheduled, tells_of_changes
 from ._placement import (
     level,
     make_buckets,
@@ -102,7 +102,7 @@ class Optimizer(torch.optim.Optimizer):
                 raise EngineError(
                     "`fused` and `foreach` cannot be `True` together. Give one of them"
                 )
-        self._schedules: list[_Schedules] = []
+        self._schedules: list[Schedules] = []
         self._notice = Notice()
         self.defaults = defaults
         self._forget()
@@ -154,9 +154,9 @@ class Optimizer(torch.optim.Optimizer):
         _beyond.align(self.rule, self.param_groups, self.defaults)
         self._forget()
 
-    def _take_schedules(self, group: dict[str, Any]) -> _Schedules:
+    def _take_schedules(self, group: dict[str, Any]) -> Schedules:
         """Note which values are schedules, and put their first values in their place."""
-        taken: _Schedules = {}
+        taken: Schedules = {}
         clips = (h for h in _beyond.CLIPS if h.name in group)
         for hyper in (*self.rule.hypers, *clips):
             value = hyper.of(group)
@@ -164,7 +164,7 @@ class Optimizer(torch.optim.Optimizer):
                 taken[hyper.group_key, hyper.index] = value
         if taken:
             group["schedule_step"] = 0
-            _set_scheduled(group, taken)
+            set_scheduled(group, taken)
         return taken
 
     # -- the step ---------------------------------------------------------------------------------
@@ -204,35 +204,6 @@ class Optimizer(torch.optim.Optimizer):
         self.traced.step()
         return loss
 
-    def hyperparameters(self, number: int) -> list[float]:
-        """A group's hyperparameters for the step that begins now, in a compiled step.
-
-        Args:
-            number: of the group.
-
-        Returns:
-            one number for each of the rule's ``scalar_hypers``, then the factor of the gradient.
-        """
-        if getattr(self, "found_inf", None) is not None:
-            raise EngineError(
-                f"{type(self).__name__}: a GradScaler cannot hand its scale to a compiled step. "
-                "Compile the model, not the step"
-            )
-        group, schedules = self.param_groups[number], self._schedules[number]
-        if schedules:
-            _set_scheduled(group, schedules)
-        table, treatment = self._read_groups()
-        clips = any(g.get(n) is not None for g in self.param_groups for n in _beyond.NAMES)
-        if clips or self.on_nonfinite is not None:
-            raise EngineError(
-                f"{type(self).__name__}: clipping and on_nonfinite cannot be compiled. Compile the "
-                "model, not the step"
-            )
-        row = [*table.numbers[number].tolist(), treatment.factor[number]]
-        if schedules:
-            group["schedule_step"] += 1
-        return row
-
     def _check_ready(self) -> None:
         """Raise if no step may be taken now."""
 
@@ -243,7 +214,7 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group, schedules in self._scheduled():
-            _set_scheduled(group, schedules)
+            set_scheduled(group, schedules)
         table, treatment = self._read_groups()
         if not self._step_tensors(table, treatment):
             self.skipped_steps += 1
@@ -309,6 +280,10 @@ class Optimizer(torch.optim.Optimizer):
     def _leave_out(self, params: list[Tensor], bad: list[int]) -> None:
         """Undo what was prepared for a step; say which gradient is not finite."""
         self._undo(params)
+        self._blame(params, bad)
+
+    def _blame(self, params: list[Tensor], bad: list[int]) -> None:
+        """Raise, or warn the first time, because gradients are not finite."""
         error = nonfinite_error(type(self).__name__, self.param_groups, params, bad)
         if self.on_nonfinite == "raise":
             raise error
@@ -371,7 +346,7 @@ class Optimizer(torch.optim.Optimizer):
             return list(state.values())
         return [state.get(p, _NO_STATE) for p in params]
 
-    def _scheduled(self) -> list[tuple[dict[str, Any], _Schedules]]:
+    def _scheduled(self) -> list[tuple[dict[str, Any], Schedules]]:
         return [(self.param_groups[k], self._schedules[k]) for k in self._scheduled_at]
 
     def _read_groups(self) -> tuple[Table, Treatment]:
@@ -537,7 +512,6 @@ def _or_nan(value: Any) -> Any:
     return math.nan if value is None else value
 
 
-_Schedules = dict[tuple[str, int | None], Schedule]
 _NO_STATE: dict[str, Any] = {}
 
 
@@ -554,15 +528,3 @@ def _has_length(value: Any, length: int) -> bool:
 
 def _pick(values: list[Any], at: list[int]) -> list[Any]:
     return values if len(at) == len(values) else [values[k] for k in at]
-
-
-def _set_scheduled(group: dict[str, Any], schedules: _Schedules) -> None:
-    """Put the schedules' values of this step into a group."""
-    for (key, index), schedule in schedules.items():
-        value = float(schedule(group["schedule_step"]))
-        if index is None:
-            group[key] = value
-        else:
-            parts = list(group[key])
-            parts[index] = value
-            group[key] = tuple(parts)
