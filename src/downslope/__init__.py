@@ -12,7 +12,9 @@ from .errors import DownslopeError
 
 if TYPE_CHECKING:
     from . import optim, schedules
+    from .doctor import Doctor, Finding, diagnose
     from .finder import RangeTest, find_lr
+    from .monitor import Monitor
     from .report import write_report
     from .tasks import Metric, Task, load_task
     from .training import Recipe, Run, fit
@@ -22,7 +24,11 @@ __version__ = "0.1.0"
 _HOME = {
     "optim": "optim",
     "schedules": "schedules",
+    "diagnose": "doctor",
+    "Doctor": "doctor",
+    "Finding": "doctor",
     "find_lr": "finder",
+    "Monitor": "monitor",
     "RangeTest": "finder",
     "Task": "tasks",
     "Metric": "tasks",
@@ -34,13 +40,17 @@ _HOME = {
 }
 
 __all__ = [
+    "Doctor",
     "DownslopeError",
+    "Finding",
     "Metric",
+    "Monitor",
     "RangeTest",
     "Recipe",
     "Run",
     "Task",
     "__version__",
+    "diagnose",
     "find_lr",
     "fit",
     "load_task",

@@ -27,6 +27,7 @@ COMMANDS = {
     "find-lr": "Find a learning rate by a range test, and plot it.",
     "schedule": "Draw a schedule of the learning rate, in the terminal and into a file.",
     "cache": "Show the compiled kernels that are kept, or remove them.",
+    "diagnose": "Say what is wrong with a run, why, and what to change.",
     "explain": "Explain an optimizer: its formula, arguments, memory and sources.",
 }
 

@@ -1,6 +1,8 @@
-"""What is measured while training: records in a file, and an optional TensorBoard sink."""
+"""What is measured while training: records in a file, a monitor for anyone's loop, TensorBoard."""
 
-from .records import RecordWriter, read_records
+from .baseline import constant_loss
+from .monitor import Monitor
+from .records import RecordWriter, each, read_records
 from .tensorboard import TensorBoard
 
-__all__ = ["RecordWriter", "TensorBoard", "read_records"]
+__all__ = ["Monitor", "RecordWriter", "TensorBoard", "constant_loss", "each", "read_records"]

@@ -12,6 +12,13 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
                   metrics (further ones, by name, where the task has them)
 ``recipe``        step, changes (field -> what it was, what it is): named when the run was resumed
 ``end``           step, epoch, best_metric, best_step, seconds, reason
+``steps``         ``train`` events of several steps as columns: step, loss, lr, seconds; a loss is
+                  null where it was not finite. :func:`read_records` gives them one by one
+``setup``         what a :class:`~downslope.Monitor` knows before the first step: optimizer, groups,
+                  tensors, modules, total_steps
+``monitor``       step; what its look at that step found: input, output, activations, tensors,
+                  grad_norm, stale_gradients, data_share (of the step's time)
+``nonfinite``     step, kind, where: the origin of the first number that was not finite
 ================  ==============================================================================
 """
 
@@ -25,7 +32,7 @@ from typing import Any, Self
 
 from ..errors import InputError
 
-__all__ = ["RecordWriter", "read_records"]
+__all__ = ["RecordWriter", "each", "read_records"]
 
 
 class RecordWriter:
@@ -91,12 +98,25 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            records.append({"event": record["event"], **record})
+            records += each({"event": record["event"], **record})
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 f"records {str(path)!r}, line {number}: not a record of a run: {line[:60]!r}."
             ) from None
     return records
+
+
+def each(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The record itself; of one of columns the ``train`` events that it stands for.
+
+    >>> each({"event": "steps", "step": [1, 2], "loss": [0.5, 0.4], "lr": [0.1, 0.1]})[1]
+    {'event': 'train', 'step': 2, 'loss': 0.4, 'lr': 0.1}
+    """
+    if record["event"] != "steps":
+        return [record]
+    names = [name for name in record if name != "event"]
+    rows = zip(*(record[name] for name in names), strict=True)
+    return [{"event": "train", **dict(zip(names, row, strict=True))} for row in rows]
 
 
 def _cut(path: Path, keep: int | None) -> None:

@@ -1,0 +1,1 @@
+"""Detectors: each reads a history and says what it found, or nothing. Pure functions."""

@@ -1,0 +1,155 @@
+"""What the data shows: scale, repetition, waiting, labels that say nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..finding import Finding
+from ..history import History, number
+
+__all__ = ["data_repeats", "inputs_not_scaled", "labels_do_not_match", "overfitting", "waiting"]
+
+LARGE_STD = 10.0  # of a feature; networks are initialised for about 1 (LeCun et al. 1998)
+FAR_MEAN = 10.0  # of the median feature, in its own standard deviations
+SAME = 4  # looks in a row at one and the same batch
+WAITING = 0.5  # of a step's time
+WAITS = 6  # looks
+NOTHING_LEARNT = 0.94  # of the loss of the best constant outputs: lately
+EVER_LEARNT = (0.85, 0.97)  # ever; the second where the training loss
+BY_HEART = 0.8  # is below this
+NO_MORE = 0.995  # of the validations before: falling no more
+MOVES = 3e-4  # update over weight
+CHECKS = 4  # validations after the first
+LEARNT = 0.95  # of the first validation loss: there was something to learn
+RISE, RISE_OF_START = 1.08, 0.02  # of the lowest validation loss; and of the first
+
+
+def inputs_not_scaled(history: History) -> Finding | None:
+    """Features with standard deviations or means far from those that weights are made for."""
+    if not history.looks or "std_max" not in (facts := history.looks[0].get("input", {})):
+        return None
+    first = next(iter(history.setup.get("tensors", {})), None)
+    if first is not None and history.kind_of(first) == "norm":
+        return None  # the model scales them itself
+    wide, far = facts["std_max"] > LARGE_STD, facts["mean_over_std"] > FAR_MEAN
+    if not wide and not far:
+        return None
+    what = (
+        f"a feature's standard deviation is {facts['std_max']:.3g}"
+        if wide
+        else f"the features lie {facts['mean_over_std']:.3g} of their deviations from 0"
+    )
+    return Finding(
+        "inputs not scaled",
+        what,
+        "warning",
+        history.looks[0]["step"],
+        {name: facts[name] for name in ("std_max", "std_min", "mean_over_std", "largest")},
+        "Standardise each feature with the training part's mean and deviation; divide pixels by "
+        "255.",
+        source="LeCun et al., Efficient BackProp (1998), section 4.3",
+    )
+
+
+def data_repeats(history: History) -> Finding | None:
+    """One and the same batch again and again, learnt by heart while validation stays behind."""
+    sums = [
+        (look["step"], look["input"]["checksum"], look["input"]["rows"])
+        for look in history.looks
+        if look.get("input", {}).get("checksum") is not None
+    ]
+    if len(sums) < SAME or len({s[1:] for s in sums}) > 1 or len(history.validations) < 2:
+        return None
+    train, check = float(np.median(history.part(0.9, 1))), history.validations[-1].loss
+    if not check > 1.2 * train + 0.03 * history.first:
+        return None  # the batch may be all the data there is
+    return Finding(
+        "data repeats",
+        f"each of {len(sums)} looks saw the same batch of {sums[0][2]} rows",
+        "warning",
+        sums[SAME - 1][0],
+        {"rows": sums[0][2], "train loss": train, "validation loss": check},
+        "Draw the batch inside the loop: for inputs, targets in loader, with shuffle=True.",
+        source="exact",
+    )
+
+
+def waiting(history: History) -> Finding | None:
+    """Most of each step goes by before the forward pass begins."""
+    looks = history.looks[2:]  # workers start during the first
+    shares = [look["data_share"] for look in looks]
+    if len(shares) < WAITS or np.median(shares) <= WAITING:
+        return None
+    return Finding(
+        "waiting for data",
+        f"{np.median(shares):.0%} of a step's time is spent before the forward pass",
+        "warning",
+        looks[WAITS - 1]["step"],
+        {"share": float(np.median(shares)), "allowed": WAITING},
+        "Let worker processes load (DataLoader(num_workers=...)), decode once and keep the "
+        "result, or hold the data in memory.",
+        source="more than half of the time",
+    )
+
+
+def labels_do_not_match(history: History) -> Finding | None:
+    """Validation never beats constant outputs by much and falls no more, though weights move."""
+    nothing = history.setup.get("constant_loss")
+    checks = [v for v in history.validations if v.step > 0]
+    total = history.total_steps or 0
+    if nothing is None or len(checks) < CHECKS or checks[-1].step < 0.4 * total:
+        return None
+    losses = [v.loss for v in checks]
+    recent, before = float(np.mean(losses[-2:])), float(np.mean(losses[-4:-2]))
+    moved = [np.median(r) for look in history.looks if len(r := history.update_ratios(look))]
+    if not moved or max(moved) < MOVES or recent < NO_MORE * before:
+        return None
+    by_heart = bool(np.median(history.part(0.9, 1)) < BY_HEART * nothing)  # few rows, then
+    if recent < NOTHING_LEARNT * nothing or min(losses) < EVER_LEARNT[by_heart] * nothing:
+        return None
+    return Finding(
+        "labels do not match",
+        "validation is no better than constant outputs",
+        "warning",
+        checks[CHECKS - 1].step,
+        {"validation loss": recent, "loss of constant outputs": nothing},
+        "Look at ten pairs of input and label: are they shuffled apart, off by one, or of another "
+        "file? Is there anything in the inputs that could tell the label?",
+        source="a model that beats no constant has learnt nothing from its inputs",
+    )
+
+
+def overfitting(history: History) -> Finding | None:
+    """Validation rises from its lowest while the training loss goes on falling."""
+    checks = [v for v in history.validations if math.isfinite(v.loss)]
+    if len(checks) < CHECKS:
+        return None
+    losses = np.array([v.loss for v in checks])
+    low = int(losses.argmin())
+    # Two validations in a row above it, so one unlucky one is not enough.
+    after = losses[low + 1 :]
+    if len(after) < 2 or min(after[-2:]) < RISE * losses[low] + RISE_OF_START * losses[0]:
+        return None
+    then = history.losses[history.steps <= max(checks[low].step, 5)][-20:]
+    before, now = float(np.nanmedian(then)), float(np.median(history.part(0.9, 1)))
+    learnt = losses[low] < LEARNT * losses[0]
+    if not now < before or not learnt:
+        return None
+    return Finding(
+        "overfitting",
+        "validation loss rises while training loss falls",
+        "warning",
+        checks[low + 2].step if low + 2 < len(checks) else checks[-1].step,
+        {
+            "lowest": float(losses[low]),
+            "at step": checks[low].step,
+            "now": number(losses[-1]),
+            "train": now,
+        },
+        f"Keep the checkpoint of step {checks[low].step} (best). Lower the learning rate to a "
+        "tenth, raise weight decay, add data, augmentation or dropout, or stop early.",
+        {"early_stop": 3, "weight_decay": "x10"},
+        "the guides' table",
+    )

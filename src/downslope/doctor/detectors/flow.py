@@ -1,0 +1,254 @@
+"""What flows through the network: gradients, activations, outputs, numbers that are none."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..finding import Finding
+from ..history import History, number
+
+__all__ = [
+    "constant_outputs",
+    "dead_units",
+    "exploding_gradients",
+    "float16_underflow",
+    "gradients_not_cleared",
+    "not_a_number",
+    "saturated_activations",
+    "spread",
+    "vanishing_gradients",
+]
+
+Event = dict[str, Any]
+
+STALE = 2  # looks
+EARLY_STEP = 16  # what is so up to here was not made by training
+DEAD = 0.7  # of a layer's units (AutoTrainer, DeepDiagnosis)
+SATURATED = 0.5  # of a layer's outputs in the flat part (DeepDiagnosis)
+VANISHING = 5e-3  # first over last layer's gradient norm; 0.05 is seen in healthy networks
+EXPLODING = 300.0  # gradient norm x weight norm over the loss
+UNDERFLOW = 0.95  # zeros among a weight's gradients
+CONSTANT = 1e-3  # deviation of the outputs over rows, in their own size
+RISING = 2.0  # times the first loss: the rate is to blame for what follows
+WILD = 0.3  # update over weight
+
+
+def gradients_not_cleared(history: History) -> Finding | None:
+    """Gradients were there already when a backward pass began."""
+    stale = [look["step"] for look in history.looks if look.get("stale_gradients")]
+    if len(stale) < STALE or len(stale) < 0.5 * (len(history.looks) - 1):
+        return None
+    return Finding(
+        "gradients not cleared",
+        f"in {len(stale)} of {len(history.looks)} looks gradients of earlier steps were left",
+        "warning",
+        stale[STALE - 1],
+        {"looks": len(history.looks), "with gradients left": len(stale)},
+        "Call optimizer.zero_grad() in every step, before loss.backward().",
+        source="exact",
+    )
+
+
+def not_a_number(history: History) -> Finding | None:
+    """A loss or gradient that is infinite or NaN while the run was calm; its origin by name."""
+    event = history.nonfinite
+    if event is None or event["kind"] == "weights" or wild(history, event["step"]):
+        return None
+    step, kind, where = event["step"], event["kind"], event["where"]
+    place = {
+        "input": f"the batch of step {step}, {where}",
+        "forward": f"the forward pass of {where!r} in step {step}",
+        "backward": f"the backward pass of {where!r} in step {step}",
+        "loss": f"the loss function in step {step}",
+    }.get(kind, f"step {step}: {where}")
+    remedy = {
+        "input": "Find the rows in the data and mend or leave them out.",
+        "forward": "Look for a division by 0, the log or root of something not positive, or an "
+        "overflow in it; add an eps.",
+        "backward": "Its output is finite and its gradient is not: a root, norm or power at 0, or "
+        "a masked branch; add an eps inside it.",
+    }.get(kind, "Look for log(0), 0/0 or an overflow in it.")
+    return Finding(
+        "not a number",
+        f"it begins in {place}",
+        "fatal",
+        step,
+        {"kind": kind, "where": where, "batch": step},
+        remedy,
+        source="exact",
+    )
+
+
+def vanishing_gradients(history: History) -> Finding | None:
+    """From the start the first layer's gradient is tiny, or no input reaches the outputs."""
+    looks = [k for k in history.looks if k["step"] <= EARLY_STEP and len(history.weights(k)) >= 3]
+    if len(looks) < 2 or _dead(looks[0]) >= DEAD:
+        return None
+    norms = [history.weights(look) for look in looks]
+    ratios = [float(n[0] / n[-1]) if n[-1] > 0 else math.nan for n in norms]
+    lost = spread(looks[0]) < CONSTANT and history.weights(looks[0], "zero_share")[0] < 0.5
+    if not (lost or (ratios[0] < 10 * VANISHING and np.nanmedian(ratios) < VANISHING)):
+        return None
+    how = (
+        "nothing of the inputs reaches the outputs"
+        if lost
+        else f"the first layer's gradient is {np.nanmedian(ratios):.1e} of the last one's"
+    )
+    return Finding(
+        "vanishing gradients",
+        how,
+        "warning",
+        looks[0 if lost else 1]["step"],
+        {"first over last": float(np.nanmedian(ratios)), "allowed": VANISHING}
+        | ({"deviation of outputs": spread(looks[0])} if lost else {}),
+        "Use ReLU or GELU, normalisation layers, residual connections, or an initialisation that "
+        "keeps the variance (Glorot, He).",
+        source="AutoTrainer has 1e-3; the lowest healthy network in our tuning runs 6e-2",
+    )
+
+
+def exploding_gradients(history: History) -> Finding | None:
+    """The loss is so steep that a change of the weights by a hundredth multiplies it."""
+    for look in history.looks[:1]:  # later ones are the learning rate's doing
+        step, slope = look["step"], steepness(history, look)
+        if step == 1 and slope > EXPLODING:
+            return Finding(
+                "exploding gradients",
+                f"gradient norm x weight norm is {slope:.1e} times the loss",
+                "warning",
+                step,
+                {"gradient norm": number(look["grad_norm"]), "steepness": slope},
+                "Initialise with less gain (He, Glorot), normalise the layers, and clip the "
+                "gradient: clip_norm = 1.0.",
+                {"clip_norm": 1.0},
+                "the guides' table; healthy networks in our tuning runs stay below 30",
+            )
+    return None
+
+
+def float16_underflow(history: History) -> Finding | None:
+    """Nearly all gradients are exactly 0 while units are alive and outputs differ."""
+    shares = []
+    for look in history.looks[:8]:
+        zeros = history.weights(look, "zero_share")
+        if not len(zeros) or _dead(look) >= DEAD or spread(look) < CONSTANT:
+            return None
+        shares.append(float(np.median(zeros)))
+    if len(shares) < 3 or not min(shares[:3]) > UNDERFLOW:
+        return None
+    return Finding(
+        "float16 underflow",
+        f"{np.median(shares):.0%} of the gradients are exactly 0",
+        "warning",
+        history.looks[2]["step"],
+        {"zeros": float(np.median(shares)), "allowed": UNDERFLOW},
+        "Scale the loss (torch.amp.GradScaler), or use bfloat16.",
+        {"precision": "bf16"},
+        "float16 has nothing below 6e-8",
+    )
+
+
+def dead_units(history: History) -> Finding | None:
+    """Most units of a layer give 0 for every row, in three looks in a row."""
+    looks = history.looks
+    for k in range(2, len(looks)):
+        three = looks[k - 2 : k + 1]
+        if min(map(_dead, three)) < DEAD or wild(history, looks[k]["step"]):
+            continue
+        acts = looks[k]["activations"]
+        name = max(acts, key=lambda n: acts[n].get("dead", 0.0))
+        return Finding(
+            "dead units",
+            f"{acts[name]['dead']:.0%} of the units of {name!r} give 0 for every row",
+            "warning",
+            looks[k]["step"],
+            {"layer": name, "dead": acts[name]["dead"], "allowed": DEAD},
+            "Look at the biases' initial values; lower the learning rate; use LeakyReLU, GELU or "
+            "batch norm.",
+            {"lr": "x0.1"},
+            "AutoTrainer, DeepDiagnosis: 0.7",
+        )
+    return None
+
+
+def saturated_activations(history: History) -> Finding | None:
+    """From the start, before training could do it, most outputs of a layer are in the flat part."""
+    looks = [look for look in history.looks if look["step"] <= EARLY_STEP]
+    if len(looks) < 2 or min(_saturated(look)[0] for look in looks) < SATURATED:
+        return None
+    share, name = _saturated(looks[0])
+    return Finding(
+        "saturated activations",
+        f"{share:.0%} of the outputs of {name!r} are in the flat part",
+        "warning",
+        looks[1]["step"],
+        {"layer": name, "saturated": share, "allowed": SATURATED},
+        "Scale the inputs, initialise with less gain (Glorot), or use ReLU or GELU.",
+        source="DeepDiagnosis: half of the units",
+    )
+
+
+def constant_outputs(history: History) -> Finding | None:
+    """The outputs are the same for every row, in three looks in a row."""
+    looks = [look for look in history.looks if math.isfinite(spread(look))]
+    for k in range(2, len(looks)):
+        if max(map(spread, looks[k - 2 : k + 1])) < CONSTANT:
+            return Finding(
+                "constant outputs",
+                "the model gives the same outputs for every row",
+                "warning",
+                looks[k]["step"],
+                {"deviation over size": spread(looks[k]), "allowed": CONSTANT},
+                "Something between input and output is lost: a layer that is dead, saturated, cut "
+                "off (detach, zeros) or overwritten. Print the activations layer by layer.",
+                source="exact, up to rounding",
+            )
+    return None
+
+
+def steepness(history: History, look: Event) -> float:
+    """Gradient norm x weight norm over the loss: how many times itself the loss would change."""
+    at = int(np.searchsorted(history.steps, look["step"]))
+    if look.get("grad_norm") is None or at >= history.count:
+        return math.nan
+    weight = math.hypot(*(number(t["weight_norm"]) for t in look["tensors"].values()))
+    loss = abs(history.losses[at])
+    return float(look["grad_norm"] * weight / loss) if loss else math.nan
+
+
+def wild(history: History, until: int) -> bool:
+    """Whether, up to a step, the loss had risen or the updates were as large as the weights."""
+    keep = history.steps < until
+    losses = history.losses[keep]
+    losses = losses[np.isfinite(losses)]
+    if len(losses) > 1 and losses[1:].max() > RISING * losses[0] + 4 * history.noise:
+        return True
+    for look in history.looks:
+        ratios = history.update_ratios(look)
+        if look["step"] < until and len(ratios) and np.median(ratios) > WILD:
+            return True
+    return False
+
+
+def _dead(look: Event) -> float:
+    acts = look.get("activations", {}).values()
+    return max((a["dead"] for a in acts if "dead" in a), default=0.0)
+
+
+def _saturated(look: Event) -> tuple[float, str]:
+    acts = look.get("activations", {}).items()
+    return max(
+        ((a["saturated"], n) for n, a in acts if "saturated" in a and not a.get("output")),
+        default=(0.0, ""),
+    )
+
+
+def spread(look: Event) -> float:
+    """Deviation of the outputs over rows, in their own size; NaN where unknown."""
+    facts = look.get("output", {})
+    if facts.get("spread") is None or facts.get("scale") is None:
+        return math.nan
+    return float(facts["spread"] / facts["scale"]) if facts["scale"] else 0.0

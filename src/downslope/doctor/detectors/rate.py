@@ -1,0 +1,164 @@
+"""What the learning rate does: too high, too low, not lowered, an optimizer that is too slow."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..finding import Finding
+from ..history import History
+from .flow import wild
+
+__all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
+
+RISE = 1.4  # of the smoothed loss over the first, and
+NOISES = 3.0  # deviations of the batches' noise more
+UPDATE = 0.3  # of a weight's norm in one step; 0.22 is the most in healthy tuning runs
+SURELY_LOW, LOW = 5e-5, 6e-4  # highest update over weight
+FALLEN_SURELY, FALLEN = 0.85, 0.93  # loss over first loss: it has hardly fallen
+WAIT = 0.1  # of the planned steps before a low rate is judged
+SLOW, SLOW_LOSS = 5e-4, 0.6
+LATE = 0.6  # of the planned steps
+STILL_MOVING = 2e-3  # update over weight
+
+
+def lr_too_high(history: History) -> Finding | None:
+    """The loss rises above where it began, or weights move by a third of themselves at once."""
+    if history.count < 3:
+        return None
+    step, how, evidence = _risen(history) or _updates(history) or (0, "", {})
+    if not step:
+        return None
+    fatal = history.nonfinite is not None
+    lr = float(history.lrs.max())
+    return Finding(
+        "lr too high",
+        how,
+        "fatal" if fatal else "warning",
+        step,
+        {"lr": lr, **evidence},
+        f"Lower the learning rate to a tenth ({lr / 10:.1g}) and begin again; a warmup and "
+        "clip_norm = 1.0 help.",
+        {"lr": "x0.1", "clip_norm": 1.0},
+        "the guides' table",
+    )
+
+
+def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
+    smoothed, first = history.smoothed, history.untrained
+    limit = RISE * first + NOISES * max(history.noise, history.early_noise)
+    if history.nonfinite is not None and wild(history, history.nonfinite["step"]):
+        step = history.nonfinite["step"]
+        return step, "the loss grew until it was no number", {"first loss": first}
+    if not len(smoothed) or not (smoothed > limit).any():
+        return None
+    width = history.count - len(smoothed) + 1
+    at = int(np.argmax(smoothed > limit)) + width - 1
+    worst = float(np.max(smoothed[np.isfinite(smoothed)], initial=first))
+    evidence = {"first loss": first, "highest": worst, "limit": limit}
+    return (
+        int(history.steps[at]),
+        f"the loss rises to {worst / first:.3g} times its first",
+        evidence,
+    )
+
+
+def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
+    seen = []
+    for look in history.looks:
+        ratios = history.update_ratios(look)
+        if len(ratios) and (ratio := float(np.median(ratios))) > UPDATE:
+            seen.append((look["step"], ratio))
+    if len(seen) < 2:
+        return None
+    worst = max(ratio for _, ratio in seen)
+    how = f"one step changes weights by {worst:.0%} of their norm"
+    return seen[1][0], how, {"update over weight": worst, "allowed": UPDATE}
+
+
+def lr_too_low(history: History) -> Finding | None:
+    """The loss hardly falls and the weights hardly move."""
+    ratios = [
+        (look["step"], float(np.median(r)))
+        for look in history.looks
+        if len(r := history.update_ratios(look))
+    ]
+    begin = max(24, WAIT * (history.total_steps or 0))
+    if history.last_step < begin or len(ratios) < 3 or history.lr_shares[-1] == 0:
+        return None
+    if history.losses[0] == 0 or not math.isfinite(history.first):
+        return None
+    highest = max(ratio for _, ratio in ratios)
+    start, now = float(np.mean(history.part(0, 0.1))), float(np.mean(history.part(0.85, 1)))
+    fallen = now / start
+    low = (highest < SURELY_LOW and fallen > FALLEN_SURELY) or (highest < LOW and fallen > FALLEN)
+    if not low:
+        return None
+    lr = float(history.lrs.max())
+    return Finding(
+        "lr too low",
+        f"the loss is {fallen:.1%} of its first and one step moves weights by {highest:.0e}",
+        "warning",
+        int(begin),
+        {"lr": lr, "update over weight": highest, "usual": 1e-3, "loss over first": fallen},
+        f"Raise the learning rate ten times ({lr * 10:.1g}), or find it: downslope find-lr.",
+        {"lr": "x10"},
+        "the guides' table; updates of about 1e-3 of the weights are usual",
+    )
+
+
+def slow_optimizer(history: History) -> Finding | None:
+    """Half of the run is over, the loss has far to go and the weights move slowly."""
+    total = history.total_steps
+    if total is None or history.last_step < 0.5 * total:
+        return None
+    ratios = [float(np.median(r)) for k in history.looks if len(r := history.update_ratios(k))]
+    start, now = float(np.mean(history.part(0, 0.05))), float(np.mean(history.part(0.9, 1)))
+    if not ratios or max(ratios) >= SLOW or not now > SLOW_LOSS * start:
+        return None
+    return Finding(
+        "slow optimizer",
+        f"after half of the steps the loss is {now / start:.0%} of its first",
+        "warning",
+        int(0.5 * total),
+        {"loss over first": now / start, "update over weight": max(ratios)},
+        "Raise the learning rate, add momentum = 0.9, or use AdamW.",
+        {"optimizer": "adamw", "lr": "found"},
+        "the guides: another optimizer where convergence is slow",
+    )
+
+
+def lr_not_lowered(history: History) -> Finding | None:
+    """Late in training the rate is as high as ever, weights move and the loss falls no more."""
+    total = history.total_steps or history.count
+    if history.last_step < LATE * total or history.count < 40:
+        return None
+    if float(np.min(history.lr_shares[history.count // 10 :])) < 0.5:
+        return None
+    ratios = [
+        float(np.median(r))
+        for look in history.looks
+        if look["step"] >= 0.4 * total and len(r := history.update_ratios(look))
+    ]
+    before, now = history.part(0.4, 0.6), history.part(0.8, 1)
+    if len(ratios) < 2 or np.median(ratios) < STILL_MOVING or not len(before) or not len(now):
+        return None
+    unsure = 1.25 * history.noise / math.sqrt(len(now))
+    if now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()):
+        return None
+    return Finding(
+        "lr not lowered",
+        "the loss goes to and fro and falls no more at the full learning rate",
+        "warning",
+        int(LATE * total),
+        {
+            "loss before": float(before.mean()),
+            "loss now": float(now.mean()),
+            "update over weight": float(np.median(ratios)),
+        },
+        "Lower the learning rate in time: schedule = warmup-cosine, or ReduceLROnPlateau with a "
+        "smaller patience.",
+        {"schedule": "warmup-cosine"},
+        "the guides' table",
+    )

@@ -1,0 +1,183 @@
+"""A run's records as arrays, and the few summaries that detectors share. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..monitor.records import each
+
+__all__ = ["History", "Validation", "number"]
+
+Array = npt.NDArray[np.float64]
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One validation: after which step, with which loss."""
+
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What was recorded so far.
+
+    Args:
+        steps: of the training losses.
+        losses: one a step, NaN where it was not finite.
+        lrs: the learning rate of the first group, one a step.
+        setup: the event ``setup``; empty where no monitor was there.
+        looks: the events ``monitor``.
+        validations: in the order of steps.
+        nonfinite: the event ``nonfinite``, if there was one.
+        skips: the steps of skipped updates (float16).
+        total_steps: how long the run was planned to be, if known.
+    """
+
+    steps: npt.NDArray[np.int64]
+    losses: Array
+    lrs: Array
+    setup: Event
+    looks: tuple[Event, ...]
+    validations: tuple[Validation, ...]
+    nonfinite: Event | None
+    skips: tuple[int, ...]
+    total_steps: int | None
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> History:
+        """From records, as :func:`~downslope.monitor.read_records` gives them, or from events."""
+        found: dict[str, list[Event]] = {}
+        for event in events:
+            for record in each(event):
+                found.setdefault(record["event"], []).append(record)
+        rows = found.get("train", [])
+        start = next(iter(found.get("start", [])), {})
+        setup = next(iter(found.get("setup", [])), {})
+        checks = found.get("validation", [])
+        return cls(
+            steps=np.array([r["step"] for r in rows], np.int64),
+            losses=np.array([number(r["loss"]) for r in rows]),
+            lrs=np.array([number(r["lr"]) for r in rows]),
+            setup=setup,
+            looks=tuple(found.get("monitor", [])),
+            validations=tuple(Validation(v["step"], number(v.get("loss"))) for v in checks),
+            nonfinite=next(iter(found.get("nonfinite", [])), None),
+            skips=tuple(r["step"] for r in found.get("skip", [])),
+            total_steps=start.get("total_steps") or setup.get("total_steps"),
+        )
+
+    def until(self, step: int) -> History:
+        """The same run as it was known after a step."""
+        keep = self.steps <= step
+        bad = self.nonfinite
+        return History(
+            steps=self.steps[keep],
+            losses=self.losses[keep],
+            lrs=self.lrs[keep],
+            setup=self.setup,
+            looks=tuple(e for e in self.looks if e["step"] <= step),
+            validations=tuple(v for v in self.validations if v.step <= step),
+            nonfinite=bad if bad is not None and bad["step"] <= step else None,
+            skips=tuple(s for s in self.skips if s <= step),
+            total_steps=self.total_steps,
+        )
+
+    @property
+    def count(self) -> int:
+        """Steps recorded."""
+        return len(self.steps)
+
+    @property
+    def last_step(self) -> int:
+        """The last step recorded, 0 before the first."""
+        return int(self.steps[-1]) if self.count else 0
+
+    @cached_property
+    def first(self) -> float:
+        """The loss before training: the median of the first three."""
+        return float(np.median(self.losses[:3])) if self.count else math.nan
+
+    @property
+    def untrained(self) -> float:
+        """The loss before the first step: the first batch's, or the validation's if higher."""
+        before = [v.loss for v in self.validations[:1] if v.step == 0 and math.isfinite(v.loss)]
+        return max([float(self.losses[0]), *before])
+
+    @cached_property
+    def noise(self) -> float:
+        """How much a batch's loss differs from the next's, as a standard deviation.
+
+        The median of the absolute differences over 0.954, which makes it sigma where the losses
+        are independent and normal.
+        """
+        return _noise(self.losses)
+
+    @cached_property
+    def early_noise(self) -> float:
+        """The same over the first 20 steps."""
+        return _noise(self.losses[:20])
+
+    def part(self, begin: float, end: float) -> Array:
+        """The finite losses between two shares of the recorded steps; at least one if any."""
+        low = min(int(begin * self.count), max(self.count - 1, 0))
+        losses = self.losses[low : max(int(end * self.count), low + 1)]
+        return losses[np.isfinite(losses)]
+
+    @cached_property
+    def smoothed(self) -> Array:
+        """The running median over a twentieth of the run so far, 5 steps at least; NaN is high."""
+        width = max(5, self.count // 20)
+        if self.count < width:
+            return np.array([])
+        views = np.lib.stride_tricks.sliding_window_view(self.losses, width)
+        return np.median(np.where(np.isfinite(views), views, np.inf), axis=1)
+
+    @property
+    def lr_shares(self) -> Array:
+        """Each learning rate over the highest so far."""
+        return self.lrs / max(float(np.nanmax(self.lrs, initial=0.0)), 1e-300)
+
+    def kind_of(self, tensor: str) -> str:
+        """``weight``, ``bias``, ``norm`` or ``embedding``."""
+        return str(self.setup.get("tensors", {}).get(tensor, {}).get("kind", "weight"))
+
+    def update_ratios(self, look: Event, kinds: Sequence[str] = ("weight",)) -> Array:
+        """Norm of the update over norm of the value, of the tensors of these kinds in a look."""
+        return np.array(
+            [
+                t["update_norm"] / t["weight_norm"]
+                for name, t in look.get("tensors", {}).items()
+                if self.kind_of(name) in kinds and t["weight_norm"] and t["update_norm"] is not None
+            ]
+        )
+
+    def weights(self, look: Event, quantity: str = "grad_norm") -> Array:
+        """One number of each weight matrix in a look, in the order of the model's parameters."""
+        return np.array(
+            [
+                number(values[quantity])
+                for name, values in look.get("tensors", {}).items()
+                if self.kind_of(name) == "weight"
+            ]
+        )
+
+
+def _noise(losses: Array) -> float:
+    steps = np.abs(np.diff(losses))
+    steps = steps[np.isfinite(steps)]
+    return float(np.median(steps) / 0.954) if len(steps) else 0.0
+
+
+def number(value: Any) -> float:
+    """A record's number; NaN for null."""
+    return math.nan if value is None else float(value)

@@ -1,0 +1,336 @@
+"""Measuring in anyone's own training loop: one call a step, records out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..errors import InputError, InputTypeError
+from .activations import Look
+from .locate import Origin, locate, locate_backward
+from .records import RecordWriter
+from .setup import setup_event
+from .tensors import norms, plain, zero_shares
+
+__all__ = ["Monitor", "is_sampled"]
+
+Event = dict[str, Any]
+
+MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
+
+
+def is_sampled(step: int, every: int | None) -> bool:
+    """Whether a step is looked at closely.
+
+    With ``every=None`` often at first and then less: every 8th step up to 128, then 8 to 16 times
+    while the number of steps doubles.
+
+    >>> [step for step in range(1, 170) if is_sampled(step, None)]
+    [1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 144, 160]
+    """
+    if every is not None:
+        return step % every == 0 or step == 1
+    if step < 8:
+        return step & (step - 1) == 0
+    return step % max(8, 1 << (step.bit_length() - 4)) == 0
+
+
+class Monitor:
+    """Watches a model being trained and writes records that ``downslope diagnose`` reads.
+
+    Call :meth:`step` once after each optimizer step. The loss, the learning rate and the time of
+    every step are kept. On sampled steps (see :func:`is_sampled`) it also measures, for every
+    parameter: the norm of its gradient (before the clipping that the optimizer does itself, after
+    yours), of its value and of its update, the share of zeros in its gradient; for every activation
+    function: dead and saturated units; of the batch: size, scale, spread of inputs and outputs;
+    whether gradients were left from an earlier step; how long the loop waited for data. A loss that
+    is not finite is traced to the module, weight or row where it began.
+
+    Args:
+        model: what is trained; must be in training mode when it is.
+        optimizer: what steps it.
+        run_dir: where ``records.jsonl`` goes; None: nowhere but ``on_event``.
+        every: look closely at every so many steps; None: often at first, ever less later.
+        total_steps: how long training is planned to be, if known.
+        constant_loss: the loss of the best constant outputs, if known: see :func:`constant_loss`.
+        on_event: called with each event, as in :mod:`downslope.monitor.records`.
+
+    Raises:
+        InputTypeError: ``model`` or ``optimizer`` is something else.
+        InputError: ``every`` or ``total_steps`` is below 1.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> events = []
+    >>> with Monitor(model, optimizer, on_event=[events.append]) as monitor:
+    ...     for _ in range(10):
+    ...         loss = model(torch.randn(16, 2)).square().mean()
+    ...         optimizer.zero_grad()
+    ...         loss.backward()
+    ...         optimizer.step()
+    ...         monitor.step(loss)
+    >>> [event["event"] for event in events[:3]], sorted(events[1])[:3]
+    (['setup', 'monitor', 'steps'], ['activations', 'data_share', 'event'])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        run_dir: str | Path | None = None,
+        *,
+        every: int | None = None,
+        total_steps: int | None = None,
+        constant_loss: float | None = None,
+        on_event: Sequence[Callable[[Event], None]] = (),
+    ) -> None:
+        if not isinstance(model, nn.Module) or not isinstance(optimizer, Optimizer):
+            raise InputTypeError(
+                f"Monitor: expected a torch module and an optimizer, got {type(model).__name__} "
+                f"and {type(optimizer).__name__}: Monitor(model, optimizer, run_dir)."
+            )
+        for name, value in (("every", every), ("total_steps", total_steps)):
+            if value is not None and value < 1:
+                raise InputError(f"Monitor: {name} = {value}, but it counts steps: 1 or more.")
+        self._model, self._optimizer, self._every = model, optimizer, every
+        self._sinks = list(on_event)
+        self._writer: RecordWriter | None = None
+        if run_dir is not None:
+            Path(run_dir).mkdir(parents=True, exist_ok=True)
+            self._writer = RecordWriter(Path(run_dir) / "records.jsonl")
+            self._sinks.insert(0, self._writer.write)
+        self._begin = self._last = time.perf_counter()
+        self._rows: list[tuple[int, Any, float, float]] = []
+        self._step = 0
+        self._look: Look | None = None
+        self._gradients: dict[str, Any] = {}
+        self._before: list[Tensor] = []
+        self._kept: list[Tensor] = []
+        self._waited = 0.0
+        self._nonfinite = False
+        self._inputs: list[tuple[Any, Any]] = []
+        self._pre = model.register_forward_pre_hook(self._note_inputs, with_kwargs=True)
+        self._hook: Any = None
+        self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
+        self._arm()
+
+    @property
+    def steps(self) -> int:
+        """How many steps were watched."""
+        return self._step
+
+    def step(self, loss: Tensor | float) -> None:
+        """Note a step that was just done.
+
+        Args:
+            loss: its loss, one number. A tensor on an accelerator is read later, without waiting.
+        """
+        now = time.perf_counter()
+        self._step += 1
+        value: Any
+        if not isinstance(loss, Tensor):
+            value = float(loss)
+        elif loss.is_cpu:
+            value = loss.item()
+        else:
+            value = loss.detach()
+        self._rows.append((self._step, value, self._optimizer.param_groups[0]["lr"], now))
+        if self._look is not None:
+            self._finish_look(now)
+            self._flush()
+        elif len(self._rows) >= 100:
+            self._flush()
+        if isinstance(value, float) and not math.isfinite(value):
+            self._trace(self._step)
+        if is_sampled(self._step + 1, self._every):
+            self._arm()
+        self._last = now
+
+    def validation(self, loss: float, metric: float | None = None, *, name: str = "metric") -> None:
+        """Note a validation: its mean loss, and a metric where there is one."""
+        self._flush()
+        self._emit(
+            {
+                "event": "validation",
+                "step": self._step,
+                "loss": plain(float(loss)),
+                "metric": None if metric is None else plain(float(metric)),
+                "name": name,
+                "seconds": time.perf_counter() - self._begin,
+            }
+        )
+
+    def close(self) -> None:
+        """Write what is left and let go of the model."""
+        self._disarm()
+        self._pre.remove()
+        self._flush()
+        if self._writer is not None:
+            self._writer.close()
+            self._sinks.remove(self._writer.write)
+            self._writer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _emit(self, event: Event) -> None:
+        for sink in self._sinks:
+            sink(event)
+
+    def _flush(self) -> None:
+        """Write the steps so far as one record of columns."""
+        if not self._rows:
+            return
+        steps, losses, lrs, times = zip(*self._rows, strict=True)
+        self._rows.clear()
+        values = [float(loss) for loss in losses]
+        self._emit(
+            {
+                "event": "steps",
+                "step": list(steps),
+                "loss": [plain(v) for v in values],
+                "lr": [float(lr) for lr in lrs],
+                "seconds": [round(t - self._begin, 6) for t in times],
+            }
+        )
+        if not all(map(math.isfinite, values)):
+            self._trace(self._step)
+
+    def _note_inputs(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if module.training:
+            self._inputs = [*self._inputs[-1:], (args, kwargs)]
+
+    def _arm(self) -> None:
+        """Look closely at the step that comes."""
+        self._gradients = {}
+        self._waited = 0.0
+        self._look = Look(self._model, self._check_stale).__enter__()
+        self._hook = self._optimizer.register_step_pre_hook(lambda *_: self._measure_gradients())
+        self._data_hook = self._model.register_forward_pre_hook(lambda *_: self._note_wait())
+
+    def _disarm(self) -> None:
+        if self._look is not None:
+            self._look.__exit__()
+            self._look = None
+            self._hook.remove()
+            self._data_hook.remove()
+
+    def _note_wait(self) -> None:
+        if self._model.training and not self._waited:
+            self._waited = time.perf_counter() - self._last
+
+    def _trained(self) -> tuple[list[str], list[Tensor]]:
+        pairs = [(n, p) for n, p in self._model.named_parameters() if p.grad is not None]
+        return [n for n, _ in pairs], [p for _, p in pairs]
+
+    @torch.no_grad()
+    def _check_stale(self) -> None:
+        """Gradients that are not zero when the first backward pass after a step begins."""
+        if "stale" not in self._gradients:
+            params = [p for group in self._optimizer.param_groups for p in group["params"]]
+            left = norms([p.grad for p in params if p.grad is not None])
+            self._gradients["stale"] = any(n != 0 for n in left)
+
+    @torch.no_grad()
+    def _measure_gradients(self) -> None:
+        if "grad_norm" in self._gradients:
+            return
+        names, params = self._trained()
+        grads = [p.grad for p in params if p.grad is not None]
+        scale = float(getattr(self._optimizer, "grad_scale", None) or 1.0)
+        found = self._gradients
+        found.update(
+            names=names,
+            grad_norm=[n / scale for n in norms(grads)],
+            weight_norm=norms([p.detach() for p in params]),
+            zero_share=zero_shares(grads),
+        )
+        self._before = [p.detach().clone() for p in params]
+        if not all(map(math.isfinite, found["grad_norm"])):
+            self._trace(self._step + 1)
+
+    @torch.no_grad()
+    def _finish_look(self, now: float) -> None:
+        look, found = self._look, self._gradients
+        self._disarm()
+        assert look is not None
+        event: Event = {"event": "monitor", "step": self._step, **look.facts}
+        event["stale_gradients"] = found.get("stale", False)
+        event["data_share"] = min(1.0, self._waited / max(now - self._last, 1e-9))
+        if "names" in found:
+            _, params = self._trained()
+            moved: list[float] = [math.nan] * len(self._before)
+            if len(params) == len(self._before):
+                moved = norms(torch._foreach_sub([p.detach() for p in params], self._before))
+            columns = (found["grad_norm"], found["weight_norm"], moved, found["zero_share"])
+            event["tensors"] = {
+                name: dict(
+                    zip(
+                        ("grad_norm", "weight_norm", "update_norm", "zero_share"),
+                        map(plain, values),
+                        strict=True,
+                    )
+                )
+                for name, *values in zip(found["names"], *columns, strict=True)
+            }
+            event["grad_norm"] = plain(math.hypot(*found["grad_norm"]))
+            finite = event["grad_norm"] is not None and all(map(math.isfinite, moved))
+            small = sum(b.numel() for b in self._before) <= MOST_KEPT
+            self._kept = self._before if small and finite else self._kept
+        self._before = []
+        self._emit(event)
+
+    def _trace(self, step: int) -> None:
+        """Say once where the first number that is not finite came from."""
+        if self._nonfinite or not self._inputs:
+            return
+        self._nonfinite = True
+        try:
+            step, origin = self._origin(step)
+        except RuntimeError as error:  # the pass cannot be run again, by its own nature
+            origin = Origin("unknown", f"running the batch again failed: {error}")
+        self._emit({"event": "nonfinite", "step": step, "kind": origin.kind, "where": origin.name})
+
+    def _origin(self, step: int) -> tuple[int, Origin]:
+        origin = locate(self._model, *self._inputs[-1])
+        if origin.kind == "loss":  # or its gradient: forward is finite
+            return step, locate_backward(self._model, *self._inputs[-1]) or origin
+        if origin.kind == "weights" and len(self._inputs) > 1 and self._kept:
+            earlier = self._with_earlier_weights(self._inputs[-2])
+            if earlier is not None:
+                return step - 1, earlier
+        return step, origin
+
+    def _with_earlier_weights(self, inputs: tuple[Any, Any]) -> Origin | None:
+        """Try the batch before with the last weights that were finite."""
+        params: list[Tensor] = [p for p in self._model.parameters() if p.requires_grad]
+        if len(params) != len(self._kept):
+            return None
+        now = [p.detach().clone() for p in params]
+        try:
+            with torch.no_grad():
+                torch._foreach_copy_(params, self._kept)
+            origin = locate(self._model, *inputs)
+            if origin.kind in ("forward", "input"):
+                return origin
+            return locate_backward(self._model, *inputs)
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(params, now)

@@ -1,0 +1,59 @@
+"""What parameters, gradients and updates look like: one number a tensor, a few calls for all.
+
+Pure functions of lists of tensors. A number that is not finite stays what it is; records turn it
+into ``None`` (JSON has no NaN), so ``None`` always means "not finite".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["norms", "plain", "zero_shares"]
+
+
+def norms(tensors: Sequence[Tensor]) -> list[float]:
+    """The L2 norm of each.
+
+    >>> norms([torch.tensor([3.0, 4.0]), torch.zeros(2)])
+    [5.0, 0.0]
+    """
+    if not tensors:
+        return []
+    found = torch._foreach_norm([_strided(t) for t in tensors])
+    return [float(n) for n in torch.stack([n.float().cpu() for n in found]).tolist()]
+
+
+def zero_shares(tensors: Sequence[Tensor]) -> list[float]:
+    """The share of exact zeros in each; of a sparse tensor among the numbers that it stores.
+
+    >>> zero_shares([torch.tensor([0.0, 1.0, 0.0, 2.0])])
+    [0.5]
+    """
+    if not tensors:
+        return []
+    strided = [_strided(t) for t in tensors]
+    found = torch._foreach_norm(strided, 0)  # counts what is not zero
+    counts = torch.stack([n.float().cpu() for n in found]).tolist()
+    return [1 - n / max(1, t.numel()) for n, t in zip(counts, strided, strict=True)]
+
+
+def plain(value: float) -> float | None:
+    """The number, or None where it is not finite.
+
+    >>> plain(0.5), plain(math.nan)
+    (0.5, None)
+    """
+    return value if math.isfinite(value) else None
+
+
+def _strided(tensor: Tensor) -> Tensor:
+    return _local(tensor.coalesce().values() if tensor.is_sparse else tensor)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This rank's share of a DTensor."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
