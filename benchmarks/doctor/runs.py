@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.range_test.cases import Case, load
+from benchmarks.range_test.drawn import DRAWN
 from benchmarks.range_test.many import OPTIMIZERS, order
 from benchmarks.range_test.problems import PROBLEMS, TEST, Problem
 from benchmarks.range_test.score import capped, smooth
@@ -29,6 +30,7 @@ __all__ = ["Labelled", "cases", "train"]
 
 STEPS = 300
 CHECKS = 10  # validations a run
+TUNING_VARIANTS = 3  # times those of the test
 
 
 @dataclass
@@ -48,6 +50,12 @@ class Labelled:
     @property
     def final_or_inf(self) -> float:
         return self.final if math.isfinite(self.final) else math.inf
+
+    @property
+    def learnt(self) -> bool:
+        """Whether it ended clearly below the loss of constant outputs."""
+        setup = next(e for e in self.events if e["event"] == "setup")
+        return self.final_or_inf < 0.9 * setup["constant_loss"]
 
     @property
     def events_untrained(self) -> float:
@@ -89,11 +97,12 @@ def _setting(problem: Problem, optimizer: str, which: int, seed: int) -> Setting
 def cases(*, tuning: bool) -> Iterator[tuple[str, Fault | None, Setting, str]]:
     """Name, fault and setting of every run of one part."""
     problems = [p for p in PROBLEMS.values() if (p not in TEST) == tuning]
+    problems += DRAWN if tuning else ()
     offset = 0 if tuning else 1000
     healthy = []
     for problem in problems:
         for optimizer in OPTIMIZERS:
-            for which in (0, 1):
+            for which in range(len(set(problem.batch_sizes))):
                 seed = offset + len(healthy)
                 setting = _setting(problem, optimizer, which, seed)
                 if setting is not None:
@@ -102,7 +111,7 @@ def cases(*, tuning: bool) -> Iterator[tuple[str, Fault | None, Setting, str]]:
                     yield name, None, setting, name
     for number, fault in enumerate(FAULTS):
         fitting = [(p, s) for p, s in healthy if fault.fits(p.name, s)]
-        for variant in range(fault.variants):
+        for variant in range(fault.variants * (TUNING_VARIANTS if tuning else 1)):
             problem, setting = fitting[(7 * variant + 3 * number) % len(fitting)]
             name = f"{fault.name} {variant} / {problem.name} / {setting.optimizer}"
             of = f"{problem.name} / {setting.optimizer} / {setting.batch_size}"

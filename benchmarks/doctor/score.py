@@ -41,10 +41,12 @@ class Judged:
 
 
 def effective(runs: Sequence[Labelled]) -> list[Labelled]:
-    """Without those whose fault did no harm."""
+    """Without settings that learn nothing even in health, and faults that did no harm."""
     healthy = {run.name: run for run in runs if run.fault is None}
     kept = []
     for run in runs:
+        if not healthy[run.of].learnt:
+            continue
         if run.fault == "overfitting":
             checks = [e["loss"] for e in run.events if e["event"] == "validation"]
             if run.final < HARM_BY_OVERFITTING * min(checks):

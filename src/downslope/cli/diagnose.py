@@ -55,6 +55,6 @@ def described(finding: Finding) -> str:
     lines = [f"{finding.severity.upper()}: {finding.cause}"]
     for name, text in rows.items():
         if text:
-            indent = {"initial_indent": f"  {name:10}", "subsequent_indent": " " * 12}
-            lines += textwrap.wrap(text, WIDTH, **indent)
+            first, rest = f"  {name:10}", " " * 12
+            lines += textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest)
     return "\n".join(lines)

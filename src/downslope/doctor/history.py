@@ -133,6 +133,11 @@ class History:
         losses = self.losses[low : max(int(end * self.count), low + 1)]
         return losses[np.isfinite(losses)]
 
+    def level(self, begin: float, end: float) -> float:
+        """The median of :meth:`part`; NaN where no loss there is finite."""
+        part = self.part(begin, end)
+        return float(np.median(part)) if len(part) else math.nan
+
     @cached_property
     def smoothed(self) -> Array:
         """The running median over a twentieth of the run so far, 5 steps at least; NaN is high."""

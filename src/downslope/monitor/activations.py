@@ -184,7 +184,7 @@ class Look:
             self._stack.pop()
 
     def _begin(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self._watching = module.training and not self.facts
+        self._watching = module.training and torch.is_grad_enabled() and not self.facts
         if not self._watching:
             return
         tensor = first_tensor((args, kwargs))

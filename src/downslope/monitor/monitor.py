@@ -23,6 +23,7 @@ from .tensors import norms, plain, zero_shares
 __all__ = ["Monitor", "is_sampled"]
 
 Event = dict[str, Any]
+Batch = tuple[Any, Any]  # a model's arguments, without and with names
 
 MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
 
@@ -117,7 +118,7 @@ class Monitor:
         self._kept: list[Tensor] = []
         self._waited = 0.0
         self._nonfinite = False
-        self._inputs: list[tuple[Any, Any]] = []
+        self._inputs: list[Batch] = []
         self._pre = model.register_forward_pre_hook(self._note_inputs, with_kwargs=True)
         self._hook: Any = None
         self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
@@ -214,7 +215,7 @@ class Monitor:
             self._trace(self._step)
 
     def _note_inputs(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if module.training:
+        if module.training and torch.is_grad_enabled():
             self._inputs = [*self._inputs[-1:], (args, kwargs)]
 
     def _arm(self) -> None:
@@ -302,24 +303,24 @@ class Monitor:
         if self._nonfinite or not self._inputs:
             return
         self._nonfinite = True
+        batches = self._inputs  # running them again notes them again
         try:
-            step, origin = self._origin(step)
+            step, origin = self._origin(step, batches)
         except RuntimeError as error:  # the pass cannot be run again, by its own nature
             origin = Origin("unknown", f"running the batch again failed: {error}")
+        self._inputs = batches
         self._emit({"event": "nonfinite", "step": step, "kind": origin.kind, "where": origin.name})
 
-    def _origin(self, step: int) -> tuple[int, Origin]:
-        origin = locate(self._model, *self._inputs[-1])
+    def _origin(self, step: int, batches: list[Batch]) -> tuple[int, Origin]:
+        origin = locate(self._model, *batches[-1])
         if origin.kind == "loss":  # or its gradient: forward is finite
-            return step, locate_backward(self._model, *self._inputs[-1]) or origin
-        if origin.kind == "weights" and len(self._inputs) > 1 and self._kept:
-            earlier = self._with_earlier_weights(self._inputs[-2])
-            if earlier is not None:
-                return step - 1, earlier
+            return step, locate_backward(self._model, *batches[-1]) or origin
+        if origin.kind == "weights":  # this step's doing, or the one before's
+            return self._with_earlier_weights(step, batches) or (step, origin)
         return step, origin
 
-    def _with_earlier_weights(self, inputs: tuple[Any, Any]) -> Origin | None:
-        """Try the batch before with the last weights that were finite."""
+    def _with_earlier_weights(self, step: int, batches: list[Batch]) -> tuple[int, Origin] | None:
+        """Try the last two batches with the last weights that were finite."""
         params: list[Tensor] = [p for p in self._model.parameters() if p.requires_grad]
         if len(params) != len(self._kept):
             return None
@@ -327,10 +328,14 @@ class Monitor:
         try:
             with torch.no_grad():
                 torch._foreach_copy_(params, self._kept)
-            origin = locate(self._model, *inputs)
-            if origin.kind in ("forward", "input"):
-                return origin
-            return locate_backward(self._model, *inputs)
+            for back in range(len(batches) - 1, -1, -1):
+                batch = batches[-1 - back]
+                origin = locate(self._model, *batch)
+                if origin.kind in ("forward", "input"):
+                    return step - back, origin
+                if back and (backward := locate_backward(self._model, *batch)) is not None:
+                    return step - back, backward
+            return None
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(params, now)

@@ -62,7 +62,7 @@ def data_repeats(history: History) -> Finding | None:
     ]
     if len(sums) < SAME or len({s[1:] for s in sums}) > 1 or len(history.validations) < 2:
         return None
-    train, check = float(np.median(history.part(0.9, 1))), history.validations[-1].loss
+    train, check = history.level(0.9, 1), history.validations[-1].loss
     if not check > 1.2 * train + 0.03 * history.first:
         return None  # the batch may be all the data there is
     return Finding(
@@ -106,7 +106,7 @@ def labels_do_not_match(history: History) -> Finding | None:
     moved = [np.median(r) for look in history.looks if len(r := history.update_ratios(look))]
     if not moved or max(moved) < MOVES or recent < NO_MORE * before:
         return None
-    by_heart = bool(np.median(history.part(0.9, 1)) < BY_HEART * nothing)  # few rows, then
+    by_heart = history.level(0.9, 1) < BY_HEART * nothing  # few rows, then
     if recent < NOTHING_LEARNT * nothing or min(losses) < EVER_LEARNT[by_heart] * nothing:
         return None
     return Finding(
@@ -133,7 +133,7 @@ def overfitting(history: History) -> Finding | None:
     if len(after) < 2 or min(after[-2:]) < RISE * losses[low] + RISE_OF_START * losses[0]:
         return None
     then = history.losses[history.steps <= max(checks[low].step, 5)][-20:]
-    before, now = float(np.nanmedian(then)), float(np.median(history.part(0.9, 1)))
+    before, now = float(np.nanmedian(then)), history.level(0.9, 1)
     learnt = losses[low] < LEARNT * losses[0]
     if not now < before or not learnt:
         return None

@@ -90,7 +90,7 @@ def lr_too_low(history: History) -> Finding | None:
     if history.losses[0] == 0 or not math.isfinite(history.first):
         return None
     highest = max(ratio for _, ratio in ratios)
-    start, now = float(np.mean(history.part(0, 0.1))), float(np.mean(history.part(0.85, 1)))
+    start, now = history.level(0, 0.1), history.level(0.85, 1)
     fallen = now / start
     low = (highest < SURELY_LOW and fallen > FALLEN_SURELY) or (highest < LOW and fallen > FALLEN)
     if not low:
@@ -114,7 +114,7 @@ def slow_optimizer(history: History) -> Finding | None:
     if total is None or history.last_step < 0.5 * total:
         return None
     ratios = [float(np.median(r)) for k in history.looks if len(r := history.update_ratios(k))]
-    start, now = float(np.mean(history.part(0, 0.05))), float(np.mean(history.part(0.9, 1)))
+    start, now = history.level(0, 0.05), history.level(0.9, 1)
     if not ratios or max(ratios) >= SLOW or not now > SLOW_LOSS * start:
         return None
     return Finding(

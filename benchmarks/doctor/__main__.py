@@ -1,0 +1,43 @@
+"""``python -m benchmarks.doctor``: judge the doctor on runs that it was not tuned on.
+
+With ``--tuning`` on those that it was. The runs take some minutes the first time and are kept in
+the system's temporary folder; ``--again`` makes them anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from .runs import made
+from .score import effective, judge, summary
+
+RESULTS = Path(__file__).parents[1] / "results" / "doctor"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tuning", action="store_true", help="judge on the tuning runs")
+    parser.add_argument("--again", action="store_true", help="train all runs again")
+    options = parser.parse_args()
+    part = "tuning" if options.tuning else "test"
+    keep = Path(tempfile.gettempdir()) / "downslope-doctor"
+    if options.again:
+        (keep / f"{part}.pickle").unlink(missing_ok=True)
+    judged = [judge(run) for run in effective(made(tuning=options.tuning, keep=keep))]
+    lines = [summary(judged), ""]
+    for one in judged:
+        said = ", ".join(dict.fromkeys(one.first_causes)) or "nothing"
+        if (one.run.fault is None) == bool(one.first_causes) or not (
+            one.run.fault is None or one.right
+        ):
+            lines.append(f"- {one.run.name}: said {said}")
+    text = "\n".join(lines) + "\n"
+    print(text)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{part}.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
