@@ -6,6 +6,7 @@ Messages begin with torch's words, then say what is allowed and what to do.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Real
@@ -149,10 +150,11 @@ def check_kinds(owner: str, params: Iterable[Tensor]) -> None:
         )
 
 
-def check_state(owner: str, mine: Set[str], saved: Mapping[Any, Mapping[str, Any]]) -> None:
-    """Raise InputError if a saved state holds what an optimizer does not keep."""
-    for state in saved.values():
-        strange = sorted(set(map(str, state)) - mine)
+def check_state(owner: str, mine: Set[str], saved: Mapping[str, Any]) -> None:
+    """Raise InputError if a state dict holds what an optimizer does not keep for a parameter."""
+    for group in saved["param_groups"]:
+        kept = (saved["state"].get(key, {}) for key in group["params"])
+        strange = sorted(set(map(str, itertools.chain.from_iterable(kept))) - mine)
         if strange:
             keeps = f"keeps {', '.join(sorted(mine))}" if mine else "keeps no state"
             raise InputError(

@@ -104,6 +104,7 @@ class Optimizer(torch.optim.Optimizer):
                 )
         self._schedules: list[Schedules] = []
         self._notice = Notice()
+        self.skipped_steps = 0
         self.defaults = defaults
         self._forget()
         super().__init__(params, defaults)
@@ -421,19 +422,32 @@ class Optimizer(torch.optim.Optimizer):
             ValueError: the groups or their parameters differ in number.
         """
         mine = {s.name for s in self.rule.slots} | ({"step"} if self.rule.counts_steps else set())
-        check_state(type(self).__name__, mine, state_dict["state"])
-        state_dict = _beyond.completed(self.rule, state_dict, self.param_groups)
-        _load_state_dict(self, state_dict)
-        for state in self.state.values():
-            state.update({k: v.clone() for k, v in state.items() if isinstance(v, Tensor)})
-        # torch gives every number the parameter's dtype; ours keep their own, and so their bits.
-        saved = (k for group in state_dict["param_groups"] for k in group["params"])
-        params = (p for group in self.param_groups for p in group["params"])
-        for key, p in zip(saved, params, strict=True):
-            for name in self._numbers.intersection(state_dict["state"].get(key, ())):
-                value = state_dict["state"][key][name]
-                plain = name == "step" and self.rule.plain_step
-                self.state[p][name] = int(value) if plain else _as_number(value)
+        loaded: dict[str, Any] = {}
+
+        def prepare(_: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
+            check_state(type(self).__name__, mine, saved)
+            loaded.update(_beyond.completed(self.rule, saved, self.param_groups))
+            return loaded
+
+        def finish(_: torch.optim.Optimizer) -> None:
+            params = [p for group in self.param_groups for p in group["params"]]
+            for p in params:
+                if p in self.state:
+                    tensors = {k: v for k, v in self.state[p].items() if isinstance(v, Tensor)}
+                    self.state[p].update({k: v.clone() for k, v in tensors.items()})
+            # torch gives every number the parameter's dtype; ours keep their own, and their bits.
+            keys = (k for group in loaded["param_groups"] for k in group["params"])
+            for key, p in zip(keys, params, strict=True):
+                for name in self._numbers.intersection(loaded["state"].get(key, ())):
+                    value = loaded["state"][key][name]
+                    plain = name == "step" and self.rule.plain_step
+                    self.state[p][name] = int(value) if plain else _as_number(value)
+
+        # As hooks: the user's may change what is loaded before, and see what was loaded after.
+        before = self.register_load_state_dict_pre_hook(prepare)
+        after = self.register_load_state_dict_post_hook(finish, prepend=True)
+        with before, after:
+            _load_state_dict(self, state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("_schedules", "on_nonfinite", "skipped_steps")

@@ -110,8 +110,9 @@ def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tens
     refusal = _compiled_refuses(rule, group, p)
     if fused and refusal:
         raise EngineError(
-            "`fused=True` requires all the params to be dense floating point Tensors of supported "
-            f"devices: {list(COMPILED)}, but {refusal}. Leave fused at None"
+            "`fused=True` requires all the params to be floating point Tensors of supported "
+            f"devices: {list(COMPILED)}, each one block of memory, but {refusal}. "
+            "Leave fused at None"
         )
     fastest = not (foreach or fused is False or foreach is False)
     if fused or (fastest and not refusal):

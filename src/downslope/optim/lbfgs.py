@@ -238,8 +238,12 @@ class LBFGS(torch.optim.Optimizer):
             InputError: the state was saved by another optimizer; nothing was changed.
             ValueError: the groups or their parameters differ in number.
         """
-        check_state("LBFGS", _STATE, state_dict["state"])
-        _load_state_dict(self, state_dict)
+
+        def check(_: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+            check_state("LBFGS", _STATE, saved)
+
+        with self.register_load_state_dict_pre_hook(check):  # after the user's, which may mend it
+            _load_state_dict(self, state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_schedule": self._schedule}
