@@ -22,6 +22,7 @@ from torch import Tensor
 from ..rules import Rule
 from . import clip, eager, foreach
 from .clip import Treatment
+from .storage import CODECS, close, noise, open_planes
 from .together import Exchange, Turns
 from .trace import trace
 
@@ -56,6 +57,7 @@ class Members:
     """What a bucket is made for: tensors, the group of each, and the names of its new state.
 
     ``clips`` are those of ``"clip_value"`` and ``"clip_agc"`` that all of its groups have.
+    ``storage`` are the compact arrays, each with its codec (see :mod:`.storage`).
     Of the gradients only whether they are sparse: a reference would keep their memory alive.
     """
 
@@ -65,6 +67,7 @@ class Members:
     groups: tuple[int, ...]
     made: tuple[tuple[str, ...], ...]
     clips: tuple[str, ...] = ()
+    storage: tuple[tuple[str, str], ...] = ()
 
     @property
     def fresh(self) -> tuple[bool, ...]:
@@ -102,6 +105,12 @@ class Bucket(ABC):
         members: Members,
     ) -> None:
         self.rule, self.present, self.flags, self.members = rule, present, dict(flags), members
+        #: The codecs of compact arrays, and those that round at random, in the program's order.
+        self.codecs = dict(members.storage)
+        arrays = ("p", *rule.arrays(present))
+        self.random = [n for n in arrays if n in self.codecs and CODECS[self.codecs[n]].random]
+        #: Whether the state has the number of steps.
+        self.counts = rule.counts_steps or bool(self.random)
         self.groups = np.array(members.groups, np.intp)
         self.fresh = np.array(members.fresh, np.float64)
         #: Whether it has not stepped yet.
@@ -189,7 +198,7 @@ class OneByOne(Bucket):
         self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
     ) -> bool:
         """Whether it is still right for these tensors, which it then steps next."""
-        stateless = not (self.present or self.rule.counts_steps)
+        stateless = not (self.present or self.counts)
         return (
             all(map(is_, params, self.members.params))
             and (stateless or all(map(is_, state, self.members.state)))
@@ -199,7 +208,7 @@ class OneByOne(Bucket):
 
     def _count(self) -> Float64:
         """Count the step in every tensor's state and return the counts."""
-        if not self.rule.counts_steps:
+        if not self.counts:
             return np.zeros(len(self.groups))
         for state in self.members.state:
             state["step"] += 1
@@ -219,8 +228,25 @@ class OneByOne(Bucket):
         """The slots that are one number a parameter."""
         return self.rule.numbers(self.present)
 
+    def _opened(self, state: State, name: str) -> Tensor:
+        """A slot's numbers."""
+        codec = self.codecs.get(name)
+        if codec is None:
+            value: Tensor = state[name]
+            return value
+        return open_planes(codec, [state[key] for key in CODECS[codec].keys(name)])
+
     def _store(self, p: Tensor, state: State, name: str, new: Any) -> None:
         """Take over a new parameter or slot: in place, or into the graph where there is one."""
+        codec = self.codecs.get(name)
+        if codec is not None:
+            planes = [state[key] for key in CODECS[codec].keys(name)]
+            random = None
+            if name in self.random:
+                number, step = self.random.index(name), float(state["step"])
+                random = noise(step, number, planes[0].numel(), planes[0].device)
+            close(codec, new, planes, random)
+            return
         old = p if name == "p" else state[name]
         if not isinstance(new, Tensor):
             new = torch.full_like(old, new, requires_grad=False)
@@ -253,7 +279,10 @@ class _Called(OneByOne):
 
     def _values(self, p: Tensor, g: Tensor, state: State) -> dict[str, Any]:
         """The formula's arrays, and those of its numbers that are kept as tensors."""
-        slots = {s.name: state[s.name] if s.name in self.present else None for s in self.rule.slots}
+        slots = {
+            s.name: self._opened(state, s.name) if s.name in self.present else None
+            for s in self.rule.slots
+        }
         return {"p": p, "g": g, **slots}
 
 

@@ -12,6 +12,7 @@ from . import clip, together
 from .bucket import Measures, Table
 from .clip import Treatment
 from .planned import PlannedBucket
+from .printing import row_names
 from .together import Turns
 from .trace import trace_sums
 
@@ -29,11 +30,11 @@ class CompiledBucket(PlannedBucket):
         self._units = list(map(clip.units, self.members.params)) if agc else None
         self._launch = Launch(self._program, self._kinds, self._lengths, self._units)
         self._meter: Launch | None = None
-        scalars = self._program.scalars
-        self._rows = np.zeros((len(self._lengths), len(scalars) + 1))
-        names = (*scalars, "factor")
+        names = row_names(self._program, self._kinds)
+        self._names = names
+        self._rows = np.zeros((len(self._lengths), len(names)))
         self._limits = {n: names.index(n) for n in ("clip_value", "gain", "factor") if n in names}
-        self._changing = [(k, n) for k, n in enumerate(scalars) if n in self._vectors]
+        self._changing = [(k, n) for k, n in enumerate(names) if n in self._vectors]
         self._table: Table | None = None
         self._treatment: Treatment | None = None
 
@@ -79,7 +80,7 @@ class CompiledBucket(PlannedBucket):
             vectors["step"] += 1
         if table is not self._table or self.fresh.any():
             columns = {**self.columns(table, vectors.get("step", _NO_STEPS)), **vectors}
-            for k, name in enumerate(self._program.scalars):
+            for k, name in enumerate(self._names):
                 if name in columns:
                     rows[:, k] = columns[name]
             # Kept only once no slot is fresh: that column then stays as it is.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .bucket import Bucket, State, elements
 from .layout import adopt
+from .storage import CODECS
 from .trace import Program, trace
 
 __all__ = ["PlannedBucket"]
@@ -33,10 +34,14 @@ class PlannedBucket(Bucket):
             for name in arrays:
                 s[name] = adopt(s[name], p)
         self._gather_numbers()
-        self._plan = Plan(params, state, arrays)
-        examples = (params[0], params[0], *(state[0][n] for n in arrays))
-        #: The kind of number of every array, and how many of it every tensor has.
-        self._kinds = tuple(str(t.dtype.to_real())[6:] for t in examples)
+        planes = {n: CODECS[self.codecs[n]].keys(n) if n in self.codecs else (n,) for n in arrays}
+        others = [key for keys in planes.values() for key in keys[1:]]
+        self._plan = Plan(params, state, (*arrays, *others))
+        examples = {"p": params[0], "g": params[0], **{n: state[0][n] for n in arrays}}
+        #: The kind of number or codec of every array, and how many numbers every tensor has.
+        self._kinds = tuple(
+            self.codecs.get(name, str(t.dtype.to_real())[6:]) for name, t in examples.items()
+        )
         self._lengths = [elements(p) for p in params]
 
     @abstractmethod
@@ -46,7 +51,7 @@ class PlannedBucket(Bucket):
     @property
     def _counted(self) -> tuple[str, ...]:
         """The state that is one number a tensor."""
-        return (*(("step",) if self.rule.counts_steps else ()), *self.rule.numbers(self.present))
+        return (*(("step",) if self.counts else ()), *self.rule.numbers(self.present))
 
     def accepts(
         self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]

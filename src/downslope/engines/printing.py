@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .storage import CODECS
 from .trace import Instruction, Operand, Pass, Program
 
-__all__ = ["INFIX", "Dialect", "title"]
+__all__ = ["INFIX", "Dialect", "row_names", "title"]
 
 #: Operations that Python has a sign for; the others are calls of a function of that name.
 INFIX = {
@@ -69,6 +70,18 @@ class Dialect:
         # All new values exist before the first is stored: a slot may be read by two of them.
         lines += [f"new_{name} = {self.text(operand, names)}" for name, operand in step.writes]
         return lines + [write[name].format(f"new_{name}") for name, _ in step.writes]
+
+
+def row_names(program: Program, kinds: Iterable[str]) -> tuple[str, ...]:
+    """The columns of the table of numbers that a kernel is given, one row a tensor.
+
+    Args:
+        program: the program.
+        kinds: those of its arrays; some round at random, and need to know the step.
+    """
+    random = any(k in CODECS and CODECS[k].random for k in kinds)
+    counts = ["step"] if random and "step" not in program.scalars else []
+    return (*program.scalars, *counts, "factor")
 
 
 def title(program: Program, elements: tuple[str, ...]) -> str:

@@ -38,6 +38,8 @@ __all__ = [
 
 Limit = float | Tensor | Schedule | None
 OnNonfinite = Literal["skip", "raise"] | None
+Format = Literal["float32", "bfloat16", "int8"]
+Storage = Format | Mapping[str, Format] | None
 
 
 class Beyond(TypedDict, total=False):
@@ -47,6 +49,7 @@ class Beyond(TypedDict, total=False):
     clip_value: Limit
     clip_agc: Limit
     on_nonfinite: OnNonfinite
+    storage: Storage
 
 
 class BeyondMomentum(Beyond, total=False):
@@ -95,6 +98,9 @@ MEANINGS: Mapping[str, str] = {
     },
     "on_nonfinite": "what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' "
     "an error that names the parameter; nothing is changed then. None, as torch: step.",
+    "storage": "how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a "
+    "slot ({'exp_avg': 'int8'}). Tensors of fewer than 4096 elements keep float32. None, as torch: "
+    "in the parameter's dtype.",
 }
 
 
@@ -149,7 +155,8 @@ def mark(group: dict[str, Any]) -> None:
 
 def align(rule: Rule, groups: Sequence[dict[str, Any]], defaults: dict[str, Any]) -> None:
     """Give all groups the keys that one of them has, as torch does with hyperparameters."""
-    for name, absent in (*((n, None) for n in sorted(NAMES)), *((n, False) for n in rule.switches)):
+    optional = (*sorted(NAMES), "storage")
+    for name, absent in (*((n, None) for n in optional), *((n, False) for n in rule.switches)):
         if name in defaults or any(name in g for g in groups):
             default = defaults.setdefault(name, absent)
             for group in groups:
@@ -162,13 +169,18 @@ def align(rule: Rule, groups: Sequence[dict[str, Any]], defaults: dict[str, Any]
 def completed(
     rule: Rule, state_dict: dict[str, Any], groups: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """A saved state with the groups' own values where it has none: torch saves no such key."""
+    """A saved state with the groups' own values where it has none: torch saves no such key.
+
+    How state is kept stays as it is here, whatever the saved one's format.
+    """
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
         return state_dict  # torch says so
     keys = (*NAMES, OVER, *rule.switches)
     own = [{k: g[k] for k in keys if k in g} for g in groups]
-    merged = [{**mine, **theirs} for mine, theirs in zip(own, saved, strict=True)]
+    kept = [{k: g[k] for k in ("storage",) if k in g} for g in groups]
+    theirs = [{k: v for k, v in g.items() if k != "storage"} for g in saved]
+    merged = [{**a, **b, **c} for a, b, c in zip(own, theirs, kept, strict=True)]
     return {**state_dict, "param_groups": merged}
 
 

@@ -18,6 +18,7 @@ from ..errors import InputError, InputTypeError
 from ..rules import Hyper, Rule
 from ..schedules import Schedule
 from ._beyond import CLIPS, OVER
+from ._storage import check_storage
 
 __all__ = [
     "check_alike",
@@ -99,6 +100,7 @@ def check_group(owner: str, rule: Rule, group: Mapping[str, Any]) -> None:
     for hyper in CLIPS:
         if group.get(hyper.name) is not None:
             check_number(owner, hyper, group[hyper.name])
+    check_storage(owner, rule, group.get("storage"))
     if group.get(OVER, "group") not in ("group", "optimizer"):
         raise InputError(f"{owner}: {OVER} must be 'group' or 'optimizer', got {group[OVER]!r}")
 
@@ -119,7 +121,7 @@ def check_alike(owner: str, rule: Rule, groups: Sequence[Mapping[str, Any]]) -> 
 
 def check_keys(owner: str, group: Mapping[str, Any], known: Iterable[str]) -> None:
     """Raise if a key looks like a misspelt hyperparameter; other keys are the user's own."""
-    known = {*known, *(h.name for h in CLIPS)}
+    known = {*known, *(h.name for h in CLIPS), "storage"}
     for key in group:
         if key in known or key in _KNOWN or not isinstance(key, str):
             continue

@@ -137,6 +137,8 @@ class Traced(torch.optim.Optimizer):
         name, rule = type(owner).__name__, self.rule
         if group.get("differentiable"):
             raise EngineError(f"{name}: differentiable=True cannot be compiled; call step outside")
+        if group.get("storage") is not None:
+            raise EngineError(f"{name}: a step with storage= cannot be compiled; call step outside")
         for p in group["params"]:
             if p.grad is None and rule.shared and owner.state.get(p):
                 raise EngineError(
@@ -148,7 +150,7 @@ class Traced(torch.optim.Optimizer):
                 if p.grad.is_sparse:
                     raise EngineError(f"{name}: sparse gradients cannot be compiled")
                 state = owner.state[p] if rule.present(group) or rule.counts_steps else {}
-                if make_state(name, rule, group, p, state):
+                if make_state(name, rule, group, p, state, {}):
                     self._fresh.add(id(p))
 
     def constants(self, number: int) -> _Constants:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter, is_
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ from ._placement import (
     shared_state,
     structure,
 )
+from ._storage import kinds_of, plain, planes_of, take_over
 
 __all__ = ["Optimizer", "ParamsT", "defaults_of"]
 
@@ -55,6 +56,7 @@ _NUMBERS = frozenset((float, int))
 # some seconds, in every program that makes an optimizer. Nothing in them needs it.
 _add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 _load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+_state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -79,7 +81,6 @@ class Optimizer(torch.optim.Optimizer):
     skipped_steps: int = 0
     _norm: float | Tensor | None = None
 
-    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
     zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -113,7 +114,8 @@ class Optimizer(torch.optim.Optimizer):
         if self.rule.state_at_construction:
             for group in self.param_groups:
                 for p in group["params"]:
-                    make_state(type(self).__name__, self.rule, group, p, self.state[p])
+                    kinds = kinds_of(type(self).__name__, self.rule, group, p)
+                    make_state(type(self).__name__, self.rule, group, p, self.state[p], kinds)
 
     def _forget(self) -> None:
         """Drop everything that is derived from groups and state."""
@@ -411,11 +413,44 @@ class Optimizer(torch.optim.Optimizer):
 
     # -- saving and loading -----------------------------------------------------------------------
 
+    def state_dict(self, *, storage: Literal["float32"] | None = None) -> dict[str, Any]:
+        """The state as plain data, to be saved.
+
+        Args:
+            storage: ``"float32"``: compact state (``storage=``) is opened, so that torch's
+                optimizers can load it too; None: as it is kept, to resume to the same bits.
+
+        Returns:
+            ``{"state": ..., "param_groups": ...}`` as torch's.
+
+        >>> import torch
+        >>> from downslope.optim import AdamW
+        >>> w = torch.nn.Parameter(torch.ones(64, 64))
+        >>> optimizer = AdamW([w], storage="int8")
+        >>> w.sum().backward()
+        >>> optimizer.step()
+        >>> optimizer.state_dict()["state"][0]["exp_avg"].dtype
+        torch.int8
+        >>> optimizer.state_dict(storage="float32")["state"][0]["exp_avg"].dtype
+        torch.float32
+        """
+        if storage not in (None, "float32"):
+            raise InputError(
+                f"{type(self).__name__}: state_dict(storage=) must be 'float32' or None, "
+                f"got {storage!r}"
+            )
+        saved: dict[str, Any] = _state_dict(self)
+        if storage is not None:
+            states = saved["state"].items()
+            saved = {**saved, "state": {k: plain(self.rule, state) for k, state in states}}
+        return saved
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a saved state, of this class or of torch's twin; what is loaded is copied.
 
         A hyperparameter that is a schedule here goes on from the step it had reached. Thresholds
-        of clipping that were not saved (by torch, say) stay what they are here.
+        of clipping that were not saved (by torch, say) stay what they are here. State that was
+        saved in another format than ``storage=`` asks for here is converted.
 
         Raises:
             InputError: the state was saved by another optimizer; nothing was changed.
@@ -425,23 +460,28 @@ class Optimizer(torch.optim.Optimizer):
         loaded: dict[str, Any] = {}
 
         def prepare(_: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-            check_state(type(self).__name__, mine, saved)
+            states = saved["state"].items()
+            own = {k: s.keys() - planes_of(self.rule, s) for k, s in states}
+            check_state(type(self).__name__, mine, {**saved, "state": own})
             loaded.update(_beyond.completed(self.rule, saved, self.param_groups))
             return loaded
 
         def finish(_: torch.optim.Optimizer) -> None:
-            params = [p for group in self.param_groups for p in group["params"]]
-            for p in params:
+            params = [(group, p) for group in self.param_groups for p in group["params"]]
+            for p in (p for _, p in params):
                 if p in self.state:
                     tensors = {k: v for k, v in self.state[p].items() if isinstance(v, Tensor)}
                     self.state[p].update({k: v.clone() for k, v in tensors.items()})
             # torch gives every number the parameter's dtype; ours keep their own, and their bits.
             keys = (k for group in loaded["param_groups"] for k in group["params"])
-            for key, p in zip(keys, params, strict=True):
+            for key, (group, p) in zip(keys, params, strict=True):
                 for name in self._numbers.intersection(loaded["state"].get(key, ())):
                     value = loaded["state"][key][name]
-                    plain = name == "step" and self.rule.plain_step
-                    self.state[p][name] = int(value) if plain else _as_number(value)
+                    number = name == "step" and self.rule.plain_step
+                    self.state[p][name] = int(value) if number else _as_number(value)
+                if key in loaded["state"]:
+                    kinds = kinds_of(type(self).__name__, self.rule, group, p)
+                    take_over(self.rule, kinds, p, self.state[p], loaded["state"][key])
 
         # As hooks: the user's may change what is loaded before, and see what was loaded after.
         before = self.register_load_state_dict_pre_hook(prepare)

@@ -16,9 +16,11 @@ from ..engines.layout import dense
 from ..engines.matrix.run import MATRIX, MATRIX_LOOP
 from ..engines.registry import ENGINES
 from ..engines.shards import is_sharded, local
+from ..engines.storage import BLOCK, CODECS
 from ..engines.trace import trace
 from ..errors import EngineError, InputError
 from ..rules import Rule, Slot
+from ._storage import conform, counts, keep, kinds_of
 
 __all__ = ["level", "make_buckets", "make_state", "number_dtype", "shared_state", "structure"]
 
@@ -33,7 +35,8 @@ _FLAGS = ("fused", "foreach", "differentiable", "capturable")
 def structure(rule: Rule, group: Mapping[str, Any]) -> tuple[Any, ...]:
     """Everything in a group's values that decides how its tensors are placed."""
     flags = tuple(group.get(f) for f in _FLAGS)
-    return rule.present(group), rule.flag_values(group), flags, _clips(group), len(group["params"])
+    values = rule.flag_values(group), flags, _clips(group), str(group.get("storage"))
+    return rule.present(group), *values, len(group["params"])
 
 
 def _clips(group: Mapping[str, Any]) -> tuple[str, ...]:
@@ -69,6 +72,15 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
     return ""
 
 
+def _storage_refuses(group: Mapping[str, Any], p: Tensor) -> str:
+    """Why no compiled engine can step a tensor whose state is compact; empty if one can."""
+    if p.device.type != "cpu":
+        return f"it is on {p.device.type}, where no kernel has storage="
+    if group.get("clip_agc") is not None and p.ndim > 1 and p.numel() // p.shape[0] % BLOCK:
+        return f"clip_agc is given and its units (rows) are no multiple of {BLOCK} elements"
+    return ""
+
+
 def _units_apart(p: Tensor) -> bool:
     """Whether the elements of a dense tensor's units lie together."""
     return p.ndim < 2 or not p.numel() or p.shape[0] == 1 or p.stride(0) == p.numel() // p.shape[0]
@@ -81,8 +93,10 @@ def _compiled(group: Mapping[str, Any], p: Tensor) -> str:
     return engine + "-counting" * bool(counting) + "-shards" * is_sharded(p)
 
 
-def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tensor) -> str:
-    """The name of the engine for one tensor."""
+def _engine(
+    owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tensor, *, compact: bool
+) -> str:
+    """The name of the engine for one tensor; ``compact``: its state is, in part."""
     fused, foreach = group.get("fused"), group.get("foreach")
     if not g.is_sparse and not rule.dense:
         raise EngineError(
@@ -102,12 +116,18 @@ def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tens
             )
         # Operations on DTensors gather what they need; few of them work on stacks.
         return MATRIX_LOOP if foreach is False or is_sharded(p) else MATRIX
+    if compact and (g.is_sparse or group.get("differentiable")):
+        what = "sparse gradients" if g.is_sparse else "differentiable=True"
+        raise EngineError(
+            f"{owner}: a compact state (storage=) cannot be stepped with {what}. "
+            "Put such parameters into a group with storage=None"
+        )
     if group.get("differentiable"):
         return "tensor"
     on_accelerator = p.device.type != "cpu"
     if g.is_sparse:
         return "tensor" if group.get("capturable") and on_accelerator else "eager"
-    refusal = _compiled_refuses(rule, group, p)
+    refusal = _compiled_refuses(rule, group, p) or (_storage_refuses(group, p) if compact else "")
     if fused and refusal:
         raise EngineError(
             "`fused=True` requires all the params to be floating point Tensors of supported "
@@ -119,30 +139,54 @@ def _engine(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tens
         return _compiled(group, p)
     if group.get("capturable") and on_accelerator:
         return "tensor"
-    # DTensors have few of the operations on lists.
-    return "foreach" if foreach or (fastest and not is_sharded(p)) else "eager"
+    # DTensors have few of the operations on lists; compact states none.
+    lists = foreach or (fastest and not is_sharded(p))
+    return "foreach" if lists and not compact else "eager"
 
 
 def make_state(
-    owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, state: dict[str, Any]
+    owner: str,
+    rule: Rule,
+    group: Mapping[str, Any],
+    p: Tensor,
+    state: dict[str, Any],
+    kinds: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Make what is missing of a tensor's state; return the names of what was made."""
+    """Make what is missing of a tensor's state, and let slots be kept as the group says.
+
+    Args:
+        owner: the optimizer's name, for errors.
+        rule: its rule.
+        group: the parameter's group.
+        p: the parameter.
+        state: its state.
+        kinds: how slots are kept, see :func:`._storage.kinds_of`.
+
+    Returns:
+        the names of what was made.
+    """
     present = rule.present(group, p.ndim)
-    made: list[str] = []
-    if rule.counts_steps and "step" not in state:
-        if state:
+    before = set(state)
+    if counts(rule, kinds) and "step" not in state:
+        if state and rule.counts_steps:
             raise InputError(
                 f"{owner}: a parameter's state has {', '.join(map(str, state))}, not "
                 f"{', '.join(('step', *present))}: it was saved by another optimizer. "
                 "Load a state of this one, or start without"
             )
         state["step"] = 0 if rule.plain_step else _number(group, p, 0.0)
-        made.append("step")
     for slot in rule.slots:
-        if slot.name in present and state.get(slot.name) is None:
+        kind = kinds.get(slot.name)
+        if slot.name not in present:
+            continue
+        if state.get(slot.name) is not None:
+            conform(state, slot.name, kind, p)
+        elif kind is None:
             state[slot.name] = _first_value(group, p, slot)
-            made.append(slot.name)
-    return tuple(made)
+        else:
+            first = None if slot.init == 0.0 else _first_value(group, p, slot)
+            keep(state, slot.name, first, kind, p)
+    return tuple(name for name in state if name not in before)
 
 
 def shared_state(rule: Rule, states: Mapping[Tensor, dict[str, Any]]) -> Mapping[str, Any] | None:
@@ -229,18 +273,21 @@ def make_buckets(
     """
     sorted_members: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for position, (number, group, p, g) in enumerate(members):
-        engine = _engine(owner, rule, group, p, g)
+        stored = kinds_of(owner, rule, group, p)
+        compact = tuple((n, k) for n, k in stored.items() if k in CODECS)
+        engine = _engine(owner, rule, group, p, g, compact=bool(compact))
         present = rule.present(group, p.ndim)
         state = states[p] if present or rule.counts_steps else {}
-        new = make_state(owner, rule, group, p, state)
-        counted = ("step",) if rule.counts_steps and not rule.plain_step else ()
+        new = make_state(owner, rule, group, p, state, stored)
+        counted = ("step",) if counts(rule, stored) and not rule.plain_step else ()
         kinds = tuple(state[n].dtype for n in (*present, *counted))
         clips, shape = _clips(group), p.shape if rule.matrix else ()
-        key = (engine, present, rule.flag_values(group), clips, p.device, p.dtype, kinds, shape)
+        flags = rule.flag_values(group)
+        key = (engine, present, flags, clips, compact, p.device, p.dtype, kinds, shape)
         sorted_members.setdefault(key, []).append((position, number, p, g.is_sparse, state, new))
     buckets = []
-    for (engine, present, flags, clips, *_), found in sorted_members.items():
+    for (engine, present, flags, clips, compact, *_), found in sorted_members.items():
         at, groups, params, sparse, states_of, made = zip(*found, strict=True)
-        bound = Members(params, sparse, states_of, groups, made, clips)
+        bound = Members(params, sparse, states_of, groups, made, clips, compact)
         buckets.append((list(at), ENGINES[engine](rule, present, flags, bound)))
     return buckets

@@ -46,6 +46,8 @@ class Slot:
         shared: whether such a number is one for all parameters, each keeping a copy.
         axis: the axis over which it has one number only (Adafactor's means over rows and columns).
         dims: the least and the largest number of dimensions of a parameter that keeps it.
+        nonnegative: whether it is never negative; a compact format then needs no sign.
+        weights: whether it holds weights, not statistics: rounding it would move the model.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Slot:
     shared: bool = False
     axis: int | None = None
     dims: tuple[float, float] = (0, math.inf)
+    nonnegative: bool = False
+    weights: bool = False
 
     def present(self, group: Mapping[str, Any], ndim: int = 2) -> bool:
         """Whether a parameter of so many dimensions keeps it, in a group with these values."""

@@ -20,7 +20,7 @@ EPS = Hyper("eps", "keeps the denominator from zero", "epsilon", phrase="epsilon
 WEIGHT_DECAY = Hyper("weight_decay", "pull of every weight towards zero", "lamda")
 
 MEAN = Slot("exp_avg", "running mean of gradients", "m")
-MEAN_SQUARE = Slot("exp_avg_sq", "running mean of squared gradients", "v")
+MEAN_SQUARE = Slot("exp_avg_sq", "running mean of squared gradients", "v", nonnegative=True)
 
 DECOUPLED = Flag("decoupled", key="decoupled_weight_decay")
 CAUTIOUS = Flag(

@@ -39,7 +39,7 @@ ADABELIEF = Rule(
     adabelief,
     "AdamW that divides by the deviation of gradients from their mean, not by their size.",
     class_name="AdaBelief",
-    slots=(MEAN, Slot("exp_avg_var", "running mean of squared deviations", "s")),
+    slots=(MEAN, Slot("exp_avg_var", "running mean of squared deviations", "s", nonnegative=True)),
     hypers=(
         LR.by_default(1e-3),
         beta(1, default=0.9),

@@ -21,8 +21,8 @@ ADADELTA = Rule(
     adadelta,
     "Steps sized by the root mean square of earlier steps over that of the gradients.",
     slots=(
-        Slot("square_avg", "running mean of squared gradients", "v"),
-        Slot("acc_delta", "running mean of squared steps", "d"),
+        Slot("square_avg", "running mean of squared gradients", "v", nonnegative=True),
+        Slot("acc_delta", "running mean of squared steps", "d", nonnegative=True),
     ),
     hypers=(
         LR,

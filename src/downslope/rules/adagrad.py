@@ -18,7 +18,15 @@ def adagrad(xp, p, g, sum, *, lr, lr_decay, eps, weight_decay, step):
 ADAGRAD = Rule(
     adagrad,
     "The gradient divided by the root of the sum of all its squares so far.",
-    slots=(Slot("sum", "sum of squared gradients", "G", init="initial_accumulator_value"),),
+    slots=(
+        Slot(
+            "sum",
+            "sum of squared gradients",
+            "G",
+            init="initial_accumulator_value",
+            nonnegative=True,
+        ),
+    ),
     hypers=(
         LR,
         Hyper("lr_decay", "how fast lr falls by itself", "delta"),

@@ -153,7 +153,7 @@ ADAM = Rule(
     slots=(
         MEAN,
         MEAN_SQUARE,
-        Slot("max_exp_avg_sq", "largest exp_avg_sq so far", "w", when="amsgrad"),
+        Slot("max_exp_avg_sq", "largest exp_avg_sq so far", "w", when="amsgrad", nonnegative=True),
     ),
     hypers=_MOMENTS,
     flags=(DECOUPLED, CAUTIOUS),
@@ -186,7 +186,7 @@ ADAMW = replace(
 ADAMAX = Rule(
     adamax,
     "Adam with the largest recent gradient in place of the root mean square.",
-    slots=(MEAN, Slot("exp_inf", "decaying maximum of gradients", "u")),
+    slots=(MEAN, Slot("exp_inf", "decaying maximum of gradients", "u", nonnegative=True)),
     hypers=_MOMENTS,
     flags=(CAUTIOUS,),
     paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980, section 7.",

@@ -49,7 +49,9 @@ ADAN = Rule(
     slots=(
         MEAN,
         Slot("exp_avg_diff", "running mean of differences of gradients", "d"),
-        Slot("exp_avg_sq", "running mean of squared gradients, looked ahead", "v"),
+        Slot(
+            "exp_avg_sq", "running mean of squared gradients, looked ahead", "v", nonnegative=True
+        ),
         Slot("neg_pre_grad", "last gradient, negative", "q"),
     ),
     hypers=(

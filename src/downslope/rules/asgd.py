@@ -25,7 +25,7 @@ ASGD = Rule(
     slots=(
         Slot("eta", "this step's learning rate", "h", scalar=True),
         Slot("mu", "weight of the newest in the average", "u", init=1.0, scalar=True),
-        Slot("ax", "average of the weights", "a"),
+        Slot("ax", "average of the weights", "a", weights=True),
     ),
     hypers=(
         LR,

@@ -44,7 +44,7 @@ MARS = Rule(
     class_name="MARS",
     slots=(
         Slot("exp_avg", "running mean of corrected gradients", "m"),
-        Slot("exp_avg_sq", "running mean of squared corrected gradients", "v"),
+        Slot("exp_avg_sq", "running mean of squared corrected gradients", "v", nonnegative=True),
         Slot("last_grad", "last gradient", "q"),
     ),
     hypers=(

@@ -71,9 +71,14 @@ PRODIGY = Rule(
     class_name="Prodigy",
     slots=(
         Slot("exp_avg", "running mean of gradients, each times its d", "m"),
-        Slot("exp_avg_sq", "running mean of squared gradients, each times its d", "v"),
+        Slot(
+            "exp_avg_sq",
+            "running mean of squared gradients, each times its d",
+            "v",
+            nonnegative=True,
+        ),
         Slot("s", "running sum of gradients", "s"),
-        Slot("p0", "the parameter at the start", "q", init="p"),
+        Slot("p0", "the parameter at the start", "q", init="p", weights=True),
         _of_all("d", "estimate of the distance to the minimum", "d", "d0"),
         _of_all("d_max", "largest estimate so far", "d_max", "d0"),
         _of_all("d_numerator", "running sum of the ways that gradients agree with", "N", 0.0),

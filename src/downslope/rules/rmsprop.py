@@ -44,7 +44,7 @@ RMSPROP = Rule(
     rmsprop,
     "The gradient divided by its running root mean square.",
     slots=(
-        Slot("square_avg", "running mean of squared gradients", "v"),
+        Slot("square_avg", "running mean of squared gradients", "v", nonnegative=True),
         Slot("momentum_buffer", "running sum of steps", "b", when="momentum"),
         Slot("grad_avg", "running mean of gradients", "m", when="centered"),
     ),

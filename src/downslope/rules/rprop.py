@@ -38,7 +38,7 @@ RPROP = Rule(
     "Every weight's own step: longer while the gradient keeps its sign, shorter when it turns.",
     slots=(
         Slot("prev", "last gradient", "q"),
-        Slot("step_size", "this weight's step", "s"),
+        Slot("step_size", "this weight's step", "s", nonnegative=True),
     ),
     hypers=(
         LR,

@@ -84,7 +84,7 @@ def _towards(xp, p, z, update, lr, blend, share):
     return xp.fma(lr * (blend * (1 - share) - 1), update, xp.lerp(p, z, share))
 
 
-_Z = Slot("z", "the point that is stepped", "z", init="p")
+_Z = Slot("z", "the point that is stepped", "z", init="p", weights=True)
 _AVERAGING = (
     Slot("weight_sum", "sum of the weights of the average", "S", scalar=True, exact=True),
     Slot("lr_max", "largest lr so far", "eta_max", scalar=True, exact=True),

@@ -4,8 +4,8 @@ A kernel walks chunks of elements. For each it evaluates the rule's scalars in f
 tensor, or once for all tensors whose scalars are equal), then runs the elementwise part, which LLVM
 vectorises. Its arguments:
 
-    A      int64 [arrays, tensors]   addresses
-    R      float64 [tensors, scalars + 1]   the host's scalars; last, the factor of the gradient
+    A      int64 [planes, tensors]   addresses of arrays; then other planes of compact ones
+    R      float64 [tensors, columns]   the host's scalars; last, the factor of the gradient
     C      int64 [chunks, 3]   tensor, first element, number of elements
     F      int64 [tensors + 1]   the first chunk of every tensor
     S      float64 [chunks, totals]   partial sums
@@ -13,12 +13,15 @@ vectorises. Its arguments:
     U      float64 [chunks]   the factor of the gradients of the unit that the chunk lies in
     O      float64 [tensors, numbers]   new values of slots that are one number a tensor
     first, last   the range of chunks to do
+
+A compact array (see ``engines/storage.py``) is opened tile by tile into an array of float32, which
+the loop over elements then works on, and closed again after it.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,10 +31,12 @@ import llvmlite
 import numba
 import numpy as np
 
+from .. import storage
 from ..cache import load
-from ..printing import Dialect, title
+from ..printing import Dialect, row_names, title
+from ..storage import CODECS, plane_rows
 from ..trace import Pass, Program, Total
-from . import library
+from . import codecs, library
 
 __all__ = ["ELEMENTS", "Element", "Function", "compiled", "source"]
 
@@ -62,28 +67,35 @@ _SCALARS, _ELEMENTS = Dialect("{}"), Dialect("T({})")
 
 def source(program: Program, elements: tuple[str, ...]) -> str:
     """The module that runs a program over arrays of the given kinds (one name an array)."""
-    kinds = dict(zip(program.arrays, (ELEMENTS[e] for e in elements), strict=True))
+    compact = {n: k for n, k in zip(program.arrays, elements, strict=True) if k in CODECS}
+    # Between opening and closing, a compact array is one of float32.
+    plain = ("float32" if kind in CODECS else kind for kind in elements)
+    kinds = {n: ELEMENTS[k] for n, k in zip(program.arrays, plain, strict=True)}
     wide = any(kind.math == "float64" for kind in kinds.values())
     lines = [
         title(program, elements),
         "import numpy as np",
         "from numba import njit",
         f"from {library.__name__} import *",
+        *([f"from {codecs.__name__} import *"] if compact else []),
         "",
         f"T = np.float{64 if wide else 32}",
     ]
     for number in range(len(program.passes)):
-        lines += ["", "", *_pass_lines(program, number, kinds)]
+        lines += ["", "", *_pass_lines(program, number, kinds, compact)]
     return "\n".join(lines) + "\n"
 
 
-def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> list[str]:
+def _pass_lines(
+    program: Program, number: int, kinds: dict[str, Element], compact: dict[str, str]
+) -> list[str]:
     step = program.passes[number]
     known = [total for earlier in program.passes[:number] for total in earlier.totals]
     # Sums over a tensor are its own, so scalars that use them cannot be shared.
     own = any(total.call is None for total in known)
     rows = {name: program.arrays.index(name) for name in program.arrays}
     used = dict.fromkeys([*step.reads, *(name for name, _ in step.writes)])
+    tiles = _Tiles(program, step, compact)
     lines = [
         '@njit(nogil=True, cache=True, error_model="numpy")',
         f"def run{number}(A, R, C, F, S, W, U, O, first, last):",
@@ -91,6 +103,7 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
         *(f"    {name} = T(0)" for name, _ in step.hoisted),
         *(f"    new_{name} = np.float64(0)" for name, _ in step.numbers),
         "    factor = T(1)",
+        *(f"    {line}" for line in tiles.prologue),
     ]
     if step.totals:
         lines += [f"    lanes = np.zeros(({len(step.totals)}, LANES), np.float64)"]
@@ -99,32 +112,39 @@ def _pass_lines(program: Program, number: int, kinds: dict[str, Element]) -> lis
         "        i = C[c, 0]; start = C[c, 1]; n = C[c, 2]",
         "        if i != done:",
         f"            if {'True' if own else 'done < 0 or not same_row(R, i, done)'}:",
-        *(f"                {line}" for line in _scalar_lines(program, step, known)),
+        *(f"                {line}" for line in _scalar_lines(program, step, known, compact)),
+        *(f"                {line}" for line in tiles.seeds),
         *(f"            O[i, {k}] = new_{name}" for k, (name, _) in enumerate(step.numbers)),
         "            done = i",
         *(["        unit = T(U[c])"] if any("unit" in made.args for made in step.body) else []),
     ]
-    lines += [
-        f"        {name} = {kinds[name].view}(A[{rows[name]}, i] + start * {kinds[name].bytes}, n)"
+    places = {
+        name: f"A[{rows[name]}, i] + start * {kinds[name].bytes}"
         for name in used
-    ]
-    if step.totals:
-        # Blocks of a length known to the compiler: only those it vectorises.
-        lines += ["        lanes[:] = 0", "        full = n // LANES * LANES"]
-        lines += ["        for b in range(0, full, LANES):"]
-        lines += [f"            {line}" for line in _element_lines(step, kinds, "LANES", "b + j")]
-        lines += [f"        {line}" for line in _element_lines(step, kinds, "n - full", "full + j")]
-        lines += [
-            f"        S[c, {program.totals.index(total)}] = tree_sum(lanes[{k}], n)"
-            for k, total in enumerate(step.totals)
-        ]
+        if name not in compact
+    }
+    if tiles:
+        lines += [f"        {name}_0 = {place}" for name, place in places.items()]
+        lines += [f"        {line}" for line in tiles.places]
+        lines += ["        lanes[:] = 0"] if step.totals else []
+        lines += ["        for b in range(0, n, TILE):"]
+        lines += [f"            {line}" for line in tiles.lines(kinds, places)]
     else:
-        lines += [f"        {line}" for line in _element_lines(step, kinds, "n", "j")]
+        lines += [f"        {n} = {kinds[n].view}({place}, n)" for n, place in places.items()]
+        loops = _loops(step, kinds)
+        lines += [f"        {line}" for line in loops]
+    lines += [
+        f"        S[c, {program.totals.index(total)}] = tree_sum(lanes[{k}], n)"
+        for k, total in enumerate(step.totals)
+    ]
     return lines
 
 
-def _scalar_lines(program: Program, step: Pass, known: list[Total]) -> list[str]:
-    columns = {name: k for k, name in enumerate(program.scalars)}
+def _scalar_lines(
+    program: Program, step: Pass, known: list[Total], compact: dict[str, str]
+) -> list[str]:
+    names = row_names(program, compact.values())
+    columns = {name: names.index(name) for name in program.scalars}
     wanted = {a for s in step.scalars for a in s.args}
     wanted |= {a for _, a in (*step.hoisted, *step.numbers)}
     lines = [f"{name} = R[i, {k}]" for name, k in columns.items() if name in wanted]
@@ -135,7 +155,21 @@ def _scalar_lines(program: Program, step: Pass, known: list[Total]) -> list[str]
     lines += [_SCALARS.statement(s) for s in step.scalars]
     lines += [f"{name} = T({operand})" for name, operand in step.hoisted]
     lines += [f"new_{name} = {operand}" for name, operand in step.numbers]
-    return [*lines, f"factor = T(R[i, {len(columns)}])"]
+    return [*lines, f"factor = T(R[i, {names.index('factor')}])"]
+
+
+def _loops(step: Pass, kinds: dict[str, Element]) -> list[str]:
+    """All of a chunk, where no array is compact."""
+    if not step.totals:
+        return _element_lines(step, kinds, "n", "j")
+    # Blocks of a length known to the compiler: only those it vectorises.
+    return [
+        "lanes[:] = 0",
+        "full = n // LANES * LANES",
+        "for b in range(0, full, LANES):",
+        *(f"    {line}" for line in _element_lines(step, kinds, "LANES", "b + j")),
+        *_element_lines(step, kinds, "n - full", "full + j"),
+    ]
 
 
 def _element_lines(step: Pass, kinds: dict[str, Element], count: str, at: str) -> list[str]:
@@ -146,12 +180,90 @@ def _element_lines(step: Pass, kinds: dict[str, Element], count: str, at: str) -
     return [f"for j in range({count}):", *(f"    {line}" for line in body)]
 
 
+class _Tiles:
+    """The lines of one pass that open and close its compact arrays; false if it has none."""
+
+    def __init__(self, program: Program, step: Pass, compact: dict[str, str]) -> None:
+        self._step = step
+        self._written = [n for n, _ in step.writes if n in compact]
+        self._opened = [n for n in step.reads if n in compact]
+        self._names = [*dict.fromkeys([*self._opened, *self._written])]
+        self._codecs = {n: (compact[n], CODECS[compact[n]]) for n in self._names}
+        self._rows = plane_rows(program, compact)
+        random = [n for n in program.arrays if n in compact and CODECS[compact[n]].random]
+        self._random = {n: k for k, n in enumerate(random) if n in self._written}
+        self._pairs = sorted({k // 2 for k in self._random.values()})
+        self._step_column = row_names(program, compact.values()).index("step") if random else 0
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    @property
+    def prologue(self) -> list[str]:
+        """Once a call: arrays of a tile."""
+        return [
+            *(f"tile_{n} = tile(); {n} = view_float32(tile_{n}, TILE)" for n in self._names),
+            *(f"noise{pair} = tile(); seed{pair} = np.uint32(0)" for pair in self._pairs),
+        ]
+
+    @property
+    def seeds(self) -> list[str]:
+        """Once a tensor: where its random bits start."""
+        column = self._step_column
+        return [f"seed{pair} = seed_of(R[i, {column}], {pair})" for pair in self._pairs]
+
+    @property
+    def places(self) -> list[str]:
+        """Once a chunk: the addresses of its part of every plane."""
+        return [
+            f"{n}_{k} = A[{row}, i] + {plane.bytes('start')}"
+            for n, (_, codec) in self._codecs.items()
+            for k, (row, plane) in enumerate(zip(self._rows[n], codec.planes, strict=True))
+        ]
+
+    def lines(self, kinds: dict[str, Element], others: Iterable[str]) -> list[str]:
+        """Once a tile: open, the loop over elements, close.
+
+        Args:
+            kinds: of all arrays.
+            others: those that are not compact.
+        """
+        at = {
+            n: ", ".join(f"{n}_{k} + {plane.bytes('b')}" for k, plane in enumerate(codec.planes))
+            for n, (_, codec) in self._codecs.items()
+        }
+        lines = []
+        # A length known to the compiler where it can be: only such loops are vectorised.
+        for head, size in (("if n - b >= TILE:", "TILE"), ("else:", "n - b")):
+            lines += [head, *(f"    {line}" for line in self._tile(kinds, others, at, size))]
+        return lines
+
+    def _tile(
+        self, kinds: dict[str, Element], others: Iterable[str], at: dict[str, str], size: str
+    ) -> list[str]:
+        # Where an array begins with its tile, no index needs to be checked for being negative.
+        lines = [f"{n} = {kinds[n].view}({n}_0 + b * {kinds[n].bytes}, {size})" for n in others]
+        lines += [f"open_{self._codecs[n][0]}({at[n]}, {size}, tile_{n})" for n in self._opened]
+        lines += _element_lines(self._step, kinds, size, "j")
+        lines += [f"fill_noise(start + b, seed{k}, {size}, noise{k})" for k in self._pairs]
+        for n in self._written:
+            noise = ""
+            if n in self._random:
+                pair, half = divmod(self._random[n], 2)
+                noise = f", noise{pair}, np.uint32({16 * half})"
+            lines += [f"close_{self._codecs[n][0]}(tile_{n}, {at[n]}, {size}{noise})"]
+        return lines
+
+
 @cache
 def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Function, ...]:
     """The kernel's passes as callables; compiled on their first call, or loaded from disk."""
     stamp = "\n".join(
         [
-            Path(library.__file__).read_text(encoding="utf-8"),
+            *(
+                Path(str(m.__file__)).read_text(encoding="utf-8")
+                for m in (library, codecs, storage)
+            ),
             f"numba {numba.__version__} llvmlite {llvmlite.__version__} numpy {np.__version__}",
             f"python {platform.python_version()}",
         ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import operator
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +37,16 @@ if not JITTED:
     view_float32 = _view(np.float32, ctypes.c_float)
     view_float64 = _view(np.float64, ctypes.c_double)
     view_uint16 = _view(np.uint16, ctypes.c_uint16)
+    view_uint32 = _view(np.uint32, ctypes.c_uint32)
+    view_int8 = _view(np.int8, ctypes.c_int8)
+    view_uint8 = _view(np.uint8, ctypes.c_uint8)
     view_int64 = _view(np.int64, ctypes.c_int64)
+
+    _tiles: deque[Any] = deque(maxlen=64)  # more than a kernel has
+
+    def tile() -> int:
+        _tiles.append(np.empty(LANES, np.float32))
+        return int(_tiles[-1].ctypes.data)
 
     def ask(function: Any, handle: Any, answer: Any) -> int:
         call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(int(function))
@@ -50,6 +61,23 @@ if not JITTED:
 
     def from_bits(u: Any) -> Any:
         return np.uint32(u).view(np.float32)
+
+    def _word(operation: Callable[[int, int], int]) -> Callable[[Any, Any], Any]:
+        return lambda a, b: np.uint32(operation(int(a), int(b)) & 0xFFFFFFFF)
+
+    add32, mul32 = _word(operator.add), _word(operator.mul)
+    and32, xor32 = _word(operator.and_), _word(operator.xor)
+    shl32, shr32 = _word(operator.lshift), _word(operator.rshift)
+    copysign, truncated = np.copysign, np.trunc
+
+    def signed(u: Any) -> Any:
+        return np.float32(np.uint32(u).view(np.int32))
+
+    def byte(x: Any) -> Any:
+        return np.float32(x).astype(np.int32).astype(np.int8)
+
+    def unsigned_byte(x: Any) -> Any:
+        return np.float32(x).astype(np.int32).astype(np.uint8)
 
     def half_to_float(u: Any) -> Any:
         return np.uint16(u).view(np.float16).astype(np.float32)
@@ -79,7 +107,21 @@ else:
     view_float32 = _view(types.float32)
     view_float64 = _view(types.float64)
     view_uint16 = _view(types.uint16)
+    view_uint32 = _view(types.uint32)
+    view_int8 = _view(types.int8)
+    view_uint8 = _view(types.uint8)
     view_int64 = _view(types.int64)
+
+    @intrinsic
+    def tile(context: Any) -> Any:
+        # On the stack: the compiler then knows most about it.
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            with builder.goto_entry_block():
+                memory = builder.alloca(ir.ArrayType(ir.FloatType(), LANES))
+                memory.align = 64
+            return builder.ptrtoint(memory, ir.IntType(64))
+
+        return types.int64(), generate
 
     @intrinsic
     def ask(context: Any, function: Any, handle: Any, answer: Any) -> Any:
@@ -106,6 +148,56 @@ else:
 
     bits = _bitcast(types.float32, types.uint32)
     from_bits = _bitcast(types.uint32, types.float32)
+
+    def _word(operation: str) -> Any:
+        # Numba would widen these to 64 bits, and halve the width of vectors.
+        @intrinsic
+        def word(context: Any, a: Any, b: Any) -> Any:
+            def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return getattr(builder, operation)(*args)
+
+            return types.uint32(types.uint32, types.uint32), generate
+
+        return word
+
+    add32, mul32, and32, xor32 = map(_word, ("add", "mul", "and_", "xor"))
+    shl32, shr32 = map(_word, ("shl", "lshr"))
+
+    def _float_function(name: str, arguments: int) -> Any:
+        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType()] * arguments)
+
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            function = builder.module.declare_intrinsic(name, [ir.FloatType()], kind)
+            return builder.call(function, args)
+
+        return types.float32(*[types.float32] * arguments), generate
+
+    @intrinsic
+    def truncated(context: Any, x: Any) -> Any:
+        return _float_function("llvm.trunc", 1)
+
+    @intrinsic
+    def copysign(context: Any, x: Any, sign: Any) -> Any:
+        return _float_function("llvm.copysign", 2)
+
+    @intrinsic
+    def signed(context: Any, u: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.sitofp(args[0], ir.FloatType())
+
+        return types.float32(types.uint32), generate
+
+    def _narrow(kind: Any) -> Any:
+        @intrinsic
+        def narrow(context: Any, x: Any) -> Any:
+            def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return builder.trunc(builder.fptosi(args[0], ir.IntType(32)), ir.IntType(8))
+
+            return kind(types.float32), generate
+
+        return narrow
+
+    byte, unsigned_byte = _narrow(types.int8), _narrow(types.uint8)
 
     @intrinsic
     def half_to_float(context: Any, u: Any) -> Any:

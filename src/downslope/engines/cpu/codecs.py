@@ -1,0 +1,223 @@
+"""The codecs of ``engines/storage.py`` for generated CPU kernels.
+
+A kernel opens a tile of each compact array into an array of float32, runs its loop over those, and
+closes them. Each function is a few short loops of one purpose, because those are what the compiler
+vectorises: a block's largest absolute value is a maximum of *integers* (the bits of floats are
+ordered as they are, NaN above all), integers stay 32 bits wide, and a loop has a length that is
+known beforehand wherever a block is full.
+
+Arguments are addresses, so that no index needs a check: ``x`` of the tile in float32, ``bits32`` of
+its random bits, the others of its part of each plane; ``n`` is its length, ``shift`` tells which
+half of the random bits: 0 or 16.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ..storage import BLOCK, MULTIPLIERS, POSITIVE_LEVELS, SIGNED_LEVELS, WEYL
+from .library import (
+    LANES,
+    add32,
+    and32,
+    bfloat_to_float,
+    bits,
+    byte,
+    copysign,
+    fma,
+    from_bits,
+    mul32,
+    shl32,
+    shr32,
+    signed,
+    sqrt,
+    truncated,
+    unsigned_byte,
+    view_float32,
+    view_int8,
+    view_uint8,
+    view_uint16,
+    view_uint32,
+    xor32,
+)
+
+__all__ = [
+    "TILE",
+    "close_positive8",
+    "close_signed8",
+    "close_stochastic16",
+    "fill_noise",
+    "open_positive8",
+    "open_signed8",
+    "open_stochastic16",
+    "seed_of",
+]
+
+#: Elements that are opened at a time: so few that the processor loads the next tile from memory
+#: while it still computes this one. A multiple of a block.
+TILE = LANES
+
+#: Into the kernel, where lengths are known.
+_inlined = njit(error_model="numpy", forceinline=True)
+
+F, U = np.float32, np.uint32
+_A, _B = map(np.uint32, MULTIPLIERS)
+_WEYL = np.uint32(WEYL)
+_TOP = np.float32(2 * SIGNED_LEVELS)
+_HALF_TOP = np.float32(SIGNED_LEVELS)
+_SMALLEST = np.float32(2.0**-126)
+_UNIT = np.float32(1 / POSITIVE_LEVELS**2)
+
+
+@_inlined
+def _hash(x: Any, seed: Any) -> Any:
+    h = add32(mul32(x, _WEYL), seed)
+    h = mul32(xor32(h, shr32(h, U(16))), _A)
+    h = mul32(xor32(h, shr32(h, U(15))), _B)
+    return xor32(h, shr32(h, U(16)))
+
+
+@_inlined
+def seed_of(step: Any, pair: Any) -> Any:
+    return _hash(U(step), U(pair + 1))
+
+
+@_inlined
+def fill_noise(first: Any, seed: Any, n: Any, bits32: Any) -> Any:
+    start, out = U(first), view_uint32(bits32, n)
+    for j in range(n):
+        out[j] = _hash(add32(start, U(j)), seed)
+
+
+@_inlined
+def _largest(x: Any, n: Any) -> Any:
+    numbers = view_float32(x, n)
+    found = U(0)
+    for j in range(n):
+        found = max(found, and32(bits(numbers[j]), U(0x7FFFFFFF)))
+    return from_bits(found)
+
+
+@_inlined
+def _reciprocal(scale: Any) -> Any:
+    # Written so that a NaN goes on.
+    return F(0) if scale < _SMALLEST else F(1) / scale
+
+
+@_inlined
+def _open_signed8(codes: Any, scale: Any, n: Any, x: Any) -> Any:
+    q, out = view_int8(codes, n), view_float32(x, n)
+    for j in range(n):
+        value = F(q[j])
+        out[j] = value / (_TOP - abs(value)) * scale
+
+
+@_inlined
+def open_signed8(codes: Any, scales: Any, n: Any, x: Any) -> Any:
+    scale = view_float32(scales, -(-n // BLOCK))
+    full = n // BLOCK
+    for k in range(full):
+        _open_signed8(codes + k * BLOCK, scale[k], BLOCK, x + 4 * k * BLOCK)
+    if n > full * BLOCK:
+        _open_signed8(codes + full * BLOCK, scale[full], n - full * BLOCK, x + 4 * full * BLOCK)
+
+
+@_inlined
+def _signed8(x: Any, reciprocal: Any, random: Any) -> Any:
+    y = min(abs(x) * reciprocal, F(1))
+    low = truncated(_TOP * y / (F(1) + y))
+    rest = _TOP - low
+    share = fma(y, rest, -low) * (rest - F(1))
+    up = share > fma(_TOP, random, _HALF_TOP)
+    return byte(copysign(low + F(1) if up else low, x))
+
+
+@_inlined
+def _close_signed8(x: Any, codes: Any, scale: Any, n: Any, bits32: Any, shift: Any) -> Any:
+    numbers, q, random = view_float32(x, n), view_int8(codes, n), view_uint32(bits32, n)
+    reciprocal = _reciprocal(scale)
+    for j in range(n):
+        q[j] = _signed8(numbers[j], reciprocal, signed(shl32(random[j], shift)) * F(2.0**-32))
+
+
+@_inlined
+def close_signed8(x: Any, codes: Any, scales: Any, n: Any, bits32: Any, shift: Any) -> Any:
+    scale = view_float32(scales, -(-n // BLOCK))
+    full = n // BLOCK
+    for k in range(full):
+        at = k * BLOCK
+        scale[k] = _largest(x + 4 * at, BLOCK)
+        _close_signed8(x + 4 * at, codes + at, scale[k], BLOCK, bits32 + 4 * at, shift)
+    at = full * BLOCK
+    if n > at:
+        scale[full] = _largest(x + 4 * at, n - at)
+        _close_signed8(x + 4 * at, codes + at, scale[full], n - at, bits32 + 4 * at, shift)
+
+
+@_inlined
+def _open_positive8(codes: Any, scale: Any, n: Any, x: Any) -> Any:
+    q, out = view_uint8(codes, n), view_float32(x, n)
+    for j in range(n):
+        value = F(q[j])
+        out[j] = value * value * scale
+
+
+@_inlined
+def open_positive8(codes: Any, scales: Any, n: Any, x: Any) -> Any:
+    scale = view_float32(scales, -(-n // BLOCK))
+    full = n // BLOCK
+    for k in range(full):
+        _open_positive8(codes + k * BLOCK, scale[k], BLOCK, x + 4 * k * BLOCK)
+    if n > full * BLOCK:
+        _open_positive8(codes + full * BLOCK, scale[full], n - full * BLOCK, x + 4 * full * BLOCK)
+
+
+@_inlined
+def _positive8(x: Any, reciprocal: Any, random: Any) -> Any:
+    y = min(x * reciprocal, F(POSITIVE_LEVELS**2))
+    middle = truncated(sqrt(y)) + F(0.5)
+    up = fma(-middle, middle, y) > fma(random + random, middle, F(0.25))
+    q = middle + F(1) if up else middle
+    return unsigned_byte(max(q, F(1)) if x > F(0) else q)
+
+
+@_inlined
+def _close_positive8(x: Any, codes: Any, scale: Any, n: Any, bits32: Any, shift: Any) -> Any:
+    numbers, q, random = view_float32(x, n), view_uint8(codes, n), view_uint32(bits32, n)
+    reciprocal = _reciprocal(scale)
+    for j in range(n):
+        q[j] = _positive8(numbers[j], reciprocal, signed(shl32(random[j], shift)) * F(2.0**-32))
+
+
+@_inlined
+def close_positive8(x: Any, codes: Any, scales: Any, n: Any, bits32: Any, shift: Any) -> Any:
+    scale = view_float32(scales, -(-n // BLOCK))
+    full = n // BLOCK
+    for k in range(full):
+        at = k * BLOCK
+        scale[k] = _largest(x + 4 * at, BLOCK) * _UNIT
+        _close_positive8(x + 4 * at, codes + at, scale[k], BLOCK, bits32 + 4 * at, shift)
+    at = full * BLOCK
+    if n > at:
+        scale[full] = _largest(x + 4 * at, n - at) * _UNIT
+        _close_positive8(x + 4 * at, codes + at, scale[full], n - at, bits32 + 4 * at, shift)
+
+
+@_inlined
+def open_stochastic16(halves: Any, n: Any, x: Any) -> Any:
+    u, out = view_uint16(halves, n), view_float32(x, n)
+    for j in range(n):
+        out[j] = bfloat_to_float(u[j])
+
+
+@_inlined
+def close_stochastic16(x: Any, halves: Any, n: Any, bits32: Any, shift: Any) -> Any:
+    numbers, u, random = view_float32(x, n), view_uint16(halves, n), view_uint32(bits32, n)
+    for j in range(n):
+        # Random bits are added below the upper half of the float32.
+        up = xor32(shr32(shl32(random[j], shift), U(16)), U(0x8000))
+        rounded = np.uint16(shr32(add32(bits(numbers[j]), up), U(16)))
+        u[j] = rounded if numbers[j] == numbers[j] else np.uint16(0x7FC0)

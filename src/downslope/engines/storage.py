@@ -1,0 +1,254 @@
+"""How a slot is kept in memory between steps: formats, their layouts, and their torch operations.
+
+A *codec* is a pair: ``open`` gives a slot's numbers as float32, ``close`` keeps new ones. Rules see
+float32 alone. What a codec keeps are *planes*, tensors in the optimizer's state:
+
+| codec | planes | a number |
+|---|---|---|
+| ``stochastic16`` | the slot in bfloat16 | 2 bytes |
+| ``signed8`` | codes in int8; ``.._scale``, float32, one a block | 1 + 4 / 128 bytes |
+| ``positive8`` | codes in uint8; ``.._scale``, float32, one a block | 1 + 4 / 128 bytes |
+
+A block is 128 numbers that follow each other in memory. With s its scale and q a code, a number is
+``s q / (254 - |q|)`` (``signed8``, s the block's largest absolute value) or ``s q**2``
+(``positive8``, s the largest over 255**2): the companding of FlashOptim (arXiv 2602.23349), finer
+where numbers are small, because most are much smaller than their block's largest.
+
+Closing rounds at random to one of the two neighbours, so that the expected value is the number
+itself. Rounded to the nearest, a mean that moves by a thousandth of its distance a step would stay
+where it is for ever. The random bits are a hash of the step and of the element's place in memory
+(:func:`noise`): the same whatever the thread or the engine, and nothing to save. A positive number
+never becomes zero in ``positive8``, because roots of such slots are divided by. A block that
+contains a NaN or an infinity opens as NaN.
+
+This module has the layouts and the torch operations; ``cpu/codecs.py`` has the same for kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .trace import Program
+
+__all__ = [
+    "BLOCK",
+    "CODECS",
+    "MULTIPLIERS",
+    "POSITIVE_LEVELS",
+    "SIGNED_LEVELS",
+    "SMALL",
+    "WEYL",
+    "Codec",
+    "Plane",
+    "close",
+    "empty_planes",
+    "noise",
+    "open_planes",
+    "plane_rows",
+]
+
+#: Numbers that share a scale.
+BLOCK = 128
+#: Tensors of fewer elements keep float32: little to save, and biases and norms need it most.
+SMALL = 4096
+
+#: The largest code.
+SIGNED_LEVELS, POSITIVE_LEVELS = 127, 255
+
+#: Of the hash that random bits come from.
+WEYL, MULTIPLIERS = 0x9E3779B9, (0x7FEB352D, 0x846CA68B)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One tensor that a codec keeps.
+
+    Args:
+        dtype: its kind of number.
+        suffix: what is added to the slot's name for its key in the state.
+        block: the elements of the slot that one of its numbers belongs to.
+    """
+
+    dtype: torch.dtype
+    suffix: str = ""
+    block: int = 1
+
+    def bytes(self, elements: str) -> str:
+        """How far into the plane so many elements reach, as an expression in bytes."""
+        count = f"{elements} // {self.block}" if self.block > 1 else elements
+        return f"{count} * {self.dtype.itemsize}" if self.dtype.itemsize > 1 else count
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A way to keep numbers.
+
+    Args:
+        planes: what it keeps.
+        random: whether it rounds at random.
+    """
+
+    planes: tuple[Plane, ...]
+    random: bool = True
+
+    def keys(self, slot: str) -> tuple[str, ...]:
+        """The keys of its planes in the state."""
+        return tuple(slot + plane.suffix for plane in self.planes)
+
+
+_SCALES = Plane(torch.float32, "_scale", BLOCK)
+
+CODECS: Mapping[str, Codec] = {
+    "stochastic16": Codec((Plane(torch.bfloat16),)),
+    "signed8": Codec((Plane(torch.int8), _SCALES)),
+    "positive8": Codec((Plane(torch.uint8), _SCALES)),
+}
+
+Planes = Sequence[Tensor]
+
+
+def plane_rows(program: Program, kinds: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+    """The rows of a kernel's table of addresses where an array's planes are.
+
+    First come all arrays, each with its first plane; then the other planes of compact ones.
+    """
+    rows, row = {}, len(program.arrays)
+    for k, name in enumerate(program.arrays):
+        codec = CODECS.get(kinds.get(name, ""))
+        others = len(codec.planes) - 1 if codec else 0
+        rows[name] = (k, *range(row, row + others))
+        row += others
+    return rows
+
+
+def empty_planes(codec: str, like: Tensor) -> tuple[Tensor, ...]:
+    """Planes that open as zeros, for a slot laid out in memory as ``like``."""
+    first, *others = CODECS[codec].planes
+    codes = torch.zeros_like(like, dtype=first.dtype, memory_format=torch.preserve_format)
+    counts = [-(-like.numel() // plane.block) for plane in others]
+    return (
+        codes.detach(),
+        *(
+            torch.zeros(count, dtype=plane.dtype, device=like.device)
+            for plane, count in zip(others, counts, strict=True)
+        ),
+    )
+
+
+def open_planes(codec: str, planes: Planes) -> Tensor:
+    """The numbers that planes keep, in float32, laid out in memory as the first plane.
+
+    >>> planes = empty_planes("signed8", torch.zeros(3))
+    >>> close("signed8", torch.tensor([1.0, -0.5, 0.0]), planes)
+    >>> open_planes("signed8", planes)
+    tensor([ 1.0000, -0.5030,  0.0000])
+    """
+    codes = planes[0]
+    if codec == "stochastic16":
+        return codes.float()
+    opened = torch.empty_like(codes, dtype=torch.float32)
+    q = _blocks(_memory(codes).float())
+    scale = planes[1][:, None]
+    signed = codec == "signed8"
+    blocks = q / (2 * SIGNED_LEVELS - q.abs()) * scale if signed else q * q * scale
+    _memory(opened).copy_(blocks.view(-1)[: codes.numel()])
+    return opened
+
+
+def close(codec: str, numbers: Tensor, planes: Planes, random: Tensor | None = None) -> None:
+    """Keep numbers in planes.
+
+    Args:
+        codec: its name.
+        numbers: of the planes' shape.
+        planes: overwritten.
+        random: float32 numbers from -1/2 to 1/2, one an element in the order of memory; None: round
+            to the nearest.
+    """
+    codes = planes[0]
+    x = _memory(torch.empty_like(codes, dtype=torch.float32).copy_(numbers))
+    if random is None:
+        random = torch.zeros_like(x)
+    if codec == "stochastic16":
+        _memory(codes).copy_(_dithered(x, random))
+        return
+    x, random = _blocks(x), _blocks(random)
+    largest = x.abs().amax(1)  # NaN wins
+    if codec == "signed8":
+        q, scale = _close_signed(x, largest, random), largest
+    else:
+        scale = largest * (1 / POSITIVE_LEVELS**2)
+        q = _close_positive(x, scale, random)
+    planes[1].copy_(scale)
+    _memory(codes).copy_(q.nan_to_num(0.0).view(-1)[: codes.numel()])
+
+
+def _close_signed(x: Tensor, largest: Tensor, random: Tensor) -> Tensor:
+    top = 2.0 * SIGNED_LEVELS
+    y = (x.abs() * _reciprocal(largest)).clamp_(max=1)
+    low = (top * y / (1 + y)).trunc_()
+    rest = top - low
+    # The distance to the lower neighbour as a share of that between the neighbours.
+    share = (y * rest - low) * (rest - 1)
+    low += share > top * random + top / 2
+    return low.copysign_(x)
+
+
+def _close_positive(x: Tensor, scale: Tensor, random: Tensor) -> Tensor:
+    y = (x * _reciprocal(scale)).clamp_(max=POSITIVE_LEVELS**2)
+    middle = y.sqrt().trunc_() + 0.5
+    up = y - middle * middle > 2 * random * middle + 0.25
+    q = (middle - 0.5) + up
+    return torch.where(x > 0, q.clamp(min=1), q)
+
+
+def _reciprocal(scale: Tensor) -> Tensor:
+    """One over each scale, as a column; zero where that would be infinite."""
+    return torch.where(scale < 2.0**-126, 0.0, 1 / scale)[:, None]
+
+
+def _dithered(x: Tensor, random: Tensor) -> Tensor:
+    """Float32 numbers rounded to bfloat16 at random; NaN stays NaN."""
+    bits = x.view(torch.int32).long() & 0xFFFFFFFF
+    up = (random.double() * 2**16 + 2**15).long()  # 0 to 65535
+    rounded = ((bits + up) >> 16).to(torch.int16).view(torch.bfloat16)
+    return torch.where(x.isnan(), torch.nan, rounded)
+
+
+def noise(step: float, number: int, count: int, device: torch.device | None = None) -> Tensor:
+    """Random numbers in [-1/2, 1/2) of one array in one step, one for each element in memory.
+
+    Args:
+        step: of the tensor, from 1.
+        number: of the array among those of the step that round at random.
+        count: of elements.
+        device: where.
+    """
+    pair, half = divmod(number, 2)
+    at = torch.arange(count, device=device)
+    bits = _hash(at, int(_hash(torch.tensor(int(step)), pair + 1)))
+    bits = (bits << 16) & 0xFFFFFFFF if half else bits
+    return (bits.to(torch.int32)).float() * 2.0**-32
+
+
+def _hash(x: Tensor, seed: int) -> Tensor:
+    """32 bits for each number: a Weyl sequence, then the mixing of Wellons' lowbias32."""
+    h = (x * WEYL + seed) & 0xFFFFFFFF
+    h = ((h ^ (h >> 16)) * MULTIPLIERS[0]) & 0xFFFFFFFF
+    h = ((h ^ (h >> 15)) * MULTIPLIERS[1]) & 0xFFFFFFFF
+    return h ^ (h >> 16)
+
+
+def _memory(tensor: Tensor) -> Tensor:
+    """All elements of a dense tensor in the order of memory."""
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+def _blocks(vector: Tensor) -> Tensor:
+    """A vector cut into rows of a block, the last one filled up with zeros."""
+    missing = -len(vector) % BLOCK
+    return torch.nn.functional.pad(vector, (0, missing)).view(-1, BLOCK)

@@ -1,0 +1,242 @@
+"""Which slots are kept in which format, and state that goes from one format to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engines.layout import adopt
+from ..engines.storage import CODECS, SMALL, close, empty_planes, open_planes
+from ..errors import EngineError, InputError, InputTypeError
+from ..rules import Rule, Slot
+
+__all__ = [
+    "FORMATS",
+    "check_storage",
+    "conform",
+    "counts",
+    "keep",
+    "kinds_of",
+    "opened",
+    "plain",
+    "planes_of",
+    "take_over",
+]
+
+#: What ``storage=`` may say, and what it is for one slot: a kind of number, or a codec.
+FORMATS: Mapping[str, str] = {
+    "float32": "float32",
+    "bfloat16": "stochastic16",
+    "int8": "signed8",
+}
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def check_storage(owner: str, rule: Rule, storage: Any) -> None:
+    """Raise if a group's ``storage`` cannot be understood.
+
+    Raises:
+        InputTypeError: it is neither a word nor a dict of words.
+        InputError: a word or a slot is unknown, or the slot has nothing to compress.
+    """
+    if storage is None:
+        return
+    allowed = ", ".join(map(repr, FORMATS))
+    if not isinstance(storage, (str, Mapping)):
+        raise InputTypeError(
+            f"{owner}: storage must be one of {allowed}, or a dict that gives one a slot, "
+            f"got {storage!r} of type {type(storage).__name__}"
+        )
+    if rule.matrix:
+        raise InputError(
+            f"{owner}: storage= is for optimizers that treat every element alike; this one works "
+            "on whole matrices. Leave it out"
+        )
+    slots = [s.name for s in _slots(rule)]
+    for name in () if isinstance(storage, str) else storage:
+        if name not in slots:
+            keeps = ", ".join(map(repr, slots)) or "no slots of one number an element"
+            raise InputError(f"{owner}: storage names the slot {name!r}; it has {keeps}")
+    for word in [storage] if isinstance(storage, str) else storage.values():
+        if word not in FORMATS:
+            raise InputError(
+                f"{owner}: storage must be one of {allowed}, got {word!r}. 'int8' takes least "
+                "memory; 'float32' keeps all bits"
+            )
+
+
+def _slots(rule: Rule) -> Iterator[Slot]:
+    """The slots that have one number an element."""
+    return (s for s in rule.slots if not s.scalar and s.axis is None)
+
+
+def _words(rule: Rule, storage: str | Mapping[str, str]) -> Mapping[str, str]:
+    """What is said of each slot. A word alone speaks of statistics, not of copies of weights."""
+    if not isinstance(storage, str):
+        return storage
+    return {s.name: "float32" if s.weights else storage for s in _slots(rule)}
+
+
+def kinds_of(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor) -> dict[str, str]:
+    """How the present slots of a parameter are kept, where the group says so.
+
+    Returns:
+        for each slot ``"float32"`` or the name of a codec.
+    """
+    storage = group.get("storage")
+    if storage is None:
+        return {}
+    check_storage(owner, rule, storage)  # it may have been set since
+    if p.dtype not in _DTYPES:
+        raise EngineError(
+            f"{owner}: storage= keeps the state of float32, bfloat16 and float16 parameters, got "
+            f"one of {p.dtype}. Put such parameters into a group with storage=None"
+        )
+    words, present = _words(rule, storage), rule.present(group, p.ndim)
+    return {
+        s.name: _kind(s, words[s.name], p)
+        for s in _slots(rule)
+        if s.name in present and s.name in words
+    }
+
+
+def _kind(slot: Slot, word: str, p: Tensor) -> str:
+    if p.numel() < SMALL:
+        return "float32"
+    kind = FORMATS[word]
+    return "positive8" if kind == "signed8" and slot.nonnegative else kind
+
+
+def planes_of(rule: Rule, state: Mapping[str, Any]) -> set[str]:
+    """The keys of a state that are there because it is compact; also a count of steps."""
+    slots = [s.name for s in _slots(rule) if isinstance(state.get(s.name), Tensor)]
+    held = {slot: codec for slot in slots if (codec := _held(state, slot))}
+    keys = {key for slot, codec in held.items() for key in CODECS[codec].keys(slot)}
+    rounded = keys or any(state[slot].dtype == torch.bfloat16 for slot in slots)
+    return keys | ({"step"} if rounded else set())
+
+
+def plain(rule: Rule, state: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter's state with every compact slot in float32, as torch's optimizers keep it."""
+    added = planes_of(rule, state)
+    slots = {s.name for s in _slots(rule)}
+    out = {}
+    for key, value in state.items():
+        if key in slots:
+            numbers = opened(state, key)
+            out[key] = numbers.float() if numbers.dtype == torch.bfloat16 else numbers
+        elif key not in added or (key == "step" and rule.counts_steps):
+            out[key] = value
+    return out
+
+
+def take_over(
+    rule: Rule,
+    kinds: Mapping[str, str],
+    p: Tensor,
+    state: dict[str, Any],
+    saved: Mapping[str, Any],
+) -> None:
+    """Let loaded slots be kept as they are to be, from the numbers that were saved.
+
+    Args:
+        rule: the optimizer's.
+        kinds: how slots are to be kept, see :func:`kinds_of`.
+        p: the parameter.
+        state: its state as torch loads it: everything in the parameter's dtype.
+        saved: the state that was loaded.
+    """
+    for slot in rule.arrays(saved):
+        codec = _held(saved, slot)
+        if codec or slot in kinds:
+            for key in CODECS[codec].keys(slot) if codec else (slot,):
+                state[key] = saved[key].detach().to(p.device, copy=True)
+            conform(state, slot, kinds.get(slot), p)
+    if not counts(rule, kinds):
+        state.pop("step", None)
+
+
+def counts(rule: Rule, kinds: Mapping[str, str]) -> bool:
+    """Whether a tensor's steps are counted: by the rule, or to round at random."""
+    return rule.counts_steps or any(k in CODECS and CODECS[k].random for k in kinds.values())
+
+
+def _held(state: Mapping[str, Any], slot: str) -> str:
+    """The codec of a slot in the state; of 16 bits, which look alike, none."""
+    return next((c for c, codec in CODECS.items() if _is(state, slot, c)), "")
+
+
+def _is(state: Mapping[str, Any], slot: str, kind: str) -> bool:
+    planes = CODECS[kind].planes
+    return len(planes) > 1 and all(
+        slot + plane.suffix in state and state[slot + plane.suffix].dtype == plane.dtype
+        for plane in planes
+    )
+
+
+def opened(state: Mapping[str, Any], slot: str) -> Tensor:
+    """A slot's numbers, in whatever way they are kept."""
+    codec = _held(state, slot)
+    if not codec:
+        value: Tensor = state[slot]
+        return value
+    return open_planes(codec, [state[key] for key in CODECS[codec].keys(slot)])
+
+
+def keep(state: dict[str, Any], slot: str, numbers: Tensor | None, kind: str, p: Tensor) -> None:
+    """Put a slot's numbers into a state.
+
+    Args:
+        state: written to; the planes of another codec are taken away.
+        slot: the slot's name.
+        numbers: None: all zero.
+        kind: ``"float32"``, another dtype's name, or a codec.
+        p: the parameter, whose layout in memory the slot gets.
+    """
+    for codec in CODECS.values():
+        for key in codec.keys(slot):
+            state.pop(key, None)
+    if kind not in CODECS:
+        dtype = getattr(torch, kind)
+        state[slot] = (
+            torch.zeros_like(p, dtype=dtype, requires_grad=False)
+            if numbers is None
+            else adopt(numbers, torch.empty_like(p), dtype)
+        )
+        return
+    planes = empty_planes(kind, p)
+    if numbers is not None:
+        close(kind, numbers, planes)
+    state.update(zip(CODECS[kind].keys(slot), planes, strict=True))
+
+
+def conform(state: dict[str, Any], slot: str, kind: str | None, p: Tensor) -> None:
+    """Bring a slot that exists to the way in which it is to be kept.
+
+    Args:
+        state: as another group, or another optimizer, left it.
+        slot: the slot's name.
+        kind: see :func:`keep`; None: nothing is said of it, so anything but a codec will do.
+        p: the parameter.
+    """
+    held = _held(state, slot)
+    if kind is None:
+        if held:
+            keep(state, slot, opened(state, slot), str(p.dtype)[6:], p)
+        return
+    as_wanted = (
+        held == kind
+        if len(CODECS[kind].planes if kind in CODECS else ()) > 1
+        else not held and state[slot].dtype == _dtype(kind)
+    )
+    laid_out = not held or state[slot].stride() == torch.empty_like(p).stride()
+    if not (as_wanted and laid_out):
+        keep(state, slot, opened(state, slot), kind, p)
+
+
+def _dtype(kind: str) -> torch.dtype:
+    dtype: torch.dtype = CODECS[kind].planes[0].dtype if kind in CODECS else getattr(torch, kind)
+    return dtype

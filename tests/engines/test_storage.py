@@ -1,0 +1,171 @@
+"""Codecs: what they keep of a number, in kernels as in torch operations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from downslope.engines.cpu import codecs
+from downslope.engines.cpu.library import JITTED
+from downslope.engines.storage import BLOCK, CODECS, close, empty_planes, noise, open_planes
+
+NAMES = tuple(CODECS)
+each_codec = pytest.mark.parametrize("codec", NAMES)
+
+
+def kept(codec: str, x: Tensor, random: Tensor | None = None) -> Tensor:
+    """What is left of numbers."""
+    planes = empty_planes(codec, x)
+    close(codec, x, planes, random)
+    return open_planes(codec, planes)
+
+
+def gap(codec: str, x: np.ndarray, largest: float) -> np.ndarray:
+    """How far apart the two numbers are that a number lies between, at most: from the formats."""
+    if codec == "stochastic16":
+        return np.maximum(np.abs(x) * 2.0**-7, 2.0**-133)
+    if codec == "signed8":  # |x| = s q / (254 - q), whose slope is (s + |x|)**2 / (254 s)
+        q = 254 * np.abs(x) / (largest + np.abs(x))
+        above = np.minimum(np.floor(q) + 1, 127)
+        return largest * 254 / (254 - above) ** 2
+    scale = largest / 255**2
+    return scale * (2 * np.floor(np.sqrt(np.abs(x) / scale)) + 1)
+
+
+def numbers(codec: str, seed: int, count: int, decades: float, largest: float) -> Tensor:
+    """Numbers over so many powers of ten below the largest, with some zeros."""
+    make = np.random.default_rng(seed)
+    x = largest * 10 ** -make.uniform(0, decades, count) * (make.random(count) > 0.1)
+    signs = 1 if codec == "positive8" else make.choice([-1, 1], count)
+    return torch.from_numpy((x * signs).astype(np.float32))
+
+
+@each_codec
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    count=st.integers(1, 3 * BLOCK + 5),
+    decades=st.floats(0, 9),
+    largest=st.floats(1e-25, 1e25),
+    up=st.floats(-0.5, 0.499),
+)
+def test_rounding_goes_to_a_neighbour(
+    codec: str, seed: int, count: int, decades: float, largest: float, up: float
+) -> None:
+    """A number is kept to within the gap it lies in; rounded to the nearest, to half of it."""
+    x = numbers(codec, seed, count, decades, largest)
+    exact = x.double().numpy()
+    for random, share in ((torch.full((count,), up), 1.0), (None, 0.5)):
+        error = np.abs(kept(codec, x, random).double().numpy() - exact)
+        for first in range(0, count, BLOCK):
+            part = slice(first, first + BLOCK)
+            top = np.abs(exact[part]).max()
+            if top == 0:
+                assert not error[part].any()
+                continue
+            bound = gap(codec, exact[part], top)
+            # A positive number that would be zero is the smallest code instead: half a gap more.
+            smallest = (exact[part] > 0) & (exact[part] < top / 255**2)
+            room = np.where(smallest & (codec == "positive8"), 1.0, share)
+            assert (error[part] <= bound * room * 1.001 + top * 3e-7).all()
+
+
+@each_codec
+def test_the_largest_of_a_block_and_zero_are_exact(codec: str) -> None:
+    """Zero stays zero, and a block's largest number is kept to float32's rounding."""
+    x = torch.zeros(2 * BLOCK)
+    x[3], x[BLOCK + 7] = 0.71875, 3.0  # exact in bfloat16
+    torch.testing.assert_close(kept(codec, x), x, rtol=3e-7, atol=0)
+
+
+@each_codec
+def test_what_was_kept_is_kept_unchanged(codec: str) -> None:
+    """Closing what was opened gives the same codes: numbers that do not move are not rounded."""
+    x = numbers(codec, 1, 1000, 4, 0.3)
+    planes = empty_planes(codec, x)
+    close(codec, x, planes)
+    codes = planes[0].clone()
+    close(codec, open_planes(codec, planes), planes)
+    assert torch.equal(codes, planes[0])
+
+
+@each_codec
+def test_rounding_is_unbiased(codec: str) -> None:
+    """Over many steps the mean of what is kept is the number itself, to six standard errors."""
+    x = numbers(codec, 2, BLOCK, 2, 0.3)
+    runs = 4096
+    several = x.repeat(runs)
+    found = kept(codec, several, noise(7, 1, runs * BLOCK)).view(runs, BLOCK).double()
+    error = found.mean(0) - x.double()
+    # The last part is for what rounds up so rarely that it never did.
+    bound = 6 * found.std(0) / runs**0.5 + 6 * 0.02 / runs * x.abs().max()
+    assert (error.abs() <= bound).all()
+
+
+def test_a_positive_number_never_becomes_zero() -> None:
+    """Beside a number a million times larger, a positive one is the smallest code, not zero."""
+    x = torch.full((BLOCK,), 1e-9)
+    x[0], x[1] = 1.0, 0.0
+    found = kept("positive8", x, torch.full((BLOCK,), -0.5))
+    assert (found[2:] > 0).all()
+    assert found[1] == 0
+
+
+@each_codec
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(codec: str, bad: float) -> None:
+    """A NaN or infinity is not finite after it was kept, and other blocks are as they were."""
+    x = numbers(codec, 3, 2 * BLOCK, 2, 1.0)
+    expected = kept(codec, x)
+    x[5] = bad
+    found = kept(codec, x, noise(1, 0, len(x)))
+    assert not found[5].isfinite()
+    assert found[BLOCK:].isfinite().all()
+    torch.testing.assert_close(kept(codec, x)[BLOCK:], expected[BLOCK:], rtol=0, atol=0)
+
+
+@each_codec
+@pytest.mark.parametrize("count", [codecs.TILE, 2 * BLOCK - 3, 5])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_kernel_keeps_the_same_bits(codec: str, count: int, number: int) -> None:
+    """The kernels' codec gives the planes of the one in torch operations, and opens them alike."""
+    x = numbers(codec, count, count, 3, 0.02)
+    ours = empty_planes(codec, x)
+    close(codec, x, ours, noise(3, number, count))
+    planes = empty_planes(codec, x)
+    bits, opened = np.zeros(count, np.uint32), torch.zeros(count)
+    pair, half = divmod(number, 2)
+    at = [plane.data_ptr() for plane in planes]
+    with np.errstate(all="ignore"):
+        codecs.fill_noise(0, codecs.seed_of(3.0, pair), count, bits.ctypes.data)
+        shift = np.uint32(16 * half)
+        getattr(codecs, f"close_{codec}")(x.data_ptr(), *at, count, bits.ctypes.data, shift)
+        getattr(codecs, f"open_{codec}")(*at, count, opened.data_ptr())
+    off = (planes[0].float() - ours[0].float()).abs()
+    # Torch's vectors of roots are not always correctly rounded, and that may decide a rounding.
+    assert off.max() <= (0 if codec == "stochastic16" else 1)
+    assert (off > 0).double().mean() < 0.01
+    for a, b in zip(planes[1:], ours[1:], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=0)
+    torch.testing.assert_close(opened, open_planes(codec, planes), rtol=1e-6, atol=0)
+
+
+def test_random_bits_are_even() -> None:
+    """Random numbers fill their range evenly, in both halves, and differ between steps."""
+    count = 1 << 16
+    for number in (0, 1, 2):
+        found = noise(5, number, count)
+        counts = torch.histc(found, 64, -0.5, 0.5)
+        assert ((counts - count / 64).abs() < 6 * (count / 64) ** 0.5).all()
+        assert (found - noise(6, number, count)).abs().mean() > 0.3
+    pair = torch.stack([noise(5, 0, count), noise(5, 1, count)])
+    assert torch.corrcoef(pair)[0, 1].abs() < 6 / count**0.5
+
+
+def test_the_kernels_codecs_are_compiled_unless_numba_is_off() -> None:
+    """These tests see machine code, unless they were asked not to."""
+    assert hasattr(codecs.fill_noise, "py_func") == JITTED
