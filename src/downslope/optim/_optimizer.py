@@ -495,7 +495,12 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Reached from pickle and deepcopy, and from load_state_dict with groups and state alone.
+        takes = "differentiable" in state.get("defaults", vars(self).get("defaults", ()))
         super().__setstate__(state)
+        if (
+            not takes
+        ):  # torch adds it to every optimizer's defaults, and it would go into the groups
+            del self.defaults["differentiable"]
         self._notice = Notice()
         self.param_groups = [Group(g, self._notice) for g in self.param_groups]
         self._step_supports_amp_scaling = bool(self.defaults.get("fused"))

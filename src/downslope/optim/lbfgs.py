@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -65,12 +66,12 @@ class LBFGS(torch.optim.Optimizer):
         tolerance_change: a step ends when no parameter, or the loss, changes by more.
         history_size: how many pairs are remembered.
         line_search_fn: ``"strong_wolfe"``, or None: every step has the length lr.
+        on_nonfinite: what a step does where the loss or a gradient is infinite or NaN (torch goes
+            on with it): ``"skip"`` ends it with a warning, ``"raise"`` with an error; the
+            parameters stay where the loss was finite. In a line search it is only a step too far.
 
     Raises:
         InputError: a value out of range; more than one parameter group.
-
-    A loss or gradient that is infinite or NaN, with which torch goes on, is an error here and the
-    parameters stay where the loss was finite; on a line search, it is a step too far.
 
     >>> import torch
     >>> w = torch.nn.Parameter(torch.tensor([-1.2, 1.0]))
@@ -102,8 +103,13 @@ class LBFGS(torch.optim.Optimizer):
         tolerance_change: float = 1e-9,
         history_size: int = 100,
         line_search_fn: str | None = None,
+        *,
+        on_nonfinite: Literal["skip", "raise"] = "skip",
     ) -> None:
         check_order(params)
+        if on_nonfinite not in ("skip", "raise"):
+            raise InputError(f"LBFGS: on_nonfinite must be 'skip' or 'raise', got {on_nonfinite!r}")
+        self.on_nonfinite = on_nonfinite
         defaults = {
             "lr": lr,
             "max_iter": max_iter,
@@ -130,16 +136,17 @@ class LBFGS(torch.optim.Optimizer):
         Raises:
             InputError: there is a group already; a value out of range; an integer parameter.
         """
-        if self.param_groups:
-            raise InputError(
-                "LBFGS doesn't support per-parameter options (parameter groups): its direction "
-                "is one for all parameters. Give all of them in one list"
-            )
         if not isinstance(param_group, dict):
             raise InputTypeError(f"param_group must be a dict, but got {type(param_group)}")
         check_keys("LBFGS", param_group, self.defaults)
         _check({**self.defaults, **param_group})
         _add_param_group(self, dict(param_group))
+        if len(self.param_groups) > 1:
+            self.param_groups.pop()
+            raise InputError(
+                "LBFGS doesn't support per-parameter options (parameter groups): its direction "
+                "is one for all parameters. Give all of them in one list"
+            )
         try:
             check_kinds("LBFGS", self._params)
         except InputError:
@@ -164,7 +171,8 @@ class LBFGS(torch.optim.Optimizer):
             the loss before the step.
 
         Raises:
-            NonfiniteLossError: the loss or a gradient is infinite or NaN.
+            NonfiniteLossError: the loss or a gradient is infinite or NaN, with
+                ``on_nonfinite="raise"``.
         """
         if closure is None:
             raise InputTypeError(
@@ -181,7 +189,12 @@ class LBFGS(torch.optim.Optimizer):
         state.setdefault("n_iter", 0)
         value, loss, grad = problem.look()
         state["func_evals"] += 1
-        self._iterate(problem, group, state, loss, grad)
+        try:
+            self._iterate(problem, group, state, loss, grad)
+        except NonfiniteLossError as error:
+            if self.on_nonfinite == "raise":
+                raise
+            warnings.warn(str(error), stacklevel=4)
         if self._schedule is not None:
             group["schedule_step"] += 1
         first: Loss = value
@@ -200,6 +213,7 @@ class LBFGS(torch.optim.Optimizer):
         if isinstance(lr, Tensor):  # a copy, because the state keeps it as the step's length
             lr = lr.detach().squeeze().clone()
         max_iter, max_eval, least = (group[n] for n in ("max_iter", "max_eval", "tolerance_change"))
+        _check_finite(loss, grad)
         calls = 1
         for iteration in range(1, max_iter + 1):
             if _largest(grad) <= group["tolerance_grad"]:
@@ -246,7 +260,8 @@ class LBFGS(torch.optim.Optimizer):
             _load_state_dict(self, state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_schedule": self._schedule}
+        own = ("_schedule", "on_nonfinite")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -267,18 +282,11 @@ class _Problem:
 
         Returns:
             what it returned, that as a number, and the gradient.
-
-        Raises:
-            NonfiniteLossError: the loss or the gradient is infinite or NaN.
         """
-        value, loss, grad = self._evaluate()
-        if not (math.isfinite(loss) and math.isfinite(_largest(grad))):
-            what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
-            raise NonfiniteLossError(
-                f"LBFGS: {what}. The parameters are where they were before. Take a smaller lr, "
-                "line_search_fn='strong_wolfe', or see what the closure computes"
-            )
-        return value, loss, grad
+        value = self._closure()
+        if value is None:
+            raise InputTypeError("LBFGS: the closure must return the loss, got None")
+        return value, float(value), torch.cat([_flat_grad(p) for p in self._params])
 
     def go(self, start: Point, step: Any, d: Tensor, *, look: bool) -> tuple[Point, int]:
         """Take a step, look around if that is wanted, and return the point and the looks."""
@@ -288,6 +296,7 @@ class _Problem:
             return start._replace(step=step), 0
         try:
             _, loss, grad = self.look()
+            _check_finite(loss, grad)
         except BaseException:
             self._put(values)
             raise
@@ -302,7 +311,7 @@ class _Problem:
         def evaluate(step: Any) -> Point:
             self._move(step, d)
             try:
-                _, loss, grad = self._evaluate()
+                _, loss, grad = self.look()
             finally:
                 self._put(values)
             return Point.of(step, loss, grad, d)
@@ -312,12 +321,6 @@ class _Problem:
         )
         self._move(found[0].step, d)
         return found
-
-    def _evaluate(self) -> tuple[Any, float, Tensor]:
-        value = self._closure()
-        if value is None:
-            raise InputTypeError("LBFGS: the closure must return the loss, got None")
-        return value, float(value), torch.cat([_flat_grad(p) for p in self._params])
 
     def _move(self, step: Any, d: Tensor) -> None:
         parts = torch.split(d, [v.numel() for v in self._views])
@@ -337,6 +340,16 @@ def _flat_grad(p: Tensor) -> Tensor:
     g = torch.zeros_like(p) if p.grad is None else p.grad
     g = g.to_dense() if g.is_sparse else g
     return torch.view_as_real(g.resolve_conj()).reshape(-1) if g.is_complex() else g.reshape(-1)
+
+
+def _check_finite(loss: float, grad: Tensor) -> None:
+    """Raise NonfiniteLossError for a point from which no way leads on."""
+    if not (math.isfinite(loss) and math.isfinite(_largest(grad))):
+        what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
+        raise NonfiniteLossError(
+            f"LBFGS: {what}. The parameters are where they were before. Take a smaller lr, "
+            "line_search_fn='strong_wolfe', or see what the closure computes"
+        )
 
 
 def _largest(vector: Tensor) -> Any:
