@@ -7,8 +7,9 @@ a ``GradScaler`` that nobody waits for. Then it is timed, by the device's own ev
 - the fastest copy and update of torch, in the same process: what the memory can do;
 - AdamW on a billion float32 numbers, beside torch's fused AdamW;
 - every rule with a kernel, beside torch's best where torch has it. A step reads every array of its
-  formula once and writes every array that changes once; those bytes over the fastest copy or update
-  are the time below which no step can be, and "of bytes" is our time over that one;
+  formula once a pass and writes every array that changes once; those bytes over the fastest copy or
+  update are the time below which no step can be, and "of bytes" is our time over that one;
+- compact state (``storage=``), beside FlashOptim where it is installed;
 - a thousand tensors of 32, where the host's work is all there is: by the host's clock;
 - what a step launches, counted by torch's profiler.
 
@@ -18,15 +19,13 @@ Without a CUDA device it says so and exits with 2; a failed check makes the exit
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +35,15 @@ from rich.console import Console
 from rich.table import Table
 
 import downslope.optim
+from benchmarks.device import (
+    WARM_UP,
+    bandwidth,
+    device_times,
+    host_times,
+    launches,
+    measure,
+    rate,
+)
 from benchmarks.optimizers import (
     RESULTS,
     SUBJECTS,
@@ -44,135 +52,26 @@ from benchmarks.optimizers import (
     Workload,
     gpt2,
     make_optimizer,
-    traffic,
 )
 
-__all__ = ["bandwidth", "checks", "launches", "measure", "rate", "table"]
+__all__ = ["COMPACT", "ELEMENTWISE", "billion", "checks", "main", "table"]
 
 ROOT = Path(__file__).parent.parent
 CHECKS = ("tests/engines/test_gpu.py", "tests/engines/test_gpu_device.py")
 
-#: Steps before any is timed: kernels are compiled, the clocks go up.
-WARM_UP = 5
-
 #: Bytes of all arrays for the largest workload: parameter, gradient and two slots in float32.
 _ADAMW_BYTES = 16
 
-Clock = Callable[[Callable[[], object], int], list[float]]
+#: Those that have a kernel.
+ELEMENTWISE = tuple(s for s in SUBJECTS if not downslope.optim.get(s.name).rule.matrix)
 
-
-def device_times(act: Callable[[], object], times: int) -> list[float]:
-    """Seconds that each of some calls keeps the device busy, by its own events."""
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
-    events[0].record()
-    for event in events[1:]:
-        act()
-        event.record()
-    torch.cuda.synchronize()
-    return [a.elapsed_time(b) / 1e3 for a, b in itertools.pairwise(events)]
-
-
-def host_times(act: Callable[[], object], times: int) -> list[float]:
-    """Seconds until each of some calls returns, whatever the device still has to do."""
-    found = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        act()
-        found.append(time.perf_counter() - begun)
-    torch.cuda.synchronize()
-    return found
-
-
-def bandwidth(
-    device: torch.device, clock: Clock, megabytes: int = 1024, samples: int = 20
-) -> dict[str, float]:
-    """Bytes a second of torch's ``b = a`` and ``a = a + 3 b``, arrays far above any cache."""
-    a = torch.ones(megabytes * 2**20 // 4, device=device)
-    b = torch.ones_like(a)
-    acts: dict[str, tuple[int, Callable[[], object]]] = {
-        "copy": (2, lambda: b.copy_(a)),
-        "update": (3, lambda: a.add_(b, alpha=3)),
-    }
-    clock(acts["update"][1], WARM_UP)
-    return {n: arrays * a.nbytes / min(clock(act, samples)) for n, (arrays, act) in acts.items()}
-
-
-def launches(step: Callable[[], object]) -> dict[str, int]:
-    """What one call starts on the device: kernels, and copies or fills of memory."""
-    from torch.profiler import DeviceType, ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as found:
-        step()
-        torch.cuda.synchronize()
-    names = [e.name for e in found.events() if e.device_type == DeviceType.CUDA]
-    memory = sum(name.startswith(("Memcpy", "Memset")) for name in names)
-    return {"kernels": len(names) - memory, "copies": memory}
-
-
-def torch_step(
-    subject: Subject, workload: Workload, device: torch.device
-) -> tuple[str, Callable[[], object]] | None:
-    """The step of torch's class of that name, fused where it can be; None where torch has none."""
-    cls = getattr(torch.optim, subject.name, None)
-    if cls is None:
-        return None
-    twin = make_optimizer(torch.optim, subject, workload, device)
-    mode = "fused" if "fused" in twin.defaults else "foreach"
-    for group in twin.param_groups:
-        group[mode] = True
-    params = [p for group in twin.param_groups for p in group["params"]]
-    limit = subject.kwargs.get("clip_norm")
-
-    def step() -> None:
-        if limit is not None:
-            torch.nn.utils.clip_grad_norm_(params, limit)
-        twin.step()
-
-    return mode, step
-
-
-def measure(
-    subject: Subject, workload: Workload, turns: int, device: torch.device, clock: Clock
-) -> dict[str, Any]:
-    """Seconds a step of ours, then of torch's: one after the other, so that both fit.
-
-    Args:
-        subject: the optimizer.
-        workload: what it steps.
-        turns: how many steps are timed; the median counts.
-        device: where.
-        clock: how.
-    """
-    ours = make_optimizer(downslope.optim, subject, workload, device)
-    median = _median(ours.step, turns, clock)
-    engines = sorted({type(b).__name__ for _, b in ours._buckets})
-    size = traffic(ours) * workload.elements * 4
-    del ours
-    twin = torch_step(subject, workload, device)
-    theirs = _median(twin[1], turns, clock) if twin else None
-    return {
-        "optimizer": subject.title,
-        "workload": workload.title,
-        "engines": engines,
-        "ours_s": median,
-        "torch_s": theirs,
-        "torch_mode": twin[0] if twin else None,
-        "ratio": median / theirs if theirs else None,
-        "bytes": size,
-    }
-
-
-def _median(step: Callable[[], object], turns: int, clock: Clock) -> float:
-    clock(step, WARM_UP)
-    return statistics.median(clock(step, turns))
-
-
-def rate(row: Mapping[str, Any], speed: float) -> dict[str, float]:
-    """A row's share of the memory's speed, and its time over that of its bytes alone."""
-    return {
-        "bandwidth": row["bytes"] / row["ours_s"] / speed,
-        "of_bytes": row["ours_s"] * speed / row["bytes"],
-    }
+#: Of every format and kind of slot.
+COMPACT = (
+    Subject("AdamW", {"storage": "int8"}),
+    Subject("AdamW", {"storage": "bfloat16"}),
+    Subject("Lion", {"storage": "int8"}),
+    Subject("SGD", {"momentum": 0.9, "storage": "int8"}),
+)
 
 
 def billion(memory: int) -> Workload:
@@ -232,7 +131,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
         shown.add_column(heading, justify="right")
     for row in rows:
         shown.add_row(
-            row["optimizer"],
+            f"{row['optimizer']}{', bfloat16' * row['workload'].endswith('bfloat16')}",
             f"{row['ours_s'] * 1e3:.3f}",
             f"{row['torch_s'] * 1e3:.3f}" if row["torch_s"] else "",
             row["torch_mode"] or "",
@@ -240,6 +139,9 @@ def table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
             f"{row['of_bytes']:.2f}" if "of_bytes" in row else "",
             f"{row['bandwidth']:.0%}" if "bandwidth" in row else "",
         )
+        for rival, seconds in row["rivals_s"].items():
+            ratio = f"{row['ours_s'] / seconds:.2f}"
+            shown.add_row(f"  {rival}", "", f"{seconds * 1e3:.3f}", "", ratio, "", "")
     return shown
 
 
@@ -259,8 +161,14 @@ def _timings(quick: bool) -> Iterator[tuple[str, dict[str, Any]]]:
 
     memory = torch.cuda.mem_get_info()[0]
     yield timed("large", adamw, billion(memory if not quick else memory // 16))
-    for subject in SUBJECTS:
+    for subject in ELEMENTWISE:
         yield timed("rules", subject, WORKLOADS["gpt2"])
+    for dtype in (torch.float32, torch.bfloat16):
+        large = replace(
+            WORKLOADS["gpt2"], dtype=dtype, title=f"{WORKLOADS['gpt2'].title}, {str(dtype)[6:]}"
+        )
+        for subject in COMPACT:
+            yield timed("compact", subject, large)
     for name in ("tiny", "groups"):
         yield "host", measure(adamw, WORKLOADS[name], 10 * turns, device, host_times)
     for subject in (adamw, Subject("AdamW", {"clip_norm": 1.0}), Subject("LAMB", {})):
@@ -296,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     titles = {
         "large": "A billion parameters",
         "rules": WORKLOADS["gpt2"].title,
+        "compact": "Compact state",
         "host": "On the host",
     }
     for kind, title in titles.items():

@@ -48,7 +48,7 @@ __all__ = [
     "Workload",
     "gpt2",
     "make_optimizer",
-    "traffic",
+    "parameters",
 ]
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,6 +68,7 @@ class Workload:
     steps: int
     groups: bool = False  # every tensor in a group of its own
     from_memory: bool = False  # too large for any cache
+    dtype: torch.dtype = torch.float32
 
     @property
     def elements(self) -> int:
@@ -170,14 +171,14 @@ _MODES: dict[str, dict[str, bool]] = {
 }
 
 
-def _parameters(workload: Workload, device: torch.device) -> list[torch.Tensor]:
+def parameters(workload: Workload, device: torch.device) -> list[torch.Tensor]:
     """Parameters with gradients."""
     make = torch.Generator(device).manual_seed(0)
     params = []
     for shape in workload.shapes:
         p, g = (torch.randn(shape, generator=make, device=device) for _ in range(2))
-        params.append(torch.nn.Parameter(p.mul_(0.02)))
-        params[-1].grad = g.mul_(1e-3)
+        params.append(torch.nn.Parameter(p.mul_(0.02).to(workload.dtype)))
+        params[-1].grad = g.mul_(1e-3).to(workload.dtype)
     return params
 
 
@@ -185,10 +186,10 @@ def make_optimizer(
     module: Any, subject: Subject, workload: Workload, device: torch.device = _CPU
 ) -> torch.optim.Optimizer:
     """An optimizer of ours, or torch's of that name, with parameters that have gradients."""
-    params = _parameters(workload, device)
+    params = parameters(workload, device)
     groups = [{"params": [p]} for p in params] if workload.groups else params
     ours = module is downslope.optim
-    kwargs = {k: v for k, v in subject.kwargs.items() if ours or k != "clip_norm"}
+    kwargs = {k: v for k, v in subject.kwargs.items() if ours or k not in ("clip_norm", "storage")}
     return getattr(module, subject.name)(groups, **kwargs)
 
 
@@ -231,7 +232,7 @@ def measure(
     sides: dict[str, Callable[[], object]] = {"ours": ours.step, "reference": reference}
     clip_norm = subject.kwargs.get("clip_norm")
     for name, make in rivals.installed(subject.name).items() if clip_norm is None else ():
-        sides[name] = make(_parameters(workload, _CPU)).step
+        sides[name] = make(parameters(workload, _CPU)).step
     pilot: dict[str, float] = {}
     if hasattr(torch.optim, subject.name):
         modes = _torch_modes(make_optimizer(torch.optim, subject, workload), clip_norm)

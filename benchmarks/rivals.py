@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["installed"]
+__all__ = ["installed", "on_cuda"]
 
 Make = Callable[[Sequence[torch.Tensor]], torch.optim.Optimizer]
 
@@ -52,9 +52,25 @@ _RIVALS: dict[str, dict[str, tuple[str, Make]]] = {
 }
 
 
+#: The same of libraries with compact state that need a CUDA device.
+_COMPACT: dict[str, dict[str, tuple[str, Make]]] = {
+    "AdamW": {"FlashOptim": _named("flashoptim", "FlashAdamW")},
+    "Lion": {"FlashOptim": _named("flashoptim", "FlashLion")},
+    "SGD": {"FlashOptim": _named("flashoptim", "FlashSGD", lr=0.001, momentum=0.9)},
+}
+
+
 def installed(name: str) -> dict[str, Make]:
     """The rivals of one of our classes whose packages are installed."""
-    rivals = _RIVALS.get(name, {})
+    return _found(_RIVALS.get(name, {}))
+
+
+def on_cuda(name: str) -> dict[str, Make]:
+    """Those that keep compact state on a CUDA device."""
+    return _found(_COMPACT.get(name, {}))
+
+
+def _found(rivals: dict[str, tuple[str, Make]]) -> dict[str, Make]:
     return {
         rival: make
         for rival, (module, make) in rivals.items()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -14,15 +15,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from downslope.engines.clip import squares_rule
 from downslope.engines.gpu import kernel, units
+from downslope.engines.gpu.arrays import ELEMENTS
+from downslope.engines.storage import CODECS
 from downslope.engines.trace import Program, trace, trace_sums
+from downslope.optim._storage import kinds_of
 
-from .programs import EVERY, cases, covering
+from ..optim.harness import build
+from .programs import EVERY, Case, cases, covering
 from .rules import EVERYTHING, Lamb, trace_of
 
 __all__ = ["Code"]
@@ -55,13 +61,14 @@ class Code(NamedTuple):
 def compiled(title: str, program: Program, elements: tuple[str, ...]) -> Iterator[Code]:
     """Every pass of a program. Slots that are numbers, and the step, are kept on the device."""
     kept = program.rule.numbers(program.present) + ("step",) * program.rule.counts_steps
-    vectors = {f"at_{name}": "*fp32" for name in kernel.vectors(program, kept)}
+    vectors = {f"at_{name}": "*fp32" for name in kernel.vectors(program, elements, kept)}
     signature = {**kernel.TABLES, **vectors, "tensors": "i32"}
-    bytes_of = dict(zip(program.arrays, (kernel.ELEMENTS[e].bytes for e in elements), strict=True))
+    each = 16 // min(ELEMENTS[e].bytes for e in elements if e in ELEMENTS)
+    bytes_of = dict(zip(program.arrays, map(element_bytes, elements), strict=True))
 
     def words(arrays: Iterable[str]) -> int:
-        """Of a thread, if it has 16 bytes of the array with the smallest elements."""
-        return sum(bytes_of[name] // min(bytes_of.values()) for name in arrays)
+        """Of 16 bytes, of a thread's elements of these arrays; it has fewer bytes of codes."""
+        return sum(bytes_of[name] * each // 16 for name in arrays)
 
     columns = kernel.columns(program.rule)
     functions = kernel.compiled(program, elements, columns, kept)
@@ -70,6 +77,11 @@ def compiled(title: str, program: Program, elements: tuple[str, ...]) -> Iterato
         whole = f"{title}: {', '.join(dict.fromkeys(elements))}, pass {number}"
         least = words(step.reads), words(name for name, _ in step.writes)
         yield code_of(whole, function, signature, how, *least)
+
+
+def element_bytes(kind: str) -> int:
+    """Of one number, or of one code."""
+    return CODECS[kind].planes[0].dtype.itemsize if kind in CODECS else ELEMENTS[kind].bytes
 
 
 def code_of(
@@ -107,16 +119,30 @@ def local_bytes(binary: bytes) -> int:
 def wanted() -> Iterator[tuple[str, Program, tuple[str, ...]]]:
     """Some programs in float32, AdamW in all kinds of number; or every program in all."""
     adamw = next(c for c in cases() if c.entry.name == "AdamW")
-    for case in cases() if EVERY else (*covering(), adamw):
+    for case in cases() if EVERY else (*covering()[:2], adamw):
         for kind in KINDS if EVERY or case is adamw else KINDS[:1]:
             yield case.title, case.program, (kind,) * len(case.program.arrays)
     yield "AdamW by units", _with_units(adamw.program), ("float32",) * len(adamw.program.arrays)
     yield "mixed AdamW", adamw.program, ("bfloat16", "bfloat16", "float32", "float32")
+    for case in cases() if EVERY else (adamw,):
+        for kind, word in itertools.product(KINDS[:2], ("int8", "bfloat16")):
+            elements = compact(case, kind, word)
+            if any(e in CODECS for e in elements):
+                yield case.title, case.program, elements
     for kind in KINDS if EVERY else KINDS[:1]:
         yield "squares", trace_sums(squares_rule(("clip_value",))), (kind,)
     for rule in (EVERYTHING, Lamb.rule) if EVERY else ():
         program = trace_of(rule)
         yield rule.name, program, ("float32",) * len(program.arrays)
+
+
+def compact(case: Case, kind: str, word: str) -> tuple[str, ...]:
+    """How a program's arrays are kept by ``storage=word`` for parameters of one kind of number."""
+    p = torch.zeros(64, 64, dtype=getattr(torch, kind), requires_grad=True)
+    kwargs = case.variant.kwargs
+    group = build(case.entry.ours, [p], kwargs, {"storage": word}).param_groups[0]
+    kinds = kinds_of(case.title, case.program.rule, group, p)
+    return tuple(kinds.get(name, kind) for name in case.program.arrays)
 
 
 def _with_units(program: Program) -> Program:

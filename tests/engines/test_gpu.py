@@ -294,7 +294,7 @@ def test_clipping(limits: dict[str, Any]) -> None:
 
 
 #: Units of several chunks, of a few elements, that end in the middle of blocks, and none.
-WITH_UNITS = ((2, 8_200), (40, 3), (5, 3, 300), (7,), (), (0, 4))
+WITH_UNITS = ((1, 8_200), (6, 3), (3, 3, 200), (7,), (), (0, 4))
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.gpu import bandwidth, billion, checks, main, measure, rate, table
+from benchmarks.device import bandwidth, measure, rate
+from benchmarks.gpu import COMPACT, ELEMENTWISE, billion, checks, main, table
 from benchmarks.optimizers import Subject, Workload
 
 from downslope.optim import _placement
@@ -51,6 +53,27 @@ def test_a_measurement(monkeypatch: pytest.MonkeyPatch, name: str, streams: int)
         ("fused", True) if name == "AdamW" else (None, False)
     )
     assert table([{**row, **rate(row, 1e9)}], "small").row_count == 1
+
+
+def test_every_rule_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All subjects step in the Triton engine, and so does what they are compared with."""
+    monkeypatch.setitem(_placement.COMPILED, "cpu", "triton")
+    workload = replace(SMALL, shapes=((3, 2),))
+    assert len(ELEMENTWISE) > 25
+    for subject in (*ELEMENTWISE, *COMPACT):
+        row = measure(subject, workload, 1, CPU, clock)
+        assert row["engines"] == ["TritonBucket"]
+        assert row["bytes"] > 0
+
+
+def test_bytes_of_compact_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes and scales count with their own sizes; what torch and rivals lack is left out."""
+    monkeypatch.setitem(_placement.COMPILED, "cpu", "triton")
+    workload = replace(SMALL, shapes=((64, 64),))
+    row = measure(Subject("AdamW", {"storage": "int8"}), workload, 1, CPU, clock)
+    assert row["bytes"] == 4096 * (3 * 4 + 2 * 2 * (1 + 4 / 128))
+    assert row["torch_mode"] == "fused"
+    assert row["rivals_s"] == {}
 
 
 def test_what_bytes_cost() -> None:

@@ -22,7 +22,7 @@ def codes() -> list[SimpleNamespace]:
         command, check=True, timeout=590, env=environment, stdout=subprocess.PIPE, text=True
     ).stdout
     found = [SimpleNamespace(**json.loads(line)) for line in said.splitlines()]
-    assert len(found) > (250 if EVERY else 15)
+    assert len(found) > (600 if EVERY else 12)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.gpu import launches
+from benchmarks.device import launches
 from torch import Tensor
 
 from downslope.optim import SGD, AdamW, NAdam, Optimizer

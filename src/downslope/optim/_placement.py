@@ -74,8 +74,8 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
 
 def _storage_refuses(group: Mapping[str, Any], p: Tensor) -> str:
     """Why no compiled engine can step a tensor whose state is compact; empty if one can."""
-    if p.device.type != "cpu":
-        return f"it is on {p.device.type}, where no kernel has storage="
+    if COMPILED.get(p.device.type) == "triton":
+        return ""  # whose chunks need not end where units do
     if group.get("clip_agc") is not None and p.ndim > 1 and p.numel() // p.shape[0] % BLOCK:
         return f"clip_agc is given and its units (rows) are no multiple of {BLOCK} elements"
     return ""

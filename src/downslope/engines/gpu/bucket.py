@@ -42,7 +42,7 @@ class TritonBucket(PlannedBucket):
         super()._prepare()
         kept = tuple(self._kept)
         self._columns = columns(self.rule)
-        self._vectors = vectors(self._program, kept)
+        self._vectors = vectors(self._program, self._kinds, kept)
         self._sent = [name for name in self._vectors if name not in kept]
         self._launch = self._launcher(self._program, self._kinds, kept)
         self._units: Units | None = None
@@ -70,7 +70,7 @@ class TritonBucket(PlannedBucket):
         if self.counts_on_device and "fresh" in self._program.scalars:
             self._kept["fresh"] = torch.from_numpy(self.fresh).to(self._device, copy=True)
         self._steps: npt.NDArray[Any] | None = None
-        if self.rule.counts_steps and not self.counts_on_device:
+        if self.counts and not self.counts_on_device:
             self._steps = self._gather("step").numpy()
 
     def _gather_on_device(self, name: str) -> Tensor:

@@ -10,7 +10,6 @@ written by the tensor's last program.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,42 +17,24 @@ from typing import Any
 import triton
 
 from ...rules import Rule
+from .. import storage
 from ..cache import load
 from ..clip import TREATMENT
-from ..printing import INFIX, Dialect, title
+from ..printing import INFIX, Dialect, row_names, title
+from ..storage import CODECS
 from ..trace import Pass, Program
-from . import interpreted, library
+from . import codecs, interpreted, library
+from .arrays import ELEMENTS, Array, arrays_of
 
 __all__ = [
     "CHUNK",
-    "ELEMENTS",
     "TABLES",
-    "Element",
     "columns",
     "compiled",
     "options",
     "source",
     "vectors",
 ]
-
-
-@dataclass(frozen=True)
-class Element:
-    """How one kind of number lies in memory and how a kernel opens and closes it."""
-
-    kind: str
-    bytes: int
-    math: str = "float32"
-    open: str = "{}"
-    close: str = "{}"
-
-
-ELEMENTS = {
-    "float32": Element("float32", 4),
-    "float64": Element("float64", 8, math="float64"),
-    "bfloat16": Element("bfloat16", 2, open="{}.to(tl.float32)", close="to_bfloat16({})"),
-    "float16": Element("float16", 2, open="{}.to(tl.float32)", close="{}.to(tl.float16)"),
-}
 
 #: Warps a program.
 WARPS = 4
@@ -67,7 +48,7 @@ _SCALARS = Dialect("double({})", _OPERATORS, plain=True)
 
 #: What a kernel is given, in this order, and the kind of number it points to.
 TABLES = {
-    "A": "*i64",  # [arrays, tensors] addresses
+    "A": "*i64",  # [planes, tensors] addresses of all arrays, then of compact ones' other planes
     "N": "*i64",  # [tensors] elements
     "G": "*i32",  # [tensors] group
     "C": "*i32",  # [chunks] tensor
@@ -89,10 +70,13 @@ def columns(rule: Rule) -> tuple[str, ...]:
     return (*(h.name for h in rule.scalar_hypers), *TREATMENT)
 
 
-def vectors(program: Program, kept: tuple[str, ...] = ()) -> tuple[str, ...]:
+def vectors(
+    program: Program, elements: tuple[str, ...], kept: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """The scalars that are one number a tensor."""
-    others = columns(program.rule)
-    return tuple(dict.fromkeys([*(n for n in program.scalars if n not in others), *kept]))
+    others = {*columns(program.rule), "factor"}
+    own = (n for n in row_names(program, elements) if n not in others)
+    return tuple(dict.fromkeys([*own, *kept]))
 
 
 def options(step: Pass, elements: tuple[str, ...], nvidia: bool) -> dict[str, Any]:
@@ -100,16 +84,18 @@ def options(step: Pass, elements: tuple[str, ...], nvidia: bool) -> dict[str, An
 
     Args:
         step: the pass.
-        elements: the kind of number of every array.
+        elements: the kind of number or codec of every array.
         nvidia: whether it is for a GPU of theirs. Their assembler keeps values in local memory
             where that makes room for one block more on a core, and has to be told how many
-            registers it may use instead. With eight elements a thread, four or five blocks have
+            registers it may use instead. With eight elements a thread, three to five blocks have
             more reads under way than it takes to keep memory busy.
     """
-    each = 16 // min(ELEMENTS[e].bytes for e in elements)
     arrays = {*step.reads, *(name for name, _ in step.writes)}
-    many = step.totals or len(arrays) > 4
-    registers = {"maxnreg": 128 if many else 96} if nvidia and each == 8 else {}
+    compact = any(e in CODECS for e in elements)
+    # What was found by compiling all programs: nothing is kept in local memory.
+    level = int(bool(step.totals) or len(arrays) > 4) + compact
+    told = nvidia and (_each(elements) == 8 or compact)
+    registers = {"maxnreg": (96, 128, 168)[level]} if told else {}
     return {"num_warps": WARPS, "enable_fp_fusion": False, **registers}
 
 
@@ -128,42 +114,61 @@ def source(
         kept: the scalars, one a tensor, that the device keeps: the step, which it counts,
             ``fresh``, which it clears, slots, which it replaces.
     """
-    kinds = dict(zip(program.arrays, (ELEMENTS[e] for e in elements), strict=True))
+    arrays = arrays_of(program, elements)
     lines = [
         title(program, elements),
         "import triton",
         "import triton.language as tl",
         f"from {library.__name__} import *",
+        *([f"from {codecs.__name__} import *"] if any(a.compact for a in arrays.values()) else []),
     ]
     for number in range(len(program.passes)):
-        lines += ["", "", *_block_lines(program, number, kinds)]
-        lines += ["", "", *_run_lines(program, number, kinds, columns, kept)]
+        lines += ["", "", *_block_lines(program, number, arrays)]
+        lines += ["", "", *_run_lines(program, number, arrays, columns, kept)]
     return "\n".join(lines) + "\n"
 
 
-def _math(kinds: dict[str, Element]) -> str:
-    return "float64" if any(kind.math == "float64" for kind in kinds.values()) else "float32"
+def _math(arrays: dict[str, Array]) -> str:
+    wide = any(a.element.math == "float64" for a in arrays.values())
+    return "float64" if wide else "float32"
 
 
-def _used(step: Pass) -> list[str]:
-    return list(dict.fromkeys([*step.reads, *(name for name, _ in step.writes)]))
+def _used(step: Pass, arrays: dict[str, Array]) -> list[Array]:
+    names = dict.fromkeys([*step.reads, *(name for name, _ in step.writes)])
+    return [arrays[name] for name in names]
 
 
-def _block_lines(program: Program, number: int, kinds: dict[str, Element]) -> list[str]:
+def _given(step: Pass, arrays: dict[str, Array]) -> list[str]:
+    """What a block is given beside its elements."""
+    addresses = [at for array in _used(step, arrays) for at in array.addresses]
+    seeds = [f"seed{pair}" for pair in _pairs(step, arrays)]
+    chunk = ["start", "b", "n"] if any(a.compact for a in _used(step, arrays)) else []
+    return [*addresses, *(n for n, _ in step.hoisted), "factor", *_unit(step), *seeds, *chunk]
+
+
+def _pairs(step: Pass, arrays: dict[str, Array]) -> list[int]:
+    """The numbers of the random bits, of which two arrays have each a half."""
+    return sorted({arrays[n].random // 2 for n, _ in step.writes if arrays[n].random >= 0})
+
+
+def _block_lines(program: Program, number: int, arrays: dict[str, Array]) -> list[str]:
     """The function that does one block of elements and returns what it adds to the totals."""
     step = program.passes[number]
-    math = _math(kinds)
+    math = _math(arrays)
     dialect = Dialect("single({})" if math == "float32" else "double({})", _OPERATORS, plain=True)
-    places = {n: f"place({n}_at, tl.{kinds[n].kind}, full) + j" for n in _used(step)}
-    read = {n: kinds[n].open.format(f"load({at}, mask, full)") for n, at in places.items()}
-    write = {n: f"store({at}, {kinds[n].close}, mask, full)" for n, at in places.items()}
-    names = [*(f"{n}_at" for n in places), *(n for n, _ in step.hoisted), "factor", *_unit(step)]
+    read = {n: a.read for n, a in arrays.items()}
+    write = {n: a.write for n, a in arrays.items()}
+    given = ", ".join([*_given(step, arrays), "j, mask, size: tl.constexpr, full: tl.constexpr"])
     at_unit = "units_at + (passed + j) // unit_size"
+    body = dialect.elements(step, read, write, "sum{} = counted({}, mask, full)")
+    stores = len(body) - len(step.writes)
     lines = [
         "@inline",
-        f"def block{number}({', '.join(names)}, j, mask, full: tl.constexpr):",
+        f"def block{number}({given}):",
         *([f"unit = load({at_unit}, mask, full).to(tl.{math})"] if _unit(step) else []),
-        *dialect.elements(step, read, write, "sum{} = counted({}, mask, full)"),
+        *body[:stores],
+        *(f"noise{k} = random_bits(start, j, seed{k})" for k in _pairs(step, arrays)),
+        *body[stores:],
     ]
     if step.totals:
         lines += [f"return {', '.join(f'sum{k}' for k in range(len(step.totals)))}"]
@@ -194,14 +199,14 @@ def _unit_lines() -> list[str]:
 def _run_lines(
     program: Program,
     number: int,
-    kinds: dict[str, Element],
+    arrays: dict[str, Array],
     columns: tuple[str, ...],
     kept: tuple[str, ...],
 ) -> list[str]:
     """The kernel of one pass."""
-    step = program.passes[number]
-    rows = {name: k for k, name in enumerate(program.arrays)}
-    pointers = [*TABLES, *(f"at_{name}" for name in vectors(program, kept))]
+    step, used = program.passes[number], _used(program.passes[number], arrays)
+    own, block = vectors(program, tuple(a.kind for a in arrays.values()), kept), _block(arrays)
+    pointers = [*TABLES, *(f"at_{name}" for name in own)]
     body = [
         "c = tl.program_id(0)",
         "i = tl.load(C + c)",
@@ -211,14 +216,11 @@ def _run_lines(
         f"n = tl.minimum(tl.load(N + i) - start, {CHUNK}).to(tl.int32)",
         "if tl.load(SKIP) != 0:",
         "    n = 0",
-        *_scalar_lines(program, number, _math(kinds), columns, kept),
-        *(
-            f"{name}_at = tl.load(A + {rows[name]} * tensors + i) + start * {kinds[name].bytes}"
-            for name in _used(step)
-        ),
+        *_scalar_lines(program, number, arrays, columns, own, kept),
+        *(line for array in used for line in array.places),
         *(_unit_lines() if _unit(step) else []),
-        *_walk_lines(step, number, _block(kinds)),
-        *_end_lines(program, number, _block(kinds), kept),
+        *_walk_lines(step, number, arrays, block),
+        *_end_lines(program, number, block, kept),
     ]
     return [
         # Tables are read number by number, so how they lie need not be compiled in.
@@ -228,20 +230,24 @@ def _run_lines(
     ]
 
 
-def _block(kinds: dict[str, Element]) -> int:
-    """Elements a block: 16 bytes a thread of the array with the smallest."""
-    return 32 * WARPS * 16 // min(kind.bytes for kind in kinds.values())
+def _block(arrays: dict[str, Array]) -> int:
+    """Elements a block."""
+    return 32 * WARPS * _each(tuple(a.kind for a in arrays.values()))
+
+
+def _each(elements: tuple[str, ...]) -> int:
+    """Elements a thread: 16 bytes of the array with the smallest; not of codes, which need more."""
+    return 16 // min(ELEMENTS[e].bytes if e in ELEMENTS else 4 for e in elements)
 
 
 def _sums(step: Pass) -> list[str]:
     return [f"sum{k}" for k in range(len(step.totals))]
 
 
-def _walk_lines(step: Pass, number: int, block: int) -> list[str]:
+def _walk_lines(step: Pass, number: int, arrays: dict[str, Array], block: int) -> list[str]:
     """A chunk's full blocks, then the rest of it."""
-    addresses, sums = [f"{name}_at" for name in _used(step)], _sums(step)
-    scalars = [*(n for n, _ in step.hoisted), "factor", *_unit(step)]
-    given = ", ".join([*addresses, *scalars, "j, j < n"])
+    addresses, sums = [array.addresses[0] for array in _used(step, arrays)], _sums(step)
+    given = ", ".join([*_given(step, arrays), "j, j < n"])
     # The lanes of a sum are the same ones wherever a tensor lies. Where nothing is added up, the
     # rest has blocks of another length: Triton then has neighbouring threads take neighbours.
     rest = block if sums else block // 2
@@ -252,7 +258,7 @@ def _walk_lines(step: Pass, number: int, block: int) -> list[str]:
         "    full = 0",
     ]
     for bounds, size, full in (("0, full", block, True), ("full, n", rest, False)):
-        call = f"block{number}({given}, {full})"
+        call = f"block{number}({given}, {size}, {full})"
         lines += [f"for b in range({bounds}, {size}):", f"    j = b + tl.arange(0, {size})"]
         if sums:
             more = [f"more{k}" for k in range(len(sums))]
@@ -287,19 +293,25 @@ def _end_lines(program: Program, number: int, block: int, kept: tuple[str, ...])
 def _scalar_lines(
     program: Program,
     number: int,
-    math: str,
+    arrays: dict[str, Array],
     columns: tuple[str, ...],
+    own: tuple[str, ...],
     kept: tuple[str, ...],
 ) -> list[str]:
     """The scalars of a pass, in float64, and what its elements need of them."""
-    step = program.passes[number]
+    step, math, pairs = (
+        program.passes[number],
+        _math(arrays),
+        _pairs(program.passes[number], arrays),
+    )
     wanted = {a for s in step.scalars for a in s.args}
     wanted |= {a for _, a in (*step.hoisted, *step.numbers)} | {"factor", *kept}
+    wanted |= {"step"} if pairs else set()
     # Where values are clamped, the formula has the gain behind that. Norms are measured without.
     whole = program.writes and "gain" not in program.scalars
     wanted |= {"gain"} if whole else set()
     read = {n: f"tl.load(H + group * {len(columns)} + {k})" for k, n in enumerate(columns)}
-    read |= {n: f"tl.load(at_{n} + i).to(tl.float64)" for n in vectors(program, kept)}
+    read |= {n: f"tl.load(at_{n} + i).to(tl.float64)" for n in own}
     if "step" in kept:
         read["step"] += " + 1"
     # As an array's element, the value read has its name with an underscore, as no local name has.
@@ -314,6 +326,7 @@ def _scalar_lines(
     lines += [_SCALARS.statement(s, names) for s in step.scalars]
     lines += [f"{name} = {_SCALARS.text(a, names)}.to(tl.{math})" for name, a in step.hoisted]
     lines += [f"new_{name} = {_SCALARS.text(a, names)}" for name, a in step.numbers]
+    lines += [f"seed{pair} = seed_of({names['step']}, {pair})" for pair in pairs]
     factor = "factor_ * gain_" if whole else "factor_"
     return [*lines, f"factor = ({factor} / tl.load(SCALE)).to(tl.{math})"]
 
@@ -326,7 +339,7 @@ def compiled(
     kept: tuple[str, ...] = (),
 ) -> tuple[Any, ...]:
     """The kernel's passes, each to be launched with its arguments; compiled on their first call."""
-    files = [str(module.__file__) for module in (library, interpreted)]
+    files = [str(module.__file__) for module in (library, interpreted, codecs, storage)]
     texts = [Path(file).read_text(encoding="utf-8") for file in files]
     stamp = "\n".join([*texts, f"triton {triton.__version__} interpreted {library.INTERPRETED}"])
     module: Any = load(source(program, elements, columns, kept), stamp)

@@ -1,0 +1,174 @@
+"""The codecs of ``engines/storage.py`` for generated Triton kernels: open a block, noise, close it.
+
+The same numbers and bits as ``cpu/codecs.py``. A kernel's block of elements is a whole number of
+those that share a scale. Arguments are the addresses of a chunk's part of each plane; ``b``, the
+first element of the kernel's block in the chunk; ``n``, the chunk's elements; ``j`` and ``mask``,
+the block's elements and which of them there are; ``size``, how many; ``full``, whether all.
+"""
+
+import triton.language as tl
+
+from .. import storage
+from .library import div, fma, inline, load, place, single, sqrt, store
+
+__all__ = [
+    "close_positive8",
+    "close_signed8",
+    "close_stochastic16",
+    "open_positive8",
+    "open_signed8",
+    "open_stochastic16",
+    "random_bits",
+    "seed_of",
+]
+
+_BLOCK = tl.constexpr(storage.BLOCK)
+_WEYL = tl.constexpr(storage.WEYL)
+_A, _B = map(tl.constexpr, storage.MULTIPLIERS)
+_HALF_TOP = tl.constexpr(float(storage.SIGNED_LEVELS))
+_TOP = tl.constexpr(2.0 * storage.SIGNED_LEVELS)
+_SQUARE = tl.constexpr(float(storage.POSITIVE_LEVELS**2))
+_UNIT = tl.constexpr(1 / storage.POSITIVE_LEVELS**2)
+
+
+@inline
+def _word(x: tl.constexpr):
+    return tl.full((), x, tl.uint32)
+
+
+@inline
+def _hash(x, seed):
+    h = x * _word(_WEYL) + seed
+    h = (h ^ (h >> 16)) * _word(_A)
+    h = (h ^ (h >> 15)) * _word(_B)
+    return h ^ (h >> 16)
+
+
+@inline
+def seed_of(step, pair: tl.constexpr):
+    return _hash(step.to(tl.int64).to(tl.uint32), _word(pair + 1))
+
+
+@inline
+def random_bits(start, j, seed):
+    return _hash(start.to(tl.uint32) + j.to(tl.uint32), seed)
+
+
+@inline
+def _centred(bits, shift: tl.constexpr):
+    """From -1/2 to 1/2."""
+    return (bits << shift).to(tl.int32, bitcast=True).to(tl.float32) * 2.0**-32
+
+
+@inline
+def _spread(x, size: tl.constexpr):
+    """To every element its part's number."""
+    parts: tl.constexpr = size // _BLOCK
+    return tl.reshape(tl.broadcast_to(tl.expand_dims(x, 1), (parts, _BLOCK)), (size,))
+
+
+@inline
+def _scale(scales, b, n, size: tl.constexpr, full: tl.constexpr):
+    k = tl.arange(0, size // _BLOCK)
+    at = place(scales, tl.float32, False) + b // _BLOCK + k
+    return _spread(load(at, b + k * _BLOCK < n, full), size)
+
+
+@inline
+def _largest(x, mask, size: tl.constexpr, full: tl.constexpr):
+    """Every part's largest absolute value, found among integers, where NaN is above all."""
+    bits = x.to(tl.int32, bitcast=True) & 0x7FFFFFFF
+    if not full:
+        bits = tl.where(mask, bits, 0)
+    parts = tl.reshape(bits, (size // _BLOCK, _BLOCK))
+    return tl.max(parts, axis=1).to(tl.float32, bitcast=True)
+
+
+@inline
+def _keep_scale(scale, scales, j, mask, size: tl.constexpr):
+    """Store every part's scale; give every element the reciprocal of its part's."""
+    # By the thread of a part's first element, which has it: no thread need be told by another.
+    at = place(scales, tl.float32, False) + j // _BLOCK
+    tl.store(at, _spread(scale, size), mask=mask & (j % _BLOCK == 0))
+    return _spread(tl.where(scale < 2.0**-126, 0.0, div(single(1.0), scale)), size)
+
+
+@inline
+def open_signed8(codes, scales, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    q = load(place(codes, tl.int8, full) + j, mask, full).to(tl.float32)
+    return div(q, single(_TOP) - tl.abs(q)) * _scale(scales, b, n, size, full)
+
+
+@inline
+def close_signed8(
+    x,
+    codes,
+    scales,
+    b,
+    n,
+    j,
+    mask,
+    bits,
+    shift: tl.constexpr,
+    size: tl.constexpr,
+    full: tl.constexpr,
+):
+    x = x.to(tl.float32)
+    reciprocal = _keep_scale(_largest(x, mask, size, full), scales, j, mask, size)
+    y = tl.minimum(tl.abs(x) * reciprocal, 1.0)
+    low = tl.floor(div(single(_TOP) * y, y + 1.0))
+    rest = single(_TOP) - low
+    # The distance to the lower neighbour as a share of that between the neighbours.
+    share = fma(y, rest, -low) * (rest - 1.0)
+    up = share > fma(single(_TOP), _centred(bits, shift), single(_HALF_TOP))
+    q = tl.where(up, low + 1.0, low).to(tl.int32)
+    store(place(codes, tl.int8, full) + j, tl.where(x < 0, -q, q).to(tl.int8), mask, full)
+
+
+@inline
+def open_positive8(codes, scales, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    q = load(place(codes, tl.uint8, full) + j, mask, full).to(tl.float32)
+    return q * q * _scale(scales, b, n, size, full)
+
+
+@inline
+def close_positive8(
+    x,
+    codes,
+    scales,
+    b,
+    n,
+    j,
+    mask,
+    bits,
+    shift: tl.constexpr,
+    size: tl.constexpr,
+    full: tl.constexpr,
+):
+    x = x.to(tl.float32)
+    scale = _largest(x, mask, size, full) * single(_UNIT)
+    y = tl.minimum(x * _keep_scale(scale, scales, j, mask, size), _SQUARE)
+    middle = tl.floor(sqrt(y)) + 0.5
+    random = _centred(bits, shift)
+    up = fma(-middle, middle, y) > fma(random + random, middle, single(0.25))
+    q = tl.where(up, middle + 1.0, middle)
+    q = tl.where(x > 0, tl.maximum(q, 1.0), q)
+    store(place(codes, tl.uint8, full) + j, q.to(tl.int32).to(tl.uint8), mask, full)
+
+
+@inline
+def open_stochastic16(halves, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    u = load(place(halves, tl.uint16, full) + j, mask, full).to(tl.uint32)
+    return (u << 16).to(tl.float32, bitcast=True)
+
+
+@inline
+def close_stochastic16(
+    x, halves, b, n, j, mask, bits, shift: tl.constexpr, size: tl.constexpr, full: tl.constexpr
+):
+    x = x.to(tl.float32)
+    # Random bits are added below the upper half of the float32.
+    up = ((bits << shift) >> 16) ^ 0x8000
+    rounded = (x.to(tl.uint32, bitcast=True) + up) >> 16
+    u = tl.where(x == x, rounded, 0x7FC0).to(tl.uint16)
+    store(place(halves, tl.uint16, full) + j, u, mask, full)
