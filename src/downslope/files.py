@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["flush_folder", "remove_leftovers", "staged", "write_atomically"]
+__all__ = ["LEFTOVER", "flush_folder", "remove_leftovers", "staged", "write_atomically"]
 
-_SUFFIX = ".tmp"
+LEFTOVER = ".tmp"  #: how the names of temporary files end
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ def staged(path: str | Path) -> Iterator[BinaryIO]:
     'hello'
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=LEFTOVER)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             yield file
@@ -63,7 +63,7 @@ def write_atomically(path: str | Path, data: str | bytes | memoryview) -> None:
 
 def remove_leftovers(folder: str | Path) -> None:
     """Remove the temporary files of writers that were killed; nobody else may be writing there."""
-    for path in Path(folder).glob(f".*{_SUFFIX}"):
+    for path in Path(folder).glob(f".*{LEFTOVER}"):
         path.unlink()
 
 

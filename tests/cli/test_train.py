@@ -111,6 +111,7 @@ VALUES = {
     "checkpoint_keep": 3,
     "checkpoint_background": True,
     "seed": 9,
+    "strategy": "ddp",
     "device": "cpu",
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
 
-from downslope.errors import InputError
+from downslope.errors import CheckpointError, InputError
 from downslope.monitor import RecordWriter, read_records
 
 RECORDS = [{"event": "train", "step": i, "loss": 1 / i} for i in range(1, 4)]
@@ -28,10 +29,30 @@ def test_what_is_written_is_read(file: Path) -> None:
 
 
 def test_a_record_is_in_the_file_before_write_returns(tmp_path: Path) -> None:
-    """A kill right after a step loses nothing of it."""
-    with RecordWriter(tmp_path / "r.jsonl") as writer:
+    """With those of the steps before it, which alone wait, for a checkpoint at the latest."""
+    path = tmp_path / "r.jsonl"
+    with RecordWriter(path) as writer:
         writer.write(RECORDS[0])
-        assert read_records(tmp_path / "r.jsonl") == RECORDS[:1]
+        writer.write({"event": "skip"})
+        assert read_records(path) == [RECORDS[0], {"event": "skip"}]
+        writer.write(RECORDS[1])
+        assert writer.flushed_size() == path.stat().st_size
+        assert read_records(path)[-1] == RECORDS[1]
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """It says what to do; closing does not fail on top of it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # Python ignores its signal
+    try:
+        with (
+            pytest.raises(CheckpointError, match="cannot be written: File too large") as error,
+            RecordWriter(tmp_path / "r.jsonl") as writer,
+        ):
+            writer.write({"event": "end", "reason": 200 * "x"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("torn", [b'{"event": "tra', b"{", b"\xff\xfe"])

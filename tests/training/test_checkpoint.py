@@ -200,6 +200,15 @@ def test_the_newest_sound_checkpoint_is_found(tmp_path: Path) -> None:
     assert newest_sound(tmp_path) == tmp_path / "step-00000001.pt"
 
 
+def test_what_cannot_be_kept_is_one_line(tmp_path: Path) -> None:
+    """A folder where the second name of the last checkpoint should be."""
+    with Keeper(tmp_path, keep=2) as keeper:
+        keeper.save("last", STATE, 1)
+        (tmp_path / "step-00000001.pt").mkdir()
+        with pytest.raises(CheckpointError, match=r"last.pt' cannot be written: Is a directory"):
+            keeper.save("last", STATE, 2)
+
+
 def test_in_the_background_the_state_is_that_of_the_call(tmp_path: Path) -> None:
     """Whatever training does to the tensors meanwhile."""
     weights = torch.zeros(2_000_000)

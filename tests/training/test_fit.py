@@ -18,7 +18,7 @@ from downslope.tasks import batches, permutation
 from downslope.training import TrainingDivergedError, checkpoint
 from downslope.training.learning_rate import schedule
 
-from .tiny import BATCH, RECIPE, ROWS, STEPS, data, network, tiny
+from .tiny import BATCH, RECIPE, ROWS, STEPS, data, network, plain, tiny
 
 
 @pytest.fixture(scope="module")
@@ -298,11 +298,6 @@ def test_a_metric_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     """It could not be compared with any other."""
     with pytest.raises(TrainingDivergedError, match="rmse nan"):
         fit(tiny(metric=lambda outputs, targets: math.nan), RECIPE, tmp_path / "run")
-
-
-def plain() -> torch.nn.Module:
-    """Without batch norm or dropout: what it makes of a row depends on that row alone."""
-    return torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
 
 
 def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:

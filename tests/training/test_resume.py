@@ -28,8 +28,9 @@ CLOCKS = ("seconds", "records_size")
 REPOSITORY = Path(__file__).parents[2]
 EVERY_THREE = RECIPE.replace(checkpoint_every=3)
 
-# In the middle of an epoch, at its end, in the middle of a later one; a kill loses two steps.
-SHOTS = {"SIGTERM:4": 4, "SIGINT:7": 7, "SIGTERM:11": 11, "SIGKILL:17": 15}
+# In the middle of an epoch, at its end, in the middle of a later one; a signal is obeyed after the
+# next step, or in the validation that comes before it; a kill loses two steps.
+SHOTS = {"SIGTERM:3": 4, "SIGINT:7": 7, "SIGTERM:10": 11, "SIGKILL:17": 15}
 
 
 def identical(a: Any, b: Any) -> bool:
@@ -222,6 +223,18 @@ def test_auto_starts_and_resumes(tmp_path: Path, whole: Run) -> None:
                 on_event=[partial(plug, 11)],
             )
     assert_same(fit(tiny(), EVERY_THREE, tmp_path / "run", resume="auto"), whole)
+
+
+def test_auto_starts_again_what_had_not_begun(tmp_path: Path, whole: Run) -> None:
+    """A kill between the settings and the first checkpoint; another's folder is left alone."""
+    fit(tiny(), EVERY_THREE, tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()
+    (tmp_path / "run" / ".task.json.x.tmp").write_text("half")
+    assert_same(fit(tiny(), EVERY_THREE, tmp_path / "run", resume="auto"), whole)
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        fit(tiny(), EVERY_THREE, tmp_path, resume="auto")
 
 
 def test_a_run_that_broke_before_its_first_epoch_resumes_from_its_start(tmp_path: Path) -> None:

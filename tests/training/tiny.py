@@ -32,6 +32,11 @@ def network() -> nn.Module:
     )
 
 
+def plain() -> nn.Module:
+    """Without batch norm or dropout: what it makes of a row depends on that row alone."""
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
 def tiny(
     train: Dataset[Any] | None = None,
     *,

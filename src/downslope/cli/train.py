@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -169,14 +170,15 @@ def _print_recipe(recipe: Recipe) -> None:
 
 
 def _run(job: _Job, *, tensorboard: bool, quiet: bool) -> None:
-    """Train, write the report, and say in one line what came out."""
+    """Train, write the report, and say in one line what came out: the first process does."""
+    first = os.environ.get("RANK", "0") == "0"
     sinks: list[Callable[[dict[str, Any]], None]] = []
-    if tensorboard:
+    if tensorboard and first:
         from ..monitor import TensorBoard
 
         sinks.append(TensorBoard(job.folder))
     try:
-        with _view(job.task, job.recipe, quiet=quiet) as view:
+        with _view(job.task, job.recipe, quiet=quiet or not first) as view:
             sinks += [view] if view is not None else []
             run = fit(
                 *(job.task, job.recipe, job.folder),
@@ -187,8 +189,12 @@ def _run(job: _Job, *, tensorboard: bool, quiet: bool) -> None:
     except KeyboardInterrupt:
         _interrupted(job.folder)
     except TrainingDivergedError as error:
+        if not first:
+            raise
         page = report.write_report(job.folder)
         raise TrainingDivergedError(f"{error} What was recorded is drawn in {page}.") from error
+    if not first:
+        return
     page = report.write_report(run)
     if run.reason == "interrupted":
         _interrupted(job.folder)
@@ -210,7 +216,9 @@ def _view(
 
 
 def _how_to_go_on(folder: Path) -> str:
-    return f"go on with: downslope train --resume {shlex.quote(str(folder))}"
+    local = os.environ.get("LOCAL_WORLD_SIZE")
+    program = f"torchrun --nproc-per-node {local} -m downslope" if local else "downslope"
+    return f"go on with: {program} train --resume {shlex.quote(str(folder))}"
 
 
 def _interrupted(folder: Path) -> NoReturn:

@@ -24,19 +24,29 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import InputError
+from ..errors import CheckpointError, InputError
 
 __all__ = ["RecordWriter", "each", "read_records"]
 
 
+_ENCODE = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make one for each record
+DELAY = 0.25  # seconds that a step's record may wait, so that small steps do not wait for the file
+
+
 class RecordWriter:
-    """Appends records to a file; each one is handed to the system before ``write`` returns.
+    """Appends records to a file.
+
+    A record is handed to the system before ``write`` returns; those of single steps (``train``)
+    within a quarter of a second, with the next record: a kill can lose them, but they lie after the
+    last checkpoint, whose :meth:`flushed_size` comes first, and are made again.
 
     Args:
         path: the file; made where it is missing.
@@ -56,20 +66,51 @@ class RecordWriter:
         path = Path(path)
         if path.exists():
             _cut(path, keep)
-        self._file = path.open("ab", buffering=0)
+        self._path = path
+        self._waiting: list[str] = []
+        self._file = path.open("ab")
+        self._flushed = perf_counter()
 
     def flushed_size(self) -> int:
         """Bytes written so far, after they have reached the disk."""
+        self.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one record; its numbers must be finite, as JSON has no NaN."""
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        """Append one record; its numbers must be finite, as JSON has no NaN.
+
+        Raises:
+            CheckpointError: the disk is full.
+        """
+        self._waiting.append(_ENCODE(record))
+        if record["event"] != "train" or perf_counter() - self._flushed > DELAY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand every record to the system.
+
+        Raises:
+            CheckpointError: the disk is full.
+        """
+        waiting, self._waiting = self._waiting, []
+        self._flushed = perf_counter()
+        try:
+            self._file.write("".join(f"{line}\n" for line in waiting).encode())
+            self._file.flush()
+        except OSError as error:
+            raise CheckpointError(
+                f"The records {str(self._path)!r} cannot be written: {error.strerror}. Make room, "
+                "then resume the run from its last checkpoint."
+            ) from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Flush, and close the file."""
+        try:
+            self.flush()
+        finally:
+            with contextlib.suppress(OSError):  # what could not be written is told already
+                self._file.close()
 
     def __enter__(self) -> Self:
         return self

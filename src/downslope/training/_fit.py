@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from .keeper import Keeper, newest_sound
 from .loop import Event, train
 from .outcome import TrainingDivergedError
 from .precision import Precision
+from .processes import joined
 from .recipe import Recipe
 from .run import Run, RunFiles
 from .state import State, recipe_of
@@ -86,19 +89,27 @@ def fit(
     >>> run.reason, run.best_step, run.best_metric > 0.9
     ('finished', 46, True)
     """
-    if resume == "auto":
-        resume = run_dir is not None and RunFiles(Path(run_dir)).last.exists()
-    if resume:
+    if resume is False and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        resume = "auto"  # torchrun starts the same command again after a process died
+    if resume == "auto" and run_dir is not None and RunFiles(Path(run_dir)).last.exists():
+        resume = True
+    if resume and resume != "auto":
         files = _existing_directory(run_dir, resume)
         source = files.last if resume is True else Path(resume)
         return _resume(task, recipe, files, source, dict(changes or {}), on_event)
     if changes:
         raise InputError("fit: changes are for a run that is resumed. Put them into the recipe.")
-    recipe = (recipe or Recipe()).resolve(task)
-    files = _new_directory(task, run_dir)
-    recipe, test = _with_lr(task, recipe, on_event)
-    _write_settings(files, task, recipe, test)
-    return _run(State(task, recipe), task, recipe, files, on_event)
+    plan = (recipe or Recipe()).resolve(task)
+    with joined(plan.strategy) as processes:
+
+        def prepared() -> tuple[RunFiles, Recipe]:
+            files = _new_directory(task, run_dir, or_settings=resume == "auto")
+            complete, test = _with_lr(task, plan, on_event)
+            _write_settings(files, task, complete, test)
+            return files, complete
+
+        files, plan = processes.by_first(prepared)
+        return _run(State(task, plan, processes), task, plan, files, on_event)
 
 
 @dataclass(frozen=True)
@@ -138,13 +149,15 @@ def _resume(
     if over and plan == run.recipe:
         return run
     _warn_of_other_threads(files)
-    remove_leftovers(files.checkpoints)
-    saved = _sound(source)
-    state = State(task, plan)
-    size = state.take_up(saved, str(source))
-    write_atomically(files.recipe, plan.to_toml())
-    resumed = _Resumed(source, size, plan.differences(recipe_of(saved) or run.recipe))
-    return _run(state, task, plan, files, on_event, resumed)
+    with joined(plan.strategy) as processes:
+        saved = _sound(source)
+        state = State(task, plan, processes)
+        size = state.take_up(saved, str(source), files.checkpoints)
+        if processes.first:
+            remove_leftovers(files.checkpoints)
+            write_atomically(files.recipe, plan.to_toml())
+        resumed = _Resumed(source, size, plan.differences(recipe_of(saved) or run.recipe))
+        return _run(state, task, plan, files, on_event, resumed)
 
 
 def _run(
@@ -155,25 +168,24 @@ def _run(
     on_event: Sequence[Sink],
     resumed: _Resumed | None = None,
 ) -> Run:
-    """Train, with every event in the records and at the sinks."""
-    keeper = Keeper(
-        files.checkpoints,
-        keep=recipe.checkpoint_keep,
-        background=recipe.checkpoint_background,
-        last_step=state.progress.step if resumed and resumed.source == files.last else None,
-    )
-    keep = 0 if resumed is None else resumed.records_size
-    with RecordWriter(files.records, keep=keep) as records, keeper, Interrupt() as interrupt:
+    """Train; the first process writes every event to the records, and tells the sinks."""
+    processes = state.processes
+    with contextlib.ExitStack() as stack:
+        interrupt = stack.enter_context(Interrupt())
+        book = _Book(files, on_event, recipe, state, resumed) if processes.first else None
+        if book is not None:
+            stack.enter_context(book)
 
         def emit(event: Event) -> None:
-            records.write(event)
-            for sink in on_event:
-                sink(event)
+            if book is not None:
+                book.emit(event)
 
         def save(which: Literal["last", "best"]) -> None:
             state.watch.saved_at = state.watch.seconds
-            size = records.flushed_size()
-            keeper.save(which, state.state_dict(records_size=size), state.progress.step)
+            size = 0 if book is None else book.records.flushed_size()
+            kept = state.state_dict(records_size=size, folder=files.checkpoints)
+            if book is not None:
+                book.keeper.save(which, kept, state.progress.step)
 
         emit(_start_event(state, task, recipe, resumed=resumed is not None))
         if resumed is None:
@@ -188,7 +200,39 @@ def _run(
             emit(_end_event(state, "diverged"))
             raise
         emit(_end_event(state, reason))
-    return Run.load(files.path)
+    return processes.by_first(lambda: Run.load(files.path))
+
+
+class _Book(contextlib.ExitStack):
+    """What the first process writes: records and checkpoints; and whom it tells."""
+
+    def __init__(
+        self,
+        files: RunFiles,
+        sinks: Sequence[Sink],
+        recipe: Recipe,
+        state: State,
+        resumed: _Resumed | None,
+    ) -> None:
+        super().__init__()
+        self._sinks = sinks
+        from_last = resumed is not None and resumed.source == files.last
+        self.keeper = self.enter_context(
+            Keeper(
+                files.checkpoints,
+                keep=recipe.checkpoint_keep,
+                background=recipe.checkpoint_background,
+                last_step=state.progress.step if from_last else None,
+            )
+        )
+        keep = 0 if resumed is None else resumed.records_size
+        self.records = self.enter_context(RecordWriter(files.records, keep=keep))
+
+    def emit(self, event: Event) -> None:
+        """Record an event and tell it."""
+        self.records.write(event)
+        for sink in self._sinks:
+            sink(event)
 
 
 def _with_lr(
@@ -229,12 +273,22 @@ def _with_lr(
     return recipe.replace(lr=lr), test
 
 
-def _new_directory(task: Task, run_dir: str | Path | None) -> RunFiles:
-    """The place of a new run; made only when there is something to put in it."""
+def _new_directory(task: Task, run_dir: str | Path | None, *, or_settings: bool) -> RunFiles:
+    """The place of a new run; made only when there is something to put in it.
+
+    Args:
+        task: names it where there is no ``run_dir``.
+        run_dir: the directory.
+        or_settings: a run that was killed before its first checkpoint may be there.
+    """
     if run_dir is None:
         name = Path(task.name).stem
         run_dir = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
     path = Path(run_dir)
+    if or_settings and path.is_dir() and RunFiles(path).only_settings():
+        for folder in (path, path / "checkpoints"):
+            remove_leftovers(folder)
+        return RunFiles(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(
             f"The run directory {str(path)!r} exists already. Choose a new one, or resume the run "

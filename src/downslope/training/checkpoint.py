@@ -25,7 +25,7 @@ from torch import nn
 from ..errors import CheckpointError, InputTypeError
 from ..files import staged
 
-__all__ = ["VERSION", "load", "save", "version"]
+__all__ = ["VERSION", "load", "refuse_strange", "save", "unwritable", "version"]
 
 #: Of the files written here. Version 1 had no comment: its state held ``format`` and ``version``.
 VERSION = 2
@@ -60,7 +60,6 @@ def save(obj: Any, path: str | Path) -> None:
     """
     refuse_strange(obj)
     path = Path(path)
-    kept = "the checkpoint before it is kept" if path.exists() else "nothing was written"
     try:
         with staged(path) as file:
             counted = _Summing(file)
@@ -73,10 +72,16 @@ def save(obj: Any, path: str | Path) -> None:
         cause = next((e for e in (error, error.__context__) if isinstance(e, OSError)), None)
         if cause is None:
             raise
-        raise CheckpointError(
-            f"Checkpoint {str(path)!r} cannot be written: {cause.strerror or cause}; {kept}. Make "
-            "room or make the folder writable, then go on from it."
-        ) from error
+        raise unwritable(path, cause) from error
+
+
+def unwritable(path: Path, cause: OSError) -> CheckpointError:
+    """The error for a checkpoint that the disk does not take."""
+    kept = "the checkpoint before it is kept" if path.exists() else "nothing was written"
+    return CheckpointError(
+        f"Checkpoint {str(path)!r} cannot be written: {cause.strerror or cause}; {kept}. Make "
+        "room or make the folder writable, then go on from it."
+    )
 
 
 def load(path: str | Path) -> Any:

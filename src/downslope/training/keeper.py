@@ -15,7 +15,7 @@ import torch
 
 from ..errors import CheckpointError
 from ..files import staged
-from . import checkpoint
+from . import checkpoint, shards
 
 __all__ = ["Keeper", "newest_sound", "older"]
 
@@ -85,14 +85,30 @@ class Keeper:
             writing.result()
 
     def _write(self, which: Which, state: dict[str, Any], step: int) -> None:
-        last = self._folder / "last.pt"
-        if which == "last" and self._keep > 1 and self._last_step is not None:
-            _keep_as(last, self._folder / f"step-{self._last_step:08}.pt")
-        checkpoint.save(state, self._folder / f"{which}.pt")
-        if which == "last":
-            self._last_step = step
-            for path in older(self._folder)[self._keep - 1 :]:
-                path.unlink()
+        path = self._folder / f"{which}.pt"
+        try:
+            if which == "last" and self._keep > 1 and self._last_step is not None:
+                _keep_as(path, self._folder / f"step-{self._last_step:08}.pt")
+            checkpoint.save(state, path)
+            if which == "last":
+                self._last_step = step
+                for old in older(self._folder)[self._keep - 1 :]:
+                    old.unlink()
+        except OSError as error:
+            raise checkpoint.unwritable(path, error) from error
+        if any(self._folder.glob(f"{shards.PREFIX}*")):
+            self._prune()
+
+    def _prune(self) -> None:
+        """Remove the shards that no checkpoint names."""
+        used = set()
+        for file in self._folder.glob("*.pt"):
+            try:
+                named = checkpoint.load(file).get("shards")
+            except CheckpointError:  # nobody knows which are its own, so all are left
+                return
+            used.add(named["folder"] if named else None)
+        shards.prune(self._folder, used)
 
     def __enter__(self) -> Self:
         return self

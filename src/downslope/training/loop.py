@@ -47,7 +47,12 @@ def train(
     Raises:
         TrainingDivergedError: the loss or the gradient is not finite.
     """
-    model, optimizer, precision, at = state.model, state.optimizer, state.precision, state.progress
+    model, precision, processes, at = (
+        state.stepped,
+        state.precision,
+        state.processes,
+        state.progress,
+    )
 
     def judge() -> None:
         emit(event := validate(state, task, recipe, stop))
@@ -67,18 +72,24 @@ def train(
                     state.train_mode()
                     training = True
                 lr = state.lr.before_step(at.step)
-                optimizer.zero_grad()
-                mean_loss, rows = 0.0, 0
-                for inputs, targets, share in parts:
+                state.zero_grad()
+                mean_loss, rows = 0.0, 0.0
+                for k, (inputs, targets, share) in enumerate(parts, start=1):
                     inputs, targets = inputs.to(state.device), targets.to(state.device)
+                    if processes.count > 1:
+                        processes.sum_gradients(model, now=k == len(parts))
                     with precision.autocast():
                         loss = task.loss(model(inputs), targets)
-                    precision.backward(loss if share == 1 else loss * share)
+                    weight = share * processes.count  # gradients are averaged over processes
+                    precision.backward(loss if weight == 1 else loss * weight)
                     mean_loss += loss.item() * share
                     rows += len(targets)
-                emit(_update(state, lr, mean_loss, rows))
-                _obey(state, recipe, stop)
-                if _checkpoint_due(state, recipe):
+                asked = (stop() or _late(state, recipe), _minutes_over(state, recipe))
+                mean_loss, rows, ending, saving = processes.total([mean_loss, rows, *asked])
+                emit(_update(state, lr, mean_loss, int(rows)))
+                if ending:
+                    raise StopAskedError  # noqa: TRY301 - one way out, of here and of a validation
+                if saving or _checkpoint_due(state, recipe):
                     save("last")
             if validation_due(state, recipe, at_end=True):
                 judge()
@@ -89,7 +100,7 @@ def train(
                 return "finished" if _steps_over(state) else "early stop"
     except StopAskedError:
         save("last")
-        return "interrupted" if stop() else "time limit"
+        return "interrupted" if processes.total([stop()])[0] else "time limit"
 
 
 def _update(state: State, lr: float, loss: float, rows: int) -> Event:
@@ -132,19 +143,20 @@ def _update(state: State, lr: float, loss: float, rows: int) -> Event:
 
 def _checkpoint_due(state: State, recipe: Recipe) -> bool:
     """Whether a checkpoint is wanted here; the epoch's end has its own, after the validation."""
-    at, every, minutes = state.progress, recipe.checkpoint_every, recipe.checkpoint_minutes
-    due = every is not None and at.step % every == 0
-    if minutes is not None:
-        due |= state.watch.seconds - state.watch.saved_at >= 60 * minutes
-    return due and at.batch < state.steps_per_epoch
+    at, every = state.progress, recipe.checkpoint_every
+    return every is not None and at.step % every == 0 and at.batch < state.steps_per_epoch
 
 
-def _obey(state: State, recipe: Recipe, stop: Callable[[], bool]) -> None:
-    """Raise if this session is to end here."""
+def _minutes_over(state: State, recipe: Recipe) -> bool:
+    """Whether the newest checkpoint is too old."""
+    minutes = recipe.checkpoint_minutes
+    return minutes is not None and state.watch.seconds - state.watch.saved_at >= 60 * minutes
+
+
+def _late(state: State, recipe: Recipe) -> bool:
+    """Whether this session has had its time."""
     minutes = recipe.max_minutes
-    late = minutes is not None and state.watch.seconds - state.watch.began >= 60 * minutes
-    if stop() or late:
-        raise StopAskedError
+    return minutes is not None and state.watch.seconds - state.watch.began >= 60 * minutes
 
 
 def _over(state: State, recipe: Recipe) -> bool:

@@ -122,6 +122,9 @@ class Recipe(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         0, description="seed of the weights, the order of the rows and dropout"
     )
+    strategy: Literal["ddp", "fsdp"] | None = Field(
+        None, description="how the processes of torchrun share the model: all of it each, or shards"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, ...")
 
     @model_validator(mode="before")
@@ -150,6 +153,15 @@ class Recipe(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise InputError(_one_line(error)) from None
+
+    @model_validator(mode="after")
+    def _whole_checkpoints(self) -> Recipe:
+        if self.strategy == "fsdp" and self.checkpoint_background:
+            raise InputError(
+                "Recipe: strategy = 'fsdp' writes its shards while training waits. Leave "
+                "checkpoint_background out."
+            )
+        return self
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Recipe:
@@ -212,14 +224,14 @@ class Recipe(BaseModel):
             chosen["weight_decay"] = _defaults(optim.get(self.optimizer)).get("weight_decay")
         return self.replace(**chosen)
 
-    def total_steps(self, task: Task) -> int:
+    def total_steps(self, task: Task, processes: int = 1) -> int:
         """Optimizer steps of the whole run."""
-        steps = (self.epochs or task.epochs) * self.steps_per_epoch(task)
+        steps = (self.epochs or task.epochs) * self.steps_per_epoch(task, processes)
         return min(steps, self.max_steps or steps)
 
-    def steps_per_epoch(self, task: Task) -> int:
-        """Optimizer steps of an epoch."""
-        return steps_in(size(task.train), self.batch_size or task.batch_size)
+    def steps_per_epoch(self, task: Task, processes: int = 1) -> int:
+        """Optimizer steps of an epoch, which may be one less where many share a short last one."""
+        return steps_in(size(task.train), self.batch_size or task.batch_size, processes)
 
     def optimizer_arguments(self) -> dict[str, Any]:
         """What the optimizer is built with, besides its learning rate."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from ..errors import CheckpointError, InputError
+from ..files import LEFTOVER
 from ..monitor import read_records
 from ..tasks import Task, load_task
-from . import checkpoint
+from . import checkpoint, shards
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ class RunFiles:
     def report(self) -> Path:
         """The report, once it is written."""
         return self.path / "report.html"
+
+    def only_settings(self) -> bool:
+        """Whether the directory holds at most what is written before the first checkpoint."""
+        settings = {self.recipe, self.task, self.environment, self.find_lr, self.records}
+        found = {path for path in self.path.rglob("*") if path.suffix != LEFTOVER}
+        return found <= {*settings, self.checkpoints}
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,10 @@ class Run:
         state = checkpoint.load(file)
         model = (task or self.task()).model()
         try:
-            model.load_state_dict({**state["model"], **(state.get("average") or {})})
+            if "shards" in state:
+                shards.load_model(state["shards"], self.files.checkpoints, model)
+            else:
+                model.load_state_dict({**state["model"], **(state.get("average") or {})})
         except RuntimeError as error:
             raise CheckpointError(
                 f"{str(file)!r} does not fit the model of this task: {' '.join(str(error).split())}"

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..optim import ScheduleFree
 from ..randomness import random_state, restore_random_state, seed_everything
-from ..tasks import Task
+from ..tasks import Task, size
 from ..tasks import steps as steps_of
+from . import shards
 from .average import WeightAverage
 from .learning_rate import LearningRate
 from .precision import Precision
+from .processes import ALONE, Processes
 from .recipe import Recipe
 
 __all__ = ["Progress", "State", "Stopwatch", "recipe_of"]
@@ -86,11 +88,13 @@ class State:
     Args:
         task: what is trained.
         recipe: resolved, with its learning rate.
+        processes: those that share the steps.
 
-    The global random generators are seeded first, so the weights depend on the recipe alone.
+    The global random generators are seeded first, so the weights depend on the recipe alone; what
+    is drawn later (dropout) differs between processes.
     """
 
-    def __init__(self, task: Task, recipe: Recipe) -> None:
+    def __init__(self, task: Task, recipe: Recipe, processes: Processes = ALONE) -> None:
         if recipe.batch_size is None or recipe.epochs is None:
             raise ValueError("State: the recipe must be resolved for the task")
         seed_everything(recipe.seed)
@@ -98,13 +102,23 @@ class State:
         self._recipe = recipe
         self.batch_size = recipe.batch_size
         self.epochs = recipe.epochs
-        self.device = torch.device(recipe.device)
+        self.processes = processes
+        self.device = processes.device(recipe.device)
+        if min(self.batch_size, size(task.train), size(task.validation)) < processes.count:
+            raise InputError(
+                f"{processes.count} processes cannot share steps of {self.batch_size} rows and "
+                f"{size(task.validation)} rows to validate: each needs one at least."
+            )
         self.model = task.model().to(self.device)
+        self.stepped = processes.share(self.model)
+        if not processes.first:
+            seed_everything(processes.seed(recipe.seed, 0))
+        self._trained = list(self.model.parameters())
         self.optimizer = recipe.build_optimizer(self.model.parameters())
         self.average = None if recipe.ema is None else WeightAverage(self.model, recipe.ema)
         self.precision = Precision(recipe.precision, self.device)
-        self.total_steps = recipe.total_steps(task)
-        self.steps_per_epoch = recipe.steps_per_epoch(task)
+        self.total_steps = recipe.total_steps(task, processes.count)
+        self.steps_per_epoch = recipe.steps_per_epoch(task, processes.count)
         self.lr = LearningRate(self.optimizer, recipe, self.total_steps)
         self.progress = Progress()
         self.watch = Stopwatch()
@@ -130,8 +144,15 @@ class State:
             epoch=self.progress.epoch,
             skip=self.progress.batch,
             accumulate=self._recipe.accumulate,
+            process=self.processes.rank,
+            processes=self.processes.count,
             workers=self._recipe.workers,
         )
+
+    def zero_grad(self) -> None:
+        """Forget the gradients; an optimizer's own method costs a twentieth of a small step."""
+        for p in self._trained:
+            p.grad = None
 
     def train_mode(self) -> None:
         """Prepare for steps: dropout on, and the weights of a Schedule-Free optimizer to train."""
@@ -142,29 +163,49 @@ class State:
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
         """While entered, the model is as it is judged: its averaged weights, no dropout."""
+        self.processes.level(self.model)
         self.model.eval()
         if isinstance(self.optimizer, ScheduleFree):
             self.optimizer.eval()  # it stays so until training goes on: checkpoints hold these
         with contextlib.nullcontext() if self.average is None else self.average.in_model():
             yield
 
-    def state_dict(self, *, records_size: int) -> dict[str, Any]:
-        """Plain data and tensors from which :meth:`take_up` goes on to the same bits."""
+    def state_dict(self, *, records_size: int, folder: Path | None = None) -> dict[str, Any]:
+        """Plain data and tensors from which :meth:`take_up` goes on to the same bits.
+
+        All processes call it together; the first one's is to be kept.
+
+        Args:
+            records_size: how long the records are.
+            folder: of the checkpoints, where the shards of a sharded model are written to.
+        """
         return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            **self._weights(folder),
             "precision": self.precision.state_dict(),
             "lr": self.lr.state_dict(),
             "progress": asdict(self.progress),
             "steps_per_epoch": self.steps_per_epoch,
             "seconds": self.watch.seconds,
-            "random": random_state(),
+            "random": self.processes.gathered(random_state()),
             "recipe": self._recipe.model_dump(),
             "records_size": records_size,
         }
 
-    def take_up(self, saved: dict[str, Any], name: str) -> int:
+    def _weights(self, folder: Path | None) -> dict[str, Any]:
+        """Model, optimizer and average; of a sharded model where its shards lie."""
+        average = None if self.average is None else self.average.state_dict()
+        if self.processes.sharded:
+            if folder is None:
+                raise ValueError("State: the shards of a sharded model need a folder")
+            tensors = shards.tensors(self.model, self.optimizer, average)
+            return {"shards": shards.save(tensors, folder, self.processes)}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": average,
+        }
+
+    def take_up(self, saved: dict[str, Any], name: str, folder: Path | None = None) -> int:
         """Go on from what :meth:`state_dict` gave; returns how long the records were then.
 
         Where the recipe is another one by now, its hyperparameters take the place of the saved.
@@ -172,6 +213,7 @@ class State:
         Args:
             saved: the state, as it was read.
             name: of the checkpoint, for the error.
+            folder: of the checkpoints, where shards lie.
 
         Raises:
             CheckpointError: it is of another task or recipe.
@@ -186,19 +228,15 @@ class State:
                 "before. Resume with as many parts as before."
             )
         try:
-            self.model.load_state_dict(saved["model"])
             fresh = [dict(group) for group in self.optimizer.param_groups]
-            self.optimizer.load_state_dict(saved["optimizer"])
+            self._take_weights(saved, folder)
             for group, wanted in zip(self.optimizer.param_groups, fresh, strict=True):
                 group.update({key: wanted[key] for key in changed})
             self.precision.load_state_dict(saved["precision"])
             self.lr.load_state_dict(saved["lr"])
             self.progress = Progress(**saved["progress"])
             self.watch = Stopwatch(saved["seconds"])
-            if self.average is not None:
-                average = saved.get("average")
-                self.average.load_state_dict(average or dict(self.model.named_parameters()))
-            restore_random_state(saved["random"])
+            self._take_randomness(saved["random"])
             return int(saved["records_size"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
@@ -206,6 +244,30 @@ class State:
                 f"Checkpoint {name!r} does not fit this task and recipe: {reason}. "
                 "Resume with the task and the recipe that the run was started with."
             ) from error
+
+    def _take_weights(self, saved: dict[str, Any], folder: Path | None) -> None:
+        """Model, optimizer and average, of one file or of shards, into a whole or a sharded one."""
+        if "shards" in saved and folder is not None:
+            average = None if self.average is None else self.average.state_dict()
+            average = shards.load(
+                saved["shards"], folder, self.model, self.optimizer, average, self.processes
+            )
+        elif self.processes.sharded:
+            average = shards.take_whole(saved, self.model, self.optimizer)
+        else:
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            average = saved.get("average")
+        if self.average is not None:
+            self.average.load_state_dict(average or dict(self.model.named_parameters()))
+
+    def _take_randomness(self, saved: dict[str, Any] | list[dict[str, Any]]) -> None:
+        """Each process its own; one that was not there begins with a seed of its own."""
+        states = saved if isinstance(saved, list) else [saved]  # before there were many
+        if self.processes.rank < len(states):
+            restore_random_state(states[self.processes.rank])
+        else:
+            seed_everything(self.processes.seed(self._recipe.seed, self.taken))
 
 
 def recipe_of(saved: dict[str, Any]) -> Recipe | None:

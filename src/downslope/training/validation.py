@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ..tasks import LOSS, Task, batches
+from ..tasks import LOSS, Task, size
+from ..tasks.batches import Batches
 from .outcome import StopAskedError, diverged
 from .recipe import Recipe
 from .state import State
@@ -77,20 +78,39 @@ def evaluate(
         TrainingDivergedError: one of them is not finite.
         StopAskedError: ``stop`` said so between two batches.
     """
+    processes = state.processes
     outputs, targets, loss_sum = [], [], 0.0
     with state.evaluating():
-        for inputs, target in batches(task.validation, state.evaluation_batch_size):
+        for inputs, target in Batches(task.validation, _my_rows(state, size(task.validation))):
             with state.precision.autocast():
                 output = state.model(inputs.to(state.device))
                 loss_sum += task.loss(output, target.to(state.device)).item() * len(target)
             outputs.append(output.float().cpu())
             targets.append(target)
-            if stop():
+            if processes.total([stop()])[0]:
                 raise StopAskedError
-    all_outputs, all_targets = torch.cat(outputs), torch.cat(targets)
-    values = {LOSS: loss_sum / len(all_targets)}
-    for metric in (task.metric, *task.metrics):
-        values[metric.name] = metric.function(all_outputs, all_targets)
+    [loss_sum] = processes.total([loss_sum])
+    everybody = processes.gathered((torch.cat(outputs), torch.cat(targets)))
+
+    def measured() -> dict[str, float]:
+        """Of all rows in their order, by the first process."""
+        all_outputs, all_targets = map(torch.cat, zip(*everybody, strict=True))
+        values = {LOSS: loss_sum / len(all_targets)}
+        for metric in (task.metric, *task.metrics):
+            values[metric.name] = metric.function(all_outputs, all_targets)
+        return values
+
+    values = processes.by_first(measured)
     if not all(map(math.isfinite, values.values())):
         raise diverged(state, "validation " + ", ".join(f"{k} {v}" for k, v in values.items()))
     return values
+
+
+def _my_rows(state: State, rows: int) -> list[torch.Tensor]:
+    """The rows of each batch; every process has as many batches, for each is a collective."""
+    processes, order = state.processes, torch.arange(rows)
+    if processes.count == 1:
+        return list(torch.split(order, state.evaluation_batch_size))
+    most = -(-rows // processes.count)
+    mine = order.tensor_split(processes.count)[processes.rank]
+    return list(mine.tensor_split(-(-most // state.evaluation_batch_size)))
