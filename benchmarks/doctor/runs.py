@@ -30,6 +30,7 @@ __all__ = ["Labelled", "cases", "train"]
 
 STEPS = 300
 CHECKS = 10  # validations a run
+SANE = {"sgd": 0.5, "adamw": 0.03, "lion": 0.01}  # no good recipe has more
 TUNING_VARIANTS = 3  # times those of the test
 
 
@@ -79,7 +80,8 @@ def _setting(problem: Problem, optimizer: str, which: int, seed: int) -> Setting
         "linear": warmup(rising) >> linear(STEPS - rising),
         "constant": constant(1.0),
     }
-    lr = best * make.choice([1.0, 0.5, 0.3]) * (0.3 if shape == "constant" else 1.0)
+    lr = min(best, SANE[optimizer]) * make.choice([1.0, 0.7, 0.5])
+    lr *= 0.3 if shape == "constant" else 1.0
     return Setting(
         model=problem.model,
         loss=problem.loss,

@@ -12,7 +12,7 @@ from .errors import DownslopeError
 
 if TYPE_CHECKING:
     from . import optim, schedules
-    from .doctor import Doctor, Finding, diagnose
+    from .doctor import Advice, Doctor, Finding, advise, diagnose
     from .finder import RangeTest, find_lr
     from .monitor import Monitor
     from .report import write_report
@@ -24,6 +24,8 @@ __version__ = "0.1.0"
 _HOME = {
     "optim": "optim",
     "schedules": "schedules",
+    "Advice": "doctor",
+    "advise": "doctor",
     "diagnose": "doctor",
     "Doctor": "doctor",
     "Finding": "doctor",
@@ -40,6 +42,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Advice",
     "Doctor",
     "DownslopeError",
     "Finding",
@@ -50,6 +53,7 @@ __all__ = [
     "Run",
     "Task",
     "__version__",
+    "advise",
     "diagnose",
     "find_lr",
     "fit",

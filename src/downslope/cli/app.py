@@ -28,6 +28,7 @@ COMMANDS = {
     "schedule": "Draw a schedule of the learning rate, in the terminal and into a file.",
     "cache": "Show the compiled kernels that are kept, or remove them.",
     "diagnose": "Say what is wrong with a run, why, and what to change.",
+    "advise": "Advise a starting recipe for a task or a model, with a reason for every line.",
     "explain": "Explain an optimizer: its formula, arguments, memory and sources.",
 }
 

@@ -1,8 +1,9 @@
 """The guides' tables of symptoms, causes and remedies as functions of a run's records."""
 
+from .advisor import Advice, advise
 from .diagnose import diagnose, findings
 from .finding import Finding
 from .history import History
 from .live import Doctor
 
-__all__ = ["Doctor", "Finding", "History", "diagnose", "findings"]
+__all__ = ["Advice", "Doctor", "Finding", "History", "advise", "diagnose", "findings"]

@@ -30,10 +30,10 @@ DETECTORS: tuple[Callable[[History], Finding | None], ...] = (
     settings.schedule_ended_early,
     data.data_repeats,
     rate.lr_too_low,
+    rate.slow_optimizer,
     data.labels_do_not_match,
     data.overfitting,
     rate.lr_not_lowered,
-    rate.slow_optimizer,
     data.waiting,
 )
 
@@ -51,7 +51,8 @@ def findings(history: History) -> list[Finding]:
     for detector in DETECTORS:
         found = detector(history)
         explained = any(k.cause not in _NO_ROOT for k in kept)
-        if found is not None and not (explained and found.cause in _EFFECTS):
+        known = any(k.cause == found.cause for k in kept) if found is not None else False
+        if found is not None and not known and not (explained and found.cause in _EFFECTS):
             kept.append(found)
     return kept
 

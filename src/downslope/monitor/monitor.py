@@ -62,6 +62,8 @@ class Monitor:
         every: look closely at every so many steps; None: often at first, ever less later.
         total_steps: how long training is planned to be, if known.
         constant_loss: the loss of the best constant outputs, if known: see :func:`constant_loss`.
+        done: steps that were done before, where training goes on.
+        losses: record every step's loss, rate and time; False where somebody else does.
         on_event: called with each event, as in :mod:`downslope.monitor.records`.
 
     Raises:
@@ -92,6 +94,8 @@ class Monitor:
         every: int | None = None,
         total_steps: int | None = None,
         constant_loss: float | None = None,
+        done: int = 0,
+        losses: bool = True,
         on_event: Sequence[Callable[[Event], None]] = (),
     ) -> None:
         if not isinstance(model, nn.Module) or not isinstance(optimizer, Optimizer):
@@ -111,7 +115,8 @@ class Monitor:
             self._sinks.insert(0, self._writer.write)
         self._begin = self._last = time.perf_counter()
         self._rows: list[tuple[int, Any, float, float]] = []
-        self._step = 0
+        self._step = done
+        self._losses = losses
         self._look: Look | None = None
         self._gradients: dict[str, Any] = {}
         self._before: list[Tensor] = []
@@ -122,7 +127,8 @@ class Monitor:
         self._pre = model.register_forward_pre_hook(self._note_inputs, with_kwargs=True)
         self._hook: Any = None
         self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
-        self._arm()
+        if is_sampled(done + 1, every):
+            self._arm()
 
     @property
     def steps(self) -> int:
@@ -144,7 +150,8 @@ class Monitor:
             value = loss.item()
         else:
             value = loss.detach()
-        self._rows.append((self._step, value, self._optimizer.param_groups[0]["lr"], now))
+        if self._losses:
+            self._rows.append((self._step, value, self._optimizer.param_groups[0]["lr"], now))
         if self._look is not None:
             self._finish_look(now)
             self._flush()
@@ -155,6 +162,10 @@ class Monitor:
         if is_sampled(self._step + 1, self._every):
             self._arm()
         self._last = now
+
+    def trace(self) -> None:
+        """Say where a number that is not finite comes from, before a step was made of it."""
+        self._trace(self._step + 1)
 
     def validation(self, loss: float, metric: float | None = None, *, name: str = "metric") -> None:
         """Note a validation: its mean loss, and a metric where there is one."""

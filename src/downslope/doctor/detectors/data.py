@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..finding import Finding
-from ..history import History, number
+from ..history import History
 
 __all__ = ["data_repeats", "inputs_not_scaled", "labels_do_not_match", "overfitting", "waiting"]
 
@@ -17,13 +17,13 @@ SAME = 4  # looks in a row at one and the same batch
 WAITING = 0.5  # of a step's time
 WAITS = 6  # looks
 NOTHING_LEARNT = 0.94  # of the loss of the best constant outputs: lately
-EVER_LEARNT = (0.85, 0.97)  # ever; the second where the training loss
-BY_HEART = 0.8  # is below this
+EVER_LEARNT = 0.85  # the same: ever
+BY_HEART = 0.8  # the same: the training loss
 NO_MORE = 0.995  # of the validations before: falling no more
 MOVES = 3e-4  # update over weight
 CHECKS = 4  # validations after the first
 LEARNT = 0.95  # of the first validation loss: there was something to learn
-RISE, RISE_OF_START = 1.08, 0.02  # of the lowest validation loss; and of the first
+RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
 
 
 def inputs_not_scaled(history: History) -> Finding | None:
@@ -106,9 +106,10 @@ def labels_do_not_match(history: History) -> Finding | None:
     moved = [np.median(r) for look in history.looks if len(r := history.update_ratios(look))]
     if not moved or max(moved) < MOVES or recent < NO_MORE * before:
         return None
-    by_heart = history.level(0.9, 1) < BY_HEART * nothing  # few rows, then
-    if recent < NOTHING_LEARNT * nothing or min(losses) < EVER_LEARNT[by_heart] * nothing:
+    if recent < NOTHING_LEARNT * nothing or min(losses) < EVER_LEARNT * nothing:
         return None
+    if history.level(0.9, 1) < BY_HEART * nothing:
+        return None  # few rows, learnt by heart: see overfitting
     return Finding(
         "labels do not match",
         "validation is no better than constant outputs",
@@ -122,34 +123,41 @@ def labels_do_not_match(history: History) -> Finding | None:
 
 
 def overfitting(history: History) -> Finding | None:
-    """Validation rises from its lowest while the training loss goes on falling."""
+    """Validation rises from its lowest, or never was any good, while the training loss falls."""
     checks = [v for v in history.validations if math.isfinite(v.loss)]
     if len(checks) < CHECKS:
         return None
     losses = np.array([v.loss for v in checks])
     low = int(losses.argmin())
-    # Two validations in a row above it, so one unlucky one is not enough.
-    after = losses[low + 1 :]
-    if len(after) < 2 or min(after[-2:]) < RISE * losses[low] + RISE_OF_START * losses[0]:
-        return None
     then = history.losses[history.steps <= max(checks[low].step, 5)][-20:]
     before, now = float(np.nanmedian(then)), history.level(0.9, 1)
-    learnt = losses[low] < LEARNT * losses[0]
-    if not now < before or not learnt:
+    # Two validations in a row, so one unlucky one is not enough.
+    recent = float(min(losses[max(low + 1, len(losses) - 2) :], default=0.0))
+    risen = (
+        low + 2 < len(losses)
+        and recent > RISE * losses[low] + RISE_OF_START * losses[0]
+        and losses[low] < LEARNT * losses[0]
+        and now < before
+    )
+    nothing = history.setup.get("constant_loss") or math.inf
+    worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
+    if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
         return None
+    how = "validation loss rises" if risen else "validation is no better than constant outputs"
     return Finding(
         "overfitting",
-        "validation loss rises while training loss falls",
+        f"{how} while training loss falls",
         "warning",
-        checks[low + 2].step if low + 2 < len(checks) else checks[-1].step,
+        checks[min(low + 2, len(checks) - 1)].step,
         {
             "lowest": float(losses[low]),
             "at step": checks[low].step,
-            "now": number(losses[-1]),
+            "now": float(losses[-1]),
             "train": now,
         },
         f"Keep the checkpoint of step {checks[low].step} (best). Lower the learning rate to a "
-        "tenth, raise weight decay, add data, augmentation or dropout, or stop early.",
+        "tenth, raise weight decay, add data, augmentation or dropout, or stop early"
+        + ("." if risen else ". Do labels and inputs belong together?"),
         {"early_stop": 3, "weight_decay": "x10"},
         "the guides' table",
     )

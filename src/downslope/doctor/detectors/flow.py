@@ -26,7 +26,8 @@ Event = dict[str, Any]
 
 STALE = 2  # looks
 EARLY_STEP = 16  # what is so up to here was not made by training
-DEAD = 0.7  # of a layer's units (AutoTrainer, DeepDiagnosis)
+DEAD = 0.7  # of a layer's units at the start (AutoTrainer, DeepDiagnosis)
+DEAD_LATER = 0.9  # trained networks are sparse: 0.8 is seen in healthy ones
 SATURATED = 0.5  # of a layer's outputs in the flat part (DeepDiagnosis)
 VANISHING = 5e-3  # first over last layer's gradient norm; 0.05 is seen in healthy networks
 EXPLODING = 300.0  # gradient norm x weight norm over the loss
@@ -156,7 +157,8 @@ def dead_units(history: History) -> Finding | None:
     looks = history.looks
     for k in range(2, len(looks)):
         three = looks[k - 2 : k + 1]
-        if min(map(_dead, three)) < DEAD or wild(history, looks[k]["step"]):
+        least = DEAD if three[0]["step"] <= EARLY_STEP else DEAD_LATER
+        if min(map(_dead, three)) < least or wild(history, looks[k]["step"]):
             continue
         acts = looks[k]["activations"]
         name = max(acts, key=lambda n: acts[n].get("dead", 0.0))
@@ -165,7 +167,7 @@ def dead_units(history: History) -> Finding | None:
             f"{acts[name]['dead']:.0%} of the units of {name!r} give 0 for every row",
             "warning",
             looks[k]["step"],
-            {"layer": name, "dead": acts[name]["dead"], "allowed": DEAD},
+            {"layer": name, "dead": acts[name]["dead"], "allowed": least},
             "Look at the biases' initial values; lower the learning rate; use LeakyReLU, GELU or "
             "batch norm.",
             {"lr": "x0.1"},

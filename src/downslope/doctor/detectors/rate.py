@@ -18,8 +18,10 @@ UPDATE = 0.3  # of a weight's norm in one step; 0.22 is the most in healthy tuni
 SURELY_LOW, LOW = 5e-5, 6e-4  # highest update over weight
 FALLEN_SURELY, FALLEN = 0.85, 0.93  # loss over first loss: it has hardly fallen
 WAIT = 0.1  # of the planned steps before a low rate is judged
-SLOW, SLOW_LOSS = 5e-4, 0.6
+SLOW, FAR = 5e-4, 0.6  # update over weight; loss over first
+SLOW_PLAIN, FAR_PLAIN = 2.5e-3, 0.25  # the same for SGD without momentum
 LATE = 0.6  # of the planned steps
+WORSE = 1.15  # the last two validations over the best: more than a plateau
 STILL_MOVING = 2e-3  # update over weight
 
 
@@ -115,16 +117,20 @@ def slow_optimizer(history: History) -> Finding | None:
         return None
     ratios = [float(np.median(r)) for k in history.looks if len(r := history.update_ratios(k))]
     start, now = history.level(0, 0.05), history.level(0.9, 1)
-    if not ratios or max(ratios) >= SLOW or not now > SLOW_LOSS * start:
+    groups = history.setup.get("groups", [{}])
+    plain = history.setup.get("optimizer") == "SGD" and not any(g.get("momentum") for g in groups)
+    most, far = (SLOW_PLAIN, FAR_PLAIN) if plain else (SLOW, FAR)
+    if not ratios or max(ratios) >= most or not now > far * start:
         return None
     return Finding(
-        "slow optimizer",
+        "slow optimizer" if plain else "lr too low",
         f"after half of the steps the loss is {now / start:.0%} of its first",
         "warning",
         int(0.5 * total),
-        {"loss over first": now / start, "update over weight": max(ratios)},
-        "Raise the learning rate, add momentum = 0.9, or use AdamW.",
-        {"optimizer": "adamw", "lr": "found"},
+        {"loss over first": now / start, "update over weight": max(ratios), "usual": 1e-3},
+        "Raise the learning rate ten times"
+        + (", add momentum = 0.9, or use AdamW." if plain else ", or find it: downslope find-lr."),
+        {"optimizer": "adamw", "lr": "found"} if plain else {"lr": "x10"},
         "the guides: another optimizer where convergence is slow",
     )
 
@@ -147,10 +153,12 @@ def lr_not_lowered(history: History) -> Finding | None:
     unsure = 1.25 * history.noise / math.sqrt(len(now))
     if now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()):
         return None
+    checks = [v.loss for v in history.validations]
+    worse = len(checks) > 2 and np.mean(checks[-2:]) > WORSE * min(checks)
     return Finding(
         "lr not lowered",
         "the loss goes to and fro and falls no more at the full learning rate",
-        "warning",
+        "warning" if worse else "note",
         int(LATE * total),
         {
             "loss before": float(before.mean()),
