@@ -30,6 +30,7 @@ __all__ = ["Labelled", "cases", "train"]
 
 STEPS = 300
 CHECKS = 10  # validations a run
+OVERFITTED = 1.15  # times the lowest validation loss, at the end
 SANE = {"sgd": 0.5, "adamw": 0.03, "lion": 0.01}  # no good recipe has more
 TUNING_VARIANTS = 3  # times those of the test
 
@@ -54,9 +55,10 @@ class Labelled:
 
     @property
     def learnt(self) -> bool:
-        """Whether it ended clearly below the loss of constant outputs."""
+        """Whether it ended clearly below the loss of constant outputs, and near its own best."""
         setup = next(e for e in self.events if e["event"] == "setup")
-        return self.final_or_inf < 0.9 * setup["constant_loss"]
+        lowest = min(e["loss"] for e in self.events if e["event"] == "validation")
+        return self.final_or_inf < min(0.9 * setup["constant_loss"], OVERFITTED * lowest)
 
     @property
     def events_untrained(self) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from downslope.doctor import Finding, History, findings
 
-from .runs import Labelled
+from .runs import OVERFITTED, Labelled
 
 __all__ = ["Judged", "effective", "judge", "summary"]
 
@@ -22,7 +22,6 @@ LOOKS = (0.027, 0.054, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BY_OUTCOME = {"lr too high", "lr too low", "lr not lowered", "slow optimizer", "dead units",
                "saturated activations", "overfitting", "exploding gradients",
                "weight decay too strong", "float16 underflow"}  # fmt: skip
-HARM_BY_OVERFITTING = 1.15  # times the lowest validation loss, at the end
 HARM = 1.5  # times the healthy run's validation loss (with 2% of the untrained loss added to both)
 
 
@@ -49,7 +48,7 @@ def effective(runs: Sequence[Labelled]) -> list[Labelled]:
             continue
         if run.fault == "overfitting":
             checks = [e["loss"] for e in run.events if e["event"] == "validation"]
-            if run.final < HARM_BY_OVERFITTING * min(checks):
+            if run.final < OVERFITTED * min(checks):
                 continue
         elif run.fault in _BY_OUTCOME:
             good = healthy[run.of]

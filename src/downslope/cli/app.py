@@ -29,6 +29,7 @@ COMMANDS = {
     "cache": "Show the compiled kernels that are kept, or remove them.",
     "diagnose": "Say what is wrong with a run, why, and what to change.",
     "advise": "Advise a starting recipe for a task or a model, with a reason for every line.",
+    "race": "Let optimizers race on a surface; writes a page that plays it, and a picture.",
     "explain": "Explain an optimizer: its formula, arguments, memory and sources.",
 }
 

@@ -5,6 +5,7 @@ Read ``_page.py`` first. Words come from ``_words.py``, drawings from ``_figures
 """
 
 from ._page import write_report
+from ._race import draw_race, write_race
 from ._words import headline
 
-__all__ = ["headline", "write_report"]
+__all__ = ["draw_race", "headline", "write_race", "write_report"]

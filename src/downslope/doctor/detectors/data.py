@@ -22,6 +22,7 @@ BY_HEART = 0.8  # the same: the training loss
 NO_MORE = 0.995  # of the validations before: falling no more
 MOVES = 3e-4  # update over weight
 CHECKS = 4  # validations after the first
+GAP = 0.8  # training loss over validation loss
 LEARNT = 0.95  # of the first validation loss: there was something to learn
 RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
 
@@ -131,13 +132,13 @@ def overfitting(history: History) -> Finding | None:
     low = int(losses.argmin())
     then = history.losses[history.steps <= max(checks[low].step, 5)][-20:]
     before, now = float(np.nanmedian(then)), history.level(0.9, 1)
-    # Two validations in a row, so one unlucky one is not enough.
-    recent = float(min(losses[max(low + 1, len(losses) - 2) :], default=0.0))
+    # Three validations in a row: a rate that is still high makes one or two go astray.
+    recent = float(min(losses[max(low + 1, len(losses) - 3) :], default=0.0))
     risen = (
-        low + 2 < len(losses)
+        low + 3 < len(losses)
         and recent > RISE * losses[low] + RISE_OF_START * losses[0]
         and losses[low] < LEARNT * losses[0]
-        and now < before
+        and now < min(before, GAP * recent)
     )
     nothing = history.setup.get("constant_loss") or math.inf
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing

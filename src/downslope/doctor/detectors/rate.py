@@ -21,7 +21,7 @@ WAIT = 0.1  # of the planned steps before a low rate is judged
 SLOW, FAR = 5e-4, 0.6  # update over weight; loss over first
 SLOW_PLAIN, FAR_PLAIN = 2.5e-3, 0.25  # the same for SGD without momentum
 LATE = 0.6  # of the planned steps
-WORSE = 1.15  # the last two validations over the best: more than a plateau
+WORSE = 1.25  # the last two validations over the best: more than a plateau
 STILL_MOVING = 2e-3  # update over weight
 
 
