@@ -460,8 +460,11 @@ class Optimizer(torch.optim.Optimizer):
         loaded: dict[str, Any] = {}
 
         def prepare(_: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-            states = saved["state"].items()
-            own = {k: s.keys() - planes_of(self.rule, s) for k, s in states}
+            states = saved["state"].items()  # beside them hooks may keep what they like
+            own = {
+                k: s.keys() - planes_of(self.rule, s) if isinstance(s, dict) else s
+                for k, s in states
+            }
             check_state(type(self).__name__, mine, {**saved, "state": own})
             loaded.update(_beyond.completed(self.rule, saved, self.param_groups))
             return loaded
