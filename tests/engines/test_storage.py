@@ -13,8 +13,9 @@ from downslope.engines.cpu import codecs
 from downslope.engines.cpu.library import JITTED
 from downslope.engines.storage import BLOCK, CODECS, close, empty_planes, noise, open_planes
 
-NAMES = tuple(CODECS)
-each_codec = pytest.mark.parametrize("codec", NAMES)
+SPLIT = tuple(name for name, codec in CODECS.items() if not codec.random)
+each_codec = pytest.mark.parametrize("codec", [name for name in CODECS if name not in SPLIT])
+each_split = pytest.mark.parametrize("codec", SPLIT)
 
 
 def kept(codec: str, x: Tensor, random: Tensor | None = None) -> Tensor:
@@ -152,6 +153,59 @@ def test_a_kernel_keeps_the_same_bits(codec: str, count: int, number: int) -> No
     for a, b in zip(planes[1:], ours[1:], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=0)
     torch.testing.assert_close(opened, open_planes(codec, planes), rtol=1e-6, atol=0)
+
+
+def weights(seed: int, codec: str) -> Tensor:
+    """Numbers of all sizes that a weight of 16 bits can have, zero and powers of two among them."""
+    make = torch.Generator().manual_seed(seed)
+    powers = (-9, 9) if codec.startswith("float16") else (-90, 90)
+    x = torch.randn(4096, generator=make) * torch.exp2(
+        torch.randint(*powers, (4096,), generator=make).float()
+    )
+    x[:6] = torch.tensor([0.0, 1.0, -1.0, 1 - 2**-20, -(2**-7), 1 + 2**-11])
+    return x
+
+
+@each_split
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_a_split_weight_has_the_bits_that_it_says(codec: str, seed: int) -> None:
+    """The weight is the nearest of 16 bits, and with its correction exact to 1/256 or all bits."""
+    x = weights(seed, codec)
+    dtype = torch.float16 if codec.startswith("float16") else torch.bfloat16
+    planes = empty_planes(codec, torch.zeros_like(x, dtype=dtype))
+    close(codec, x, planes)
+    nearest = x.to(dtype)
+    ulp = torch.finfo(dtype).eps * x.abs().clamp(min=float(torch.finfo(dtype).tiny))
+    assert ((planes[0].float() - x).abs() <= (nearest.float() - x).abs()).all()
+    error = (open_planes(codec, planes) - x).abs()
+    if codec.endswith("x16"):
+        assert (error <= ulp * 2.0**-16).all()
+        if dtype == torch.bfloat16:
+            assert not error.any()
+    else:  # a tie upwards is one step of 1/256 short
+        assert (error <= ulp * 2.0**-8).all()
+        assert ((error > ulp * 2.0**-9 * 1.01).double().mean()) < 0.01
+
+
+@each_split
+@pytest.mark.parametrize("count", [codecs.TILE, 77])
+def test_a_kernel_splits_weights_to_the_same_bits(codec: str, count: int) -> None:
+    """The kernels' codec gives the planes of the one in torch operations, not finite ones too."""
+    x = weights(1, codec)[:count].clone()
+    x[-3:] = torch.tensor([float("nan"), float("inf"), float("-inf")])
+    dtype = torch.float16 if codec.startswith("float16") else torch.bfloat16
+    like = torch.zeros_like(x, dtype=dtype)
+    ours, planes, opened = empty_planes(codec, like), empty_planes(codec, like), torch.zeros(count)
+    close(codec, x, ours)
+    at = [plane.data_ptr() for plane in planes]
+    with np.errstate(all="ignore"):
+        getattr(codecs, f"close_{codec}")(x.data_ptr(), *at, count)
+        getattr(codecs, f"open_{codec}")(*at, count, opened.data_ptr())
+    for a, b in zip(planes, ours, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(opened, open_planes(codec, ours), rtol=0, atol=0, equal_nan=True)
+    assert opened[-3].isnan()
 
 
 def test_random_bits_are_even() -> None:

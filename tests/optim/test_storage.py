@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from downslope.engines.cpu.library import JITTED
-from downslope.engines.storage import BLOCK, SMALL
+from downslope.engines.storage import BLOCK, SMALL, open_planes
 from downslope.errors import EngineError, InputError, InputTypeError
 from downslope.optim import SGD, Adafactor, AdamW, Optimizer, RMSprop
 from downslope.optim._storage import opened
@@ -183,6 +183,7 @@ def test_float32_state_of_16_bit_parameters(dtype: torch.dtype) -> None:
         ({"exp_avg": "fp8"}, InputError, "'fp8'"),
         ({"momentum_buffer": "int8"}, InputError, "'momentum_buffer'.*'exp_avg', 'exp_avg_sq'"),
         ({"step": "int8"}, InputError, "'step'"),
+        ({"weight": "int8"}, InputError, "'float24', 'float32' for the weight"),
         (8, InputTypeError, "dict.*got 8"),
     ],
 )
@@ -363,6 +364,63 @@ def test_clipping_by_units_of_odd_length(flags: dict[str, Any]) -> None:
         ends.append(detached(params))
         drive(AdamW(params, storage="int8", clip_agc=0.01, **chosen), rows(2))
     assert_same_bits(*ends)
+
+
+@each_engine
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_32_bit_weights_follow_float32_training(flags: dict[str, Any], dtype: torch.dtype) -> None:
+    """``storage="float32"`` trains 16-bit parameters as float32 ones: they are those, rounded."""
+    narrow = leaves(p.detach().to(dtype) for p in start())
+    wide = leaves(p.detach().float() for p in narrow)
+    gradients = [[g.to(dtype) for g in row] for row in rows(5)]
+    optimizer = drive(AdamW(narrow, 1e-3, storage="float32", **flags), gradients)
+    drive(AdamW(wide, 1e-3, **flags), [[g.float() for g in row] for row in gradients])
+    for a, b in zip(narrow, wide, strict=True):
+        near = {"rtol": 0, "atol": 0} if dtype == torch.bfloat16 else {"rtol": 1e-6, "atol": 1e-8}
+        codec = f"{str(dtype)[6:]}x16"
+        found = open_planes(codec, [a.detach(), optimizer.state[a]["weight_correction"]])
+        torch.testing.assert_close(found, b.detach(), **near)
+
+
+@each_engine
+def test_small_steps_are_not_lost(flags: dict[str, Any]) -> None:
+    """Steps far below a bfloat16's last place add up with 24 bits, and are lost without them."""
+    ends = []
+    for storage in ("int8", {"exp_avg": "int8"}):
+        p = torch.ones(80, 80, dtype=torch.bfloat16).requires_grad_()
+        optimizer = AdamW([p], 1e-5, weight_decay=0, storage=storage, **flags)
+        for _ in range(200):
+            p.grad = torch.full_like(p, 0.5)
+            optimizer.step()
+        ends.append(p.detach().float())
+    torch.testing.assert_close(ends[0], torch.full((80, 80), 0.998), rtol=0, atol=0.004)
+    assert (ends[0] < 1).all()
+    assert (ends[1] == 1).all()
+
+
+@pytest.mark.parametrize("after", ["float32", "int8", {"exp_avg": "int8"}, None])
+def test_corrections_go_from_format_to_format(after: Any) -> None:
+    """A correction is kept, widened, shortened or dropped as the new format says."""
+    params = leaves(p.detach().bfloat16() for p in start())
+    optimizer = AdamW(params, storage="int8")
+    for row in rows(3):
+        gradients_into(params, [g.bfloat16() for g in row])
+        optimizer.step()
+    again = leaves(detached(params))
+    other = AdamW(again, storage=after)
+    other.load_state_dict(snapshot(optimizer))
+    was, now = optimizer.state[params[0]], other.state[again[0]]
+    correction = was["weight_correction"]
+    if after == "int8":
+        assert torch.equal(now["weight_correction"], correction)
+    elif after == "float32":
+        assert torch.equal(now["weight_correction"], correction.short() * 256)
+    else:
+        assert "weight_correction" not in now
+    assert list(optimizer.state_dict(storage="float32")["state"][0]) == [
+        "step", "exp_avg", "exp_avg_sq",
+    ]  # fmt: skip
+    assert all(p.dtype == torch.bfloat16 for p in again)
 
 
 def test_a_checkpoint_is_small(tmp_path: Path) -> None:

@@ -228,19 +228,23 @@ class OneByOne(Bucket):
         """The slots that are one number a parameter."""
         return self.rule.numbers(self.present)
 
-    def _opened(self, state: State, name: str) -> Tensor:
-        """A slot's numbers."""
-        codec = self.codecs.get(name)
-        if codec is None:
-            value: Tensor = state[name]
-            return value
-        return open_planes(codec, [state[key] for key in CODECS[codec].keys(name)])
+    def _planes(self, p: Tensor, state: State, name: str) -> list[Tensor]:
+        """Where a compact array is kept."""
+        keys = CODECS[self.codecs[name]].keys(name)
+        return [p if name == "p" and k == 0 else state[key] for k, key in enumerate(keys)]
+
+    def _opened(self, p: Tensor, state: State, name: str) -> Tensor:
+        """The numbers of the parameter or of a slot."""
+        if name in self.codecs:
+            return open_planes(self.codecs[name], self._planes(p, state, name))
+        value: Tensor = p if name == "p" else state[name]
+        return value
 
     def _store(self, p: Tensor, state: State, name: str, new: Any) -> None:
         """Take over a new parameter or slot: in place, or into the graph where there is one."""
         codec = self.codecs.get(name)
         if codec is not None:
-            planes = [state[key] for key in CODECS[codec].keys(name)]
+            planes = self._planes(p, state, name)
             random = None
             if name in self.random:
                 number, step = self.random.index(name), float(state["step"])
@@ -280,10 +284,15 @@ class _Called(OneByOne):
     def _values(self, p: Tensor, g: Tensor, state: State) -> dict[str, Any]:
         """The formula's arrays, and those of its numbers that are kept as tensors."""
         slots = {
-            s.name: self._opened(state, s.name) if s.name in self.present else None
+            s.name: self._opened(p, state, s.name) if s.name in self.present else None
             for s in self.rule.slots
         }
-        return {"p": p, "g": g, **slots}
+        values: dict[str, Any] = {"p": self._opened(p, state, "p"), "g": g, **slots}
+        arrays = [values[n] for n in ("p", *self.rule.arrays(self.present))]
+        if p.dtype.itemsize == 2 and any(a.dtype == torch.float32 for a in arrays):
+            # What is kept in float32, or was opened so, is computed in float32, as in kernels.
+            return {n: v.float() if _is_half(v) else v for n, v in values.items()}
+        return values
 
 
 class EagerBucket(_Called):
@@ -391,6 +400,11 @@ class TensorScalarBucket(_Called):
 def elements(p: Tensor) -> int:
     """How many real numbers a tensor holds; a complex number is a pair of them."""
     return p.numel() * (2 if p.is_complex() else 1)
+
+
+def _is_half(value: Any) -> bool:
+    """Whether something is an array of 16-bit numbers."""
+    return isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
 
 
 def _plain(number: Tensor) -> Any:

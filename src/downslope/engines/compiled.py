@@ -50,7 +50,7 @@ class CompiledBucket(PlannedBucket):
             from .cpu.run import Launch
 
             program = trace_sums(clip.squares_rule(clips))
-            kinds = self._kinds[:1] * len(program.arrays)
+            kinds = self._kinds[1:2] * len(program.arrays)  # as the gradient
             self._meter = Launch(program, kinds, self._lengths, self._units)
         meter = self._meter
         columns = treatment.columns

@@ -34,7 +34,9 @@ class PlannedBucket(Bucket):
             for name in arrays:
                 s[name] = adopt(s[name], p)
         self._gather_numbers()
-        planes = {n: CODECS[self.codecs[n]].keys(n) if n in self.codecs else (n,) for n in arrays}
+        planes = {
+            n: CODECS[self.codecs[n]].keys(n) if n in self.codecs else (n,) for n in ("p", *arrays)
+        }
         others = [key for keys in planes.values() for key in keys[1:]]
         self._plan = Plan(params, state, (*arrays, *others))
         examples = {"p": params[0], "g": params[0], **{n: state[0][n] for n in arrays}}

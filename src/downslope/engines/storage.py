@@ -8,6 +8,8 @@ float32 alone. What a codec keeps are *planes*, tensors in the optimizer's state
 | ``stochastic16`` | the slot in bfloat16 | 2 bytes |
 | ``signed8`` | codes in int8; ``.._scale``, float32, one a block | 1 + 4 / 128 bytes |
 | ``positive8`` | codes in uint8; ``.._scale``, float32, one a block | 1 + 4 / 128 bytes |
+| ``bfloat16x8``, ``float16x8`` | a 16-bit weight; ``weight_correction`` in int8 | 2 + 1 bytes |
+| ``bfloat16x16``, ``float16x16`` | a 16-bit weight; ``weight_correction`` in int16 | 2 + 2 bytes |
 
 A block is 128 numbers that follow each other in memory. With s its scale and q a code, a number is
 ``s q / (254 - |q|)`` (``signed8``, s the block's largest absolute value) or ``s q**2``
@@ -20,6 +22,10 @@ where it is for ever. The random bits are a hash of the step and of the element'
 (:func:`noise`): the same whatever the thread or the engine, and nothing to save. A positive number
 never becomes zero in ``positive8``, because roots of such slots are divided by. A block that
 contains a NaN or an infinity opens as NaN.
+
+The last four are *split weights*: the model has the weight rounded to the nearest 16-bit number,
+the state has the rest, in units of 1/256 or 1/65536 of that number's last place. Together they are
+a weight of 24 bits, or float32 itself.
 
 This module has the layouts and the torch operations; ``cpu/codecs.py`` has the same for kernels.
 """
@@ -41,6 +47,7 @@ __all__ = [
     "POSITIVE_LEVELS",
     "SIGNED_LEVELS",
     "SMALL",
+    "WEIGHT",
     "WEYL",
     "Codec",
     "Plane",
@@ -58,6 +65,9 @@ SMALL = 4096
 
 #: The largest code.
 SIGNED_LEVELS, POSITIVE_LEVELS = 127, 255
+
+#: The parts of a last place that corrections count, by their dtype.
+_STEPS = {torch.int8: 2**8, torch.int16: 2**16}
 
 #: Of the hash that random bits come from.
 WEYL, MULTIPLIERS = 0x9E3779B9, (0x7FEB352D, 0x846CA68B)
@@ -96,9 +106,13 @@ class Codec:
     random: bool = True
 
     def keys(self, slot: str) -> tuple[str, ...]:
-        """The keys of its planes in the state."""
-        return tuple(slot + plane.suffix for plane in self.planes)
+        """The keys of its planes in the state; of the parameter ``p``, the first has none there."""
+        name = WEIGHT if slot == "p" else slot
+        return tuple(name + plane.suffix for plane in self.planes)
 
+
+#: What the parameter is called where formats are given, and in the state.
+WEIGHT = "weight"
 
 _SCALES = Plane(torch.float32, "_scale", BLOCK)
 
@@ -106,6 +120,13 @@ CODECS: Mapping[str, Codec] = {
     "stochastic16": Codec((Plane(torch.bfloat16),)),
     "signed8": Codec((Plane(torch.int8), _SCALES)),
     "positive8": Codec((Plane(torch.uint8), _SCALES)),
+    **{
+        f"{str(weight)[6:]}x{8 * rest.itemsize}": Codec(
+            (Plane(weight), Plane(rest, "_correction")), random=False
+        )
+        for weight in (torch.bfloat16, torch.float16)
+        for rest in (torch.int8, torch.int16)
+    },
 }
 
 Planes = Sequence[Tensor]
@@ -150,6 +171,8 @@ def open_planes(codec: str, planes: Planes) -> Tensor:
     codes = planes[0]
     if codec == "stochastic16":
         return codes.float()
+    if len(planes) > 1 and planes[1].dtype in _STEPS:
+        return _open_split(codes, planes[1])
     opened = torch.empty_like(codes, dtype=torch.float32)
     q = _blocks(_memory(codes).float())
     scale = planes[1][:, None]
@@ -176,6 +199,9 @@ def close(codec: str, numbers: Tensor, planes: Planes, random: Tensor | None = N
     if codec == "stochastic16":
         _memory(codes).copy_(_dithered(x, random))
         return
+    if planes[1].dtype in _STEPS:
+        _close_split(x, _memory(codes), _memory(planes[1]))
+        return
     x, random = _blocks(x), _blocks(random)
     largest = x.abs().amax(1)  # NaN wins
     if codec == "signed8":
@@ -185,6 +211,35 @@ def close(codec: str, numbers: Tensor, planes: Planes, random: Tensor | None = N
         q = _close_positive(x, scale, random)
     planes[1].copy_(scale)
     _memory(codes).copy_(q.nan_to_num(0.0).view(-1)[: codes.numel()])
+
+
+def _open_split(weight: Tensor, rest: Tensor) -> Tensor:
+    steps = _STEPS[rest.dtype]
+    if weight.dtype == torch.float16:
+        return weight.float() + rest * _last_place(weight.float()) / steps
+    bits = weight.view(torch.int16).int() << 16
+    return (bits + rest.int() * (2**16 // steps)).view(torch.float32)
+
+
+def _close_split(x: Tensor, weight: Tensor, rest: Tensor) -> None:
+    steps = _STEPS[rest.dtype]
+    if weight.dtype == torch.float16:
+        weight.copy_(x)
+        error = (x - weight.float()) / _last_place(weight.float()) * steps
+    else:
+        # Half a last place up, and cut off: the rest fits, and is exact in bits.
+        bits = x.view(torch.int32).long()
+        upper = torch.where(x.isnan(), 0x7FC0, (bits + 0x8000) >> 16)
+        weight.copy_(upper.to(torch.int16).view(torch.bfloat16))
+        error = (bits - (upper << 16)) / (2**16 // steps)
+    kept = (error + 0.5).floor().clamp(-steps // 2, steps // 2 - 1)
+    rest.copy_(torch.where(x.isfinite(), kept, 0))
+
+
+def _last_place(half: Tensor) -> Tensor:
+    """The value of the last bit of float16 numbers, given as float32."""
+    power = (half.view(torch.int32) & 0x7F800000).view(torch.float32)
+    return power.clamp(min=2.0**-14) * 2.0**-10
 
 
 def _close_signed(x: Tensor, largest: Tensor, random: Tensor) -> Tensor:

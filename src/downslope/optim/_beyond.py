@@ -99,8 +99,9 @@ MEANINGS: Mapping[str, str] = {
     "on_nonfinite": "what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' "
     "an error that names the parameter; nothing is changed then. None, as torch: step.",
     "storage": "how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a "
-    "slot ({'exp_avg': 'int8'}). Tensors of fewer than 4096 elements keep float32. None, as torch: "
-    "in the parameter's dtype.",
+    "slot ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to "
+    "so many bits, which a word alone does too. Tensors of fewer than 4096 elements keep float32. "
+    "None, as torch: in the parameter's dtype.",
 }
 
 

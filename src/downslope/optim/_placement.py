@@ -20,7 +20,7 @@ from ..engines.storage import BLOCK, CODECS
 from ..engines.trace import trace
 from ..errors import EngineError, InputError
 from ..rules import Rule, Slot
-from ._storage import conform, counts, keep, kinds_of
+from ._storage import conform, conform_weight, counts, keep, kinds_of
 
 __all__ = ["level", "make_buckets", "make_state", "number_dtype", "shared_state", "structure"]
 
@@ -72,10 +72,12 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
     return ""
 
 
-def _storage_refuses(group: Mapping[str, Any], p: Tensor) -> str:
+def _storage_refuses(group: Mapping[str, Any], p: Tensor, compact: Sequence[str]) -> str:
     """Why no compiled engine can step a tensor whose state is compact; empty if one can."""
     if COMPILED.get(p.device.type) == "triton":
-        return ""  # whose chunks need not end where units do
+        # Its chunks need not end where units do.
+        corrected = "16-bit weights are corrected (storage=), which no kernel does there"
+        return f"it is on {p.device.type}, and its {corrected}" if "p" in compact else ""
     if group.get("clip_agc") is not None and p.ndim > 1 and p.numel() // p.shape[0] % BLOCK:
         return f"clip_agc is given and its units (rows) are no multiple of {BLOCK} elements"
     return ""
@@ -94,9 +96,15 @@ def _compiled(group: Mapping[str, Any], p: Tensor) -> str:
 
 
 def _engine(
-    owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor, g: Tensor, *, compact: bool
+    owner: str,
+    rule: Rule,
+    group: Mapping[str, Any],
+    p: Tensor,
+    g: Tensor,
+    *,
+    compact: Sequence[str],
 ) -> str:
-    """The name of the engine for one tensor; ``compact``: its state is, in part."""
+    """The name of the engine for one tensor; ``compact``: its arrays that are of another kind."""
     fused, foreach = group.get("fused"), group.get("foreach")
     if not g.is_sparse and not rule.dense:
         raise EngineError(
@@ -127,7 +135,9 @@ def _engine(
     on_accelerator = p.device.type != "cpu"
     if g.is_sparse:
         return "tensor" if group.get("capturable") and on_accelerator else "eager"
-    refusal = _compiled_refuses(rule, group, p) or (_storage_refuses(group, p) if compact else "")
+    refusal = _compiled_refuses(rule, group, p) or (
+        _storage_refuses(group, p, compact) if compact else ""
+    )
     if fused and refusal:
         raise EngineError(
             "`fused=True` requires all the params to be floating point Tensors of supported "
@@ -186,6 +196,8 @@ def make_state(
         else:
             first = None if slot.init == 0.0 else _first_value(group, p, slot)
             keep(state, slot.name, first, kind, p)
+    if state or "p" in kinds:
+        conform_weight(state, kinds.get("p"), p)
     return tuple(name for name in state if name not in before)
 
 
@@ -275,9 +287,11 @@ def make_buckets(
     for position, (number, group, p, g) in enumerate(members):
         stored = kinds_of(owner, rule, group, p)
         compact = tuple((n, k) for n, k in stored.items() if k in CODECS)
-        engine = _engine(owner, rule, group, p, g, compact=bool(compact))
+        # Lists of tensors are all of one dtype, so state in another is as compact state to them.
+        apart = tuple(stored if p.dtype.itemsize == 2 else dict(compact))
+        engine = _engine(owner, rule, group, p, g, compact=apart)
         present = rule.present(group, p.ndim)
-        state = states[p] if present or rule.counts_steps else {}
+        state = states[p] if present or rule.counts_steps or stored else {}
         new = make_state(owner, rule, group, p, state, stored)
         counted = ("step",) if counts(rule, stored) and not rule.plain_step else ()
         kinds = tuple(state[n].dtype for n in (*present, *counted))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..engines.layout import adopt
-from ..engines.storage import CODECS, SMALL, close, empty_planes, open_planes
+from ..engines.storage import CODECS, SMALL, WEIGHT, close, empty_planes, open_planes
 from ..errors import EngineError, InputError, InputTypeError
 from ..rules import Rule, Slot
 
@@ -17,6 +17,7 @@ __all__ = [
     "FORMATS",
     "check_storage",
     "conform",
+    "conform_weight",
     "counts",
     "keep",
     "kinds_of",
@@ -32,6 +33,10 @@ FORMATS: Mapping[str, str] = {
     "bfloat16": "stochastic16",
     "int8": "signed8",
 }
+#: What it may say of 16-bit weights: the bits of the correction.
+WEIGHTS: Mapping[str, int] = {"float24": 8, "float32": 16}
+#: The key of what corrects a 16-bit weight.
+CORRECTION = CODECS["bfloat16x8"].keys("p")[1]
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -56,15 +61,17 @@ def check_storage(owner: str, rule: Rule, storage: Any) -> None:
             "on whole matrices. Leave it out"
         )
     slots = [s.name for s in _slots(rule)]
-    for name in () if isinstance(storage, str) else storage:
-        if name not in slots:
-            keeps = ", ".join(map(repr, slots)) or "no slots of one number an element"
+    words = {"": storage} if isinstance(storage, str) else storage
+    for name, word in words.items():
+        if name not in ("", WEIGHT, *slots):
+            keeps = ", ".join(map(repr, (*slots, WEIGHT)))
             raise InputError(f"{owner}: storage names the slot {name!r}; it has {keeps}")
-    for word in [storage] if isinstance(storage, str) else storage.values():
-        if word not in FORMATS:
+        known = WEIGHTS if name == WEIGHT else FORMATS
+        if word not in known:
+            allowed = ", ".join(map(repr, known))
             raise InputError(
-                f"{owner}: storage must be one of {allowed}, got {word!r}. 'int8' takes least "
-                "memory; 'float32' keeps all bits"
+                f"{owner}: storage must be one of {allowed}{' for the weight' * (name == WEIGHT)}, "
+                f"got {word!r}"
             )
 
 
@@ -77,14 +84,16 @@ def _words(rule: Rule, storage: str | Mapping[str, str]) -> Mapping[str, str]:
     """What is said of each slot. A word alone speaks of statistics, not of copies of weights."""
     if not isinstance(storage, str):
         return storage
-    return {s.name: "float32" if s.weights else storage for s in _slots(rule)}
+    words = {s.name: "float32" if s.weights else storage for s in _slots(rule)}
+    return {**words, WEIGHT: "float32" if storage == "float32" else "float24"}
 
 
 def kinds_of(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor) -> dict[str, str]:
     """How the present slots of a parameter are kept, where the group says so.
 
     Returns:
-        for each slot ``"float32"`` or the name of a codec.
+        for each slot ``"float32"`` or the name of a codec; for a 16-bit parameter ``p`` that is
+        corrected, a codec.
     """
     storage = group.get("storage")
     if storage is None:
@@ -96,11 +105,15 @@ def kinds_of(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor) -> dic
             f"one of {p.dtype}. Put such parameters into a group with storage=None"
         )
     words, present = _words(rule, storage), rule.present(group, p.ndim)
-    return {
+    kinds = {
         s.name: _kind(s, words[s.name], p)
         for s in _slots(rule)
         if s.name in present and s.name in words
     }
+    if WEIGHT in words and p.dtype.itemsize == 2:
+        correction = WEIGHTS["float32" if p.numel() < SMALL else words[WEIGHT]]
+        kinds["p"] = f"{str(p.dtype)[6:]}x{correction}"
+    return kinds
 
 
 def _kind(slot: Slot, word: str, p: Tensor) -> str:
@@ -115,6 +128,7 @@ def planes_of(rule: Rule, state: Mapping[str, Any]) -> set[str]:
     slots = [s.name for s in _slots(rule) if isinstance(state.get(s.name), Tensor)]
     held = {slot: codec for slot in slots if (codec := _held(state, slot))}
     keys = {key for slot, codec in held.items() for key in CODECS[codec].keys(slot)}
+    keys |= {CORRECTION} & state.keys()
     rounded = keys or any(state[slot].dtype == torch.bfloat16 for slot in slots)
     return keys | ({"step"} if rounded else set())
 
@@ -155,8 +169,32 @@ def take_over(
             for key in CODECS[codec].keys(slot) if codec else (slot,):
                 state[key] = saved[key].detach().to(p.device, copy=True)
             conform(state, slot, kinds.get(slot), p)
+    if CORRECTION in saved:
+        state[CORRECTION] = saved[CORRECTION].detach().to(p.device, copy=True)
+    conform_weight(state, kinds.get("p"), p)
     if not counts(rule, kinds):
         state.pop("step", None)
+
+
+def conform_weight(state: dict[str, Any], kind: str | None, p: Tensor) -> None:
+    """Bring what corrects a 16-bit weight to the way in which it is to be kept.
+
+    Args:
+        state: the parameter's.
+        kind: a codec; None: the weight is not corrected.
+        p: the parameter.
+    """
+    found = state.pop(CORRECTION, None)
+    if kind is None:
+        return
+    dtype, like = CODECS[kind].planes[1].dtype, torch.empty_like(p)
+    if found is None:
+        state[CORRECTION] = torch.zeros_like(p, dtype=dtype, requires_grad=False)
+        return
+    if found.dtype != dtype:
+        wider = dtype == torch.int16
+        found = found.to(dtype) * 2**8 if wider else found.div(2**8, rounding_mode="floor")
+    state[CORRECTION] = adopt(found, like, dtype)
 
 
 def counts(rule: Rule, kinds: Mapping[str, str]) -> bool:
@@ -196,9 +234,8 @@ def keep(state: dict[str, Any], slot: str, numbers: Tensor | None, kind: str, p:
         kind: ``"float32"``, another dtype's name, or a codec.
         p: the parameter, whose layout in memory the slot gets.
     """
-    for codec in CODECS.values():
-        for key in codec.keys(slot):
-            state.pop(key, None)
+    for key in {key for codec in CODECS.values() for key in codec.keys(slot)}:
+        state.pop(key, None)
     if kind not in CODECS:
         dtype = getattr(torch, kind)
         state[slot] = (

@@ -27,29 +27,44 @@ from .library import (
     bits,
     byte,
     copysign,
+    float_to_half,
+    floored,
     fma,
     from_bits,
+    half_to_float,
     mul32,
     shl32,
+    short,
     shr32,
     signed,
     sqrt,
+    sub32,
     truncated,
     unsigned_byte,
     view_float32,
     view_int8,
+    view_int16,
     view_uint8,
     view_uint16,
     view_uint32,
+    word,
     xor32,
 )
 
 __all__ = [
     "TILE",
+    "close_bfloat16x8",
+    "close_bfloat16x16",
+    "close_float16x8",
+    "close_float16x16",
     "close_positive8",
     "close_signed8",
     "close_stochastic16",
     "fill_noise",
+    "open_bfloat16x8",
+    "open_bfloat16x16",
+    "open_float16x8",
+    "open_float16x16",
     "open_positive8",
     "open_signed8",
     "open_stochastic16",
@@ -221,3 +236,65 @@ def close_stochastic16(x: Any, halves: Any, n: Any, bits32: Any, shift: Any) -> 
         up = xor32(shr32(shl32(random[j], shift), U(16)), U(0x8000))
         rounded = np.uint16(shr32(add32(bits(numbers[j]), up), U(16)))
         u[j] = rounded if numbers[j] == numbers[j] else np.uint16(0x7FC0)
+
+
+@_inlined
+def _last_place(half: Any) -> Any:
+    power = from_bits(and32(bits(half), U(0x7F800000)))
+    return max(power, F(2.0**-14)) * F(2.0**-10)
+
+
+@_inlined
+def _finite(x: Any) -> Any:
+    return and32(bits(x), U(0x7F800000)) != U(0x7F800000)
+
+
+def _split(view: Any, narrow: Any, steps: int) -> tuple[Any, Any, Any, Any]:
+    """To open and close bfloat16 weights, then float16 ones, with corrections of so many steps."""
+    step, part, parts = U(2**16 // steps), F(steps / 2**16), F(steps)
+    low, high = F(-steps // 2), F(steps // 2 - 1)
+
+    @_inlined
+    def kept(error: Any, x: Any) -> Any:
+        steps_off = min(max(floored(error + F(0.5)), low), high)
+        return narrow(steps_off if _finite(x) else F(0))
+
+    @_inlined
+    def open_bfloat16(weights: Any, rests: Any, n: Any, x: Any) -> Any:
+        u, rest, out = view_uint16(weights, n), view(rests, n), view_float32(x, n)
+        for j in range(n):
+            out[j] = from_bits(add32(shl32(word(u[j]), U(16)), mul32(word(rest[j]), step)))
+
+    @_inlined
+    def close_bfloat16(x: Any, weights: Any, rests: Any, n: Any) -> Any:
+        numbers, u, rest = view_float32(x, n), view_uint16(weights, n), view(rests, n)
+        for j in range(n):
+            # Half a last place up, and cut off: the rest fits, and is exact in bits.
+            pattern = bits(numbers[j])
+            upper = shr32(add32(pattern, U(0x8000)), U(16))
+            rest[j] = kept(signed(sub32(pattern, shl32(upper, U(16)))) * part, numbers[j])
+            u[j] = np.uint16(upper) if numbers[j] == numbers[j] else np.uint16(0x7FC0)
+
+    @_inlined
+    def open_float16(weights: Any, rests: Any, n: Any, x: Any) -> Any:
+        u, rest, out = view_uint16(weights, n), view(rests, n), view_float32(x, n)
+        for j in range(n):
+            weight = half_to_float(u[j])
+            out[j] = weight + F(rest[j]) * _last_place(weight) * (F(1) / parts)
+
+    @_inlined
+    def close_float16(x: Any, weights: Any, rests: Any, n: Any) -> Any:
+        numbers, u, rest = view_float32(x, n), view_uint16(weights, n), view(rests, n)
+        for j in range(n):
+            half = float_to_half(numbers[j])
+            weight = half_to_float(half)
+            rest[j] = kept((numbers[j] - weight) / _last_place(weight) * parts, numbers[j])
+            u[j] = half
+
+    return open_bfloat16, close_bfloat16, open_float16, close_float16
+
+
+open_bfloat16x8, close_bfloat16x8, open_float16x8, close_float16x8 = _split(view_int8, byte, 2**8)
+open_bfloat16x16, close_bfloat16x16, open_float16x16, close_float16x16 = _split(
+    view_int16, short, 2**16
+)

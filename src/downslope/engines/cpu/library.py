@@ -38,6 +38,7 @@ if not JITTED:
     view_float64 = _view(np.float64, ctypes.c_double)
     view_uint16 = _view(np.uint16, ctypes.c_uint16)
     view_uint32 = _view(np.uint32, ctypes.c_uint32)
+    view_int16 = _view(np.int16, ctypes.c_int16)
     view_int8 = _view(np.int8, ctypes.c_int8)
     view_uint8 = _view(np.uint8, ctypes.c_uint8)
     view_int64 = _view(np.int64, ctypes.c_int64)
@@ -68,13 +69,20 @@ if not JITTED:
     add32, mul32 = _word(operator.add), _word(operator.mul)
     and32, xor32 = _word(operator.and_), _word(operator.xor)
     shl32, shr32 = _word(operator.lshift), _word(operator.rshift)
-    copysign, truncated = np.copysign, np.trunc
+    sub32 = _word(operator.sub)
+    copysign, truncated, floored = np.copysign, np.trunc, np.floor
+
+    def word(i: Any) -> Any:
+        return np.uint32(int(i) & 0xFFFFFFFF)
 
     def signed(u: Any) -> Any:
         return np.float32(np.uint32(u).view(np.int32))
 
     def byte(x: Any) -> Any:
         return np.float32(x).astype(np.int32).astype(np.int8)
+
+    def short(x: Any) -> Any:
+        return np.float32(x).astype(np.int32).astype(np.int16)
 
     def unsigned_byte(x: Any) -> Any:
         return np.float32(x).astype(np.int32).astype(np.uint8)
@@ -108,6 +116,7 @@ else:
     view_float64 = _view(types.float64)
     view_uint16 = _view(types.uint16)
     view_uint32 = _view(types.uint32)
+    view_int16 = _view(types.int16)
     view_int8 = _view(types.int8)
     view_uint8 = _view(types.uint8)
     view_int64 = _view(types.int64)
@@ -160,7 +169,7 @@ else:
 
         return word
 
-    add32, mul32, and32, xor32 = map(_word, ("add", "mul", "and_", "xor"))
+    add32, sub32, mul32, and32, xor32 = map(_word, ("add", "sub", "mul", "and_", "xor"))
     shl32, shr32 = map(_word, ("shl", "lshr"))
 
     def _float_function(name: str, arguments: int) -> Any:
@@ -177,6 +186,18 @@ else:
         return _float_function("llvm.trunc", 1)
 
     @intrinsic
+    def floored(context: Any, x: Any) -> Any:
+        return _float_function("llvm.floor", 1)
+
+    @intrinsic
+    def word(context: Any, i: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            widen = builder.sext if i.signed else builder.zext
+            return widen(args[0], ir.IntType(32))
+
+        return types.uint32(i), generate
+
+    @intrinsic
     def copysign(context: Any, x: Any, sign: Any) -> Any:
         return _float_function("llvm.copysign", 2)
 
@@ -191,13 +212,14 @@ else:
         @intrinsic
         def narrow(context: Any, x: Any) -> Any:
             def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
-                return builder.trunc(builder.fptosi(args[0], ir.IntType(32)), ir.IntType(8))
+                whole = builder.fptosi(args[0], ir.IntType(32))
+                return builder.trunc(whole, ir.IntType(kind.bitwidth))
 
             return kind(types.float32), generate
 
         return narrow
 
-    byte, unsigned_byte = _narrow(types.int8), _narrow(types.uint8)
+    byte, unsigned_byte, short = map(_narrow, (types.int8, types.uint8, types.int16))
 
     @intrinsic
     def half_to_float(context: Any, u: Any) -> Any:
