@@ -441,8 +441,8 @@ class Optimizer(torch.optim.Optimizer):
             )
         saved: dict[str, Any] = _state_dict(self)
         if storage is not None:
-            states = saved["state"].items()
-            saved = {**saved, "state": {k: plain(self.rule, state) for k, state in states}}
+            opened = {k: plain(self.rule, s) for k, s in _of_parameters(saved).items()}
+            saved = {**saved, "state": {**saved["state"], **opened}}
         return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -460,11 +460,8 @@ class Optimizer(torch.optim.Optimizer):
         loaded: dict[str, Any] = {}
 
         def prepare(_: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-            states = saved["state"].items()  # beside them hooks may keep what they like
-            own = {
-                k: s.keys() - planes_of(self.rule, s) if isinstance(s, dict) else s
-                for k, s in states
-            }
+            states = _of_parameters(saved).items()
+            own = {k: s.keys() - planes_of(self.rule, s) for k, s in states}
             check_state(type(self).__name__, mine, {**saved, "state": own})
             loaded.update(_beyond.completed(self.rule, saved, self.param_groups))
             return loaded
@@ -572,6 +569,12 @@ def _inside(hypers: Sequence[Hyper], values: tuple[tuple[Any, ...], ...]) -> boo
 def _or_nan(value: Any) -> Any:
     """A hyperparameter's value; NaN for None, which stands for the machine epsilon."""
     return math.nan if value is None else value
+
+
+def _of_parameters(saved: dict[str, Any]) -> dict[Any, dict[str, Any]]:
+    """The parameters' part of a saved state, in which hooks may keep something of their own."""
+    keys = {key for group in saved["param_groups"] for key in group["params"]}
+    return {key: state for key, state in saved["state"].items() if key in keys}
 
 
 _NO_STATE: dict[str, Any] = {}
