@@ -41,6 +41,7 @@ from ._placement import (
     shared_state,
     structure,
 )
+from ._release import Release
 from ._storage import kinds_of, plain, planes_of, take_over
 
 __all__ = ["Optimizer", "ParamsT", "defaults_of"]
@@ -80,6 +81,7 @@ class Optimizer(torch.optim.Optimizer):
     #: Steps that were not taken because a gradient was not finite. Not kept in state dicts.
     skipped_steps: int = 0
     _norm: float | Tensor | None = None
+    _release: Release | None = None
 
     zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
@@ -154,6 +156,8 @@ class Optimizer(torch.optim.Optimizer):
             self.param_groups.pop()
             raise
         self._schedules.append(self._take_schedules(group))
+        if self._release is not None:
+            self._release.add(group["params"])
         _beyond.align(self.rule, self.param_groups, self.defaults)
         self._forget()
 
@@ -216,15 +220,54 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group, schedules in self._scheduled():
-            set_scheduled(group, schedules)
-        table, treatment = self._read_groups()
-        if not self._step_tensors(table, treatment):
+        table, treatment = self._begin_step()
+        if self._release is not None:
+            if treatment.scale is not None:
+                raise EngineError(
+                    f"{type(self).__name__}: gradients were released before a GradScaler could "
+                    "look at them. Train in bfloat16, without a scaler"
+                )
+        elif not self._step_tensors(table, treatment):
             self.skipped_steps += 1
             return loss
         for group, _ in self._scheduled():
             group["schedule_step"] += 1
         return loss
+
+    def _begin_step(self) -> tuple[Table, Treatment]:
+        """This step's hyperparameters, schedules at their present step."""
+        for group, schedules in self._scheduled():
+            set_scheduled(group, schedules)
+        return self._read_groups()
+
+    def release_gradients(self) -> Release:
+        """Step every parameter inside the backward pass, as soon as it has its gradient; free that.
+
+        Of all gradients only one exists at a time. From now on :meth:`step` only counts: it moves
+        schedules on and runs hooks, so a training loop with learning-rate schedulers stays as it
+        is. Each backward pass is a step, so gradients are not accumulated over several.
+
+        Returns:
+            a handle whose ``remove()`` ends it; also a context manager.
+
+        Raises:
+            EngineError: ``clip_norm``, ``on_nonfinite`` or the formula needs all gradients at once;
+                at the step, a ``GradScaler``, which would come too late.
+
+        >>> import torch
+        >>> from downslope.optim import AdamW
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = AdamW([w], lr=0.1, weight_decay=0)
+        >>> handle = optimizer.release_gradients()
+        >>> w.sum().backward()
+        >>> w.data, w.grad
+        (tensor([0.9000, 0.9000]), None)
+        >>> optimizer.step()
+        >>> handle.remove()
+        """
+        if self._release is None:
+            self._release = Release(self)
+        return self._release
 
     _watched_step = torch.optim.Optimizer.profile_hook_step(_plain_step)
 
