@@ -107,7 +107,7 @@ DAMAGES: tuple[Damage, ...] = (
     ),
     *_all(
         "rules/adagrad.py", "", "Adagrad",
-        ("initial accumulator ignored", ', init="initial_accumulator_value"', ""),
+        ("initial accumulator ignored", 'init="initial_accumulator_value",', ""),
     ),
     *_all(
         "rules/adam.py", "adam", "Adam AdamW",

@@ -40,7 +40,15 @@ def _binary(
     return call
 
 
-sqrt = _unary(torch.sqrt, lambda x: math.sqrt(x) if x >= 0 else math.nan)
+def _root(x: Tensor) -> Tensor:
+    """The square root, whose slope at 0 is 0 here: infinite, it would make NaN of every slope."""
+    if not x.requires_grad:
+        return torch.sqrt(x)
+    zero = x == 0
+    return torch.where(zero, x.detach(), torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+sqrt = _unary(_root, lambda x: math.sqrt(x) if x >= 0 else math.nan)
 exp = _unary(torch.exp, math.exp)
 log = _unary(torch.log, math.log)
 sign = _unary(torch.sign, lambda x: float((x > 0) - (x < 0)))

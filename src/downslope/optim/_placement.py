@@ -234,10 +234,15 @@ def _first_value(group: Mapping[str, Any], p: Tensor, slot: Slot) -> Tensor:
         with torch.no_grad():
             return _array(p, 0.0, slot.axis).copy_(p)
     value = group[slot.init] if isinstance(slot.init, str) else slot.init
-    value = float(value.detach() if isinstance(value, Tensor) else value)
+    number = float(value.detach() if isinstance(value, Tensor) else value)
     if slot.scalar:
-        return _number(group, p, value, torch.float64 if slot.exact else number_dtype())
-    return _array(p, value, slot.axis)
+        first = _number(group, p, number, torch.float64 if slot.exact else number_dtype())
+    else:
+        first = _array(p, number, slot.axis)
+    if group.get("differentiable") and isinstance(value, Tensor) and value.requires_grad:
+        slope = (value - value.detach()).to(first.dtype)  # 0, through which a slope flows
+        first = first + (slope * (1 + 1j) if first.is_complex() else slope)
+    return first
 
 
 def _number(

@@ -137,8 +137,10 @@ def radam(
     exp_avg_sq = xp.fma((1 - beta2) * g, g, beta2 * exp_avg_sq)
     rho_inf = 2 / (1 - beta2) - 1
     rho = rho_inf - 2 * step * beta2**step / (1 - beta2**step)
-    below = xp.maximum((rho_inf - 4) * (rho_inf - 2) * rho, 1e-30)  # positive where it is used
-    rect = xp.sqrt((rho - 4) * (rho - 2) * rho_inf / below)
+    # Both are positive where they are used.
+    above = xp.maximum((rho - 4) * (rho - 2) * rho_inf, 1e-30)
+    below = xp.maximum((rho_inf - 4) * (rho_inf - 2) * rho, 1e-30)
+    rect = xp.sqrt(above / below)
     mean = cautious_update(xp, exp_avg, g, numel) if cautious else exp_avg
     mean = mean / (1 - beta1**step) * lr
     adapted = mean * (xp.sqrt(1 - beta2**step) / (xp.sqrt(exp_avg_sq) + eps)) * rect
