@@ -34,6 +34,8 @@ from ..optim.harness import (
 from .on_device import DEVICE, assert_same, assert_same_bits, drive, leaves, moved
 from .programs import EVERY, Case, cases, covering, widest
 from .rules import Everything, Lamb, everything_oracle, lamb_oracle
+from .test_names import Hostile
+from .test_names import ends as ends_of_hostile
 from .test_totals import Travelled
 
 
@@ -485,3 +487,12 @@ def test_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     drive(AdamW([p]), [[torch.ones(3)]])
     with pytest.raises(EngineError, match="Triton is not installed"):
         drive(AdamW([p], fused=True), [[torch.ones(3)]])
+
+
+def test_any_names() -> None:
+    """Slots and scalars called as a kernel's own names are: the oracle's numbers."""
+    start = tuple(torch.randn(n) for n in (1, 0, 17))
+    rows = gradients(start, 3)
+    params = leaves(start)
+    drive(Hostile(params), rows)
+    assert_same(params, ends_of_hostile(start, rows))

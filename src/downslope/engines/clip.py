@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..errors import EngineError
-from ..rules import Hyper, Rule
+from ..rules import TREATMENT, Hyper, Rule
 from . import eager
 from .trace import limited
 
@@ -41,9 +41,6 @@ __all__ = [
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
-
-#: What is done to each group's gradients; see :class:`Treatment`.
-TREATMENT = ("clip_value", "clip_agc", "gain", "factor")
 
 _REAL = {t: t.to_real() for t in (torch.complex32, torch.complex64, torch.complex128)}
 

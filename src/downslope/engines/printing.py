@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from .storage import CODECS
 from .trace import Instruction, Operand, Pass, Program
 
-__all__ = ["INFIX", "Dialect", "row_names", "title"]
+__all__ = ["ADDRESS", "INFIX", "NEW", "VALUE", "Dialect", "row_names", "title"]
+
+#: How a kernel spells the names of a rule: what was read of an array or a scalar, where an array
+#: lies, what it becomes. No name of a kernel's own ends like that, so a rule may use any.
+VALUE, ADDRESS, NEW = "{}_", "{}_at", "{}_new"
 
 #: Operations that Python has a sign for; the others are calls of a function of that name.
 INFIX = {
@@ -59,8 +63,7 @@ class Dialect:
             write: for every array, how ``{}`` is stored.
             total: how ``{1}`` is added to the ``{0}``-th total.
         """
-        # The value read from an array has its name with an underscore.
-        names = {name: f"{name}_" for name in step.reads}
+        names = {name: VALUE.format(name) for name in step.reads}
         lines = [
             f"{names[name]} = {read[name]}{' * factor' if name == 'g' else ''}"
             for name in step.reads
@@ -68,8 +71,10 @@ class Dialect:
         lines += [self.statement(instruction, names) for instruction in step.body]
         lines += [total.format(k, self.text(t.operand, names)) for k, t in enumerate(step.totals)]
         # All new values exist before the first is stored: a slot may be read by two of them.
-        lines += [f"new_{name} = {self.text(operand, names)}" for name, operand in step.writes]
-        return lines + [write[name].format(f"new_{name}") for name, _ in step.writes]
+        lines += [
+            f"{NEW.format(name)} = {self.text(operand, names)}" for name, operand in step.writes
+        ]
+        return lines + [write[name].format(NEW.format(name)) for name, _ in step.writes]
 
 
 def row_names(program: Program, kinds: Iterable[str]) -> tuple[str, ...]:

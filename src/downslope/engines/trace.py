@@ -299,7 +299,7 @@ def trace(
     absent = sorted(set(outputs) - set(kinds))
     if absent:
         raise TypeError(f"rule {rule.name} returns slot {absent[0]!r}, which does not exist here")
-    passes = _passes(outputs, set(numbers))
+    passes = _passes(outputs, set(numbers), {*kinds, *scalars})
     read = {a for p in passes for s in p.scalars for a in s.args}
     read |= {operand for p in passes for _, operand in (*p.hoisted, *p.numbers)}
     return Program(
@@ -339,14 +339,14 @@ def trace_sums(rule: Rule) -> Program:
     scalars = {name: xp.node("scalar", name) for name in rule.scalars}
     values = rule.update(xp, xp.node("array", "p"), xp.node("array", "g"), **scalars)
     names = {xp.node("sum", value): f"total{k}" for k, value in enumerate(values)}
-    only = _one_pass(names, {}, {}, names)
+    only = _one_pass(names, {}, {}, names, {"p", "g", *scalars})
     return Program(rule, (), (), only.reads, rule.scalars, (only,))
 
 
-def _passes(outputs: dict[str, Node], numbers: set[str]) -> tuple[Pass, ...]:
+def _passes(outputs: dict[str, Node], numbers: set[str], taken: set[str]) -> tuple[Pass, ...]:
     reductions = [n for n in _ordered(outputs.values(), lambda n: True) if n.op in _REDUCTIONS]
     reductions.sort(key=lambda n: n.stage)
-    totals = {node: f"total{k}" for k, node in enumerate(reductions)}
+    totals = _named("total", reductions, taken)
     last = max((n.stage for n in totals), default=0)
     passes = []
     for stage in range(last + 1):
@@ -354,7 +354,7 @@ def _passes(outputs: dict[str, Node], numbers: set[str]) -> tuple[Pass, ...]:
         final = outputs if stage == last else {}
         arrays = {name: node for name, node in final.items() if name not in numbers}
         single = {name: node for name, node in final.items() if name in numbers}
-        passes.append(_one_pass(due, arrays, single, totals))
+        passes.append(_one_pass(due, arrays, single, totals, taken))
     return tuple(passes)
 
 
@@ -363,6 +363,7 @@ def _one_pass(
     writes: dict[str, Node],
     numbers: dict[str, Node],
     totals: dict[Node, str],
+    taken: set[str],
 ) -> Pass:
     due = [n.args[0] for n in reductions]
     needed = _ordered([*due, *writes.values()], lambda n: n.elementwise)
@@ -377,7 +378,7 @@ def _one_pass(
     wanted = _ordered([*hoist, *numbers.values()], lambda n: n.op not in _REDUCTIONS)
     host = [n for n in wanted if n.op not in ("scalar", *_REDUCTIONS)]
     names: dict[Node, str] = dict(totals)
-    names.update({n: f"s{i}" for i, n in enumerate(host)})
+    names.update(_named("s", host, taken))
 
     def scalar(value: Any) -> Operand:
         if not isinstance(value, Node):
@@ -385,8 +386,7 @@ def _one_pass(
         return str(value.args[0]) if value.op == "scalar" else names[value]
 
     scalars = tuple(Instruction(names[n], n.op, tuple(map(scalar, n.args))) for n in host)
-    hoisted = {n: f"h{i}" for i, n in enumerate(hoist)}
-    temporary = {n: f"t{i}" for i, n in enumerate(inner)}
+    hoisted, temporary = _named("h", hoist, taken), _named("t", inner, taken)
 
     def element(value: Any) -> Operand:
         if not isinstance(value, Node):
@@ -407,6 +407,12 @@ def _one_pass(
         tuple((name, element(n)) for name, n in writes.items()),
         tuple((name, scalar(n)) for name, n in numbers.items()),
     )
+
+
+def _named(letter: str, nodes: Iterable[Node], taken: set[str]) -> dict[Node, str]:
+    """Numbered names for nodes, other than the rule's own."""
+    names = (name for k in itertools.count() if (name := f"{letter}{k}") not in taken)
+    return dict(zip(nodes, names, strict=False))
 
 
 def _ordered(roots: Iterable[Any], enter: Callable[[Node], bool]) -> list[Node]:

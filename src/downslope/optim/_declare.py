@@ -59,7 +59,8 @@ def declare(rule: Rule, module: str | None = None) -> type[Declared]:
         has a ``blend``.
 
     Raises:
-        TypeError: the rule has no ``class_name``, or a hyperparameter no default.
+        TypeError: the rule has no ``class_name``, a hyperparameter no default; or one, a slot or a
+            flag has a name of the engines' own.
 
     A rule of your own, the sign of the gradient:
 
@@ -86,6 +87,7 @@ def declare(rule: Rule, module: str | None = None) -> type[Declared]:
     """
     if not rule.class_name:
         raise TypeError(f"rule {rule.name}: give it a class_name, the name of its optimizer class")
+    rule.check_names()
     parameters = _parameters(rule)
     signature = inspect.Signature(parameters)
 

@@ -88,6 +88,7 @@ class Optimizer(torch.optim.Optimizer):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "rule" in vars(cls):
+            cls.rule.check_names()
             arguments = list(inspect.signature(cls.__init__).parameters)[2:]
             own = inspect.cleandoc(cls.__doc__ or "")
             cls.__doc__ = f"{own}\n\n{_described(cls.rule, arguments)}"

@@ -11,12 +11,13 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
-from ._rule import HOST_SCALARS, MATRIX_SCALARS, Choice, Flag, Hyper, Rule, Slot, beta
+from ._rule import HOST_SCALARS, MATRIX_SCALARS, TREATMENT, Choice, Flag, Hyper, Rule, Slot, beta
 
 __all__ = [
     "HOST_SCALARS",
     "MATRIX_SCALARS",
     "RULES",
+    "TREATMENT",
     "Choice",
     "Flag",
     "Hyper",

@@ -19,12 +19,28 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-__all__ = ["HOST_SCALARS", "MATRIX_SCALARS", "Choice", "Flag", "Hyper", "Rule", "Slot", "beta"]
+__all__ = [
+    "HOST_SCALARS",
+    "MATRIX_SCALARS",
+    "TREATMENT",
+    "Choice",
+    "Flag",
+    "Hyper",
+    "Rule",
+    "Slot",
+    "beta",
+]
 
 #: Scalars that the host supplies, one a tensor, beside the hyperparameters: the number of this step
 #: (from 1), whether a slot was created just now (1.0 or 0.0), and the tensor's number of elements
 #: (a complex number is two).
 HOST_SCALARS = ("step", "fresh", "numel")
+
+#: What is done to gradients before a rule sees them, beside whose scalars kernels have these.
+TREATMENT = ("clip_value", "clip_agc", "gain", "factor")
+
+#: Names that mean something else to every engine, so that no slot, hyperparameter or flag has them.
+_TAKEN = frozenset({"p", "g", "unit", *TREATMENT, *HOST_SCALARS})
 
 #: What the host supplies to a matrix rule beside them: the lengths of the last two dimensions.
 MATRIX_SCALARS = ("rows", "columns")
@@ -306,6 +322,16 @@ class Rule:
         strange = sorted(set(self._keywords) - known)
         if strange:
             raise TypeError(f"rule {self.name}: no spec for the formula's keyword {strange[0]!r}")
+
+    def check_names(self) -> None:
+        """Raise TypeError if a slot, hyperparameter or flag has a name of the engines' own."""
+        slots, hypers = (s.name for s in self.slots), (h.name for h in self.hypers)
+        for name in (*slots, *hypers, *(f.name for f in self.flags)):
+            if name in _TAKEN:
+                raise TypeError(
+                    f"rule {self.name}: {name!r} is a name of the engines' own, as are "
+                    f"{', '.join(sorted(_TAKEN - {name}))}; choose another"
+                )
 
     @property
     def name(self) -> str:

@@ -33,7 +33,7 @@ import numpy as np
 
 from .. import storage
 from ..cache import load
-from ..printing import Dialect, row_names, title
+from ..printing import ADDRESS, NEW, VALUE, Dialect, row_names, title
 from ..storage import CODECS, plane_rows
 from ..trace import Pass, Program, Total
 from . import codecs, library
@@ -63,6 +63,9 @@ Function = Callable[..., None]
 
 
 _SCALARS, _ELEMENTS = Dialect("{}"), Dialect("T({})")
+
+#: Of an array: where its chunk begins, where a tile of it is open. As the names of ``printing.py``.
+_START, _TILE = "{}_start", "{}_tile"
 
 
 def source(program: Program, elements: tuple[str, ...]) -> str:
@@ -101,7 +104,7 @@ def _pass_lines(
         f"def run{number}(A, R, C, F, S, W, U, O, first, last):",
         "    done = -1",
         *(f"    {name} = T(0)" for name, _ in step.hoisted),
-        *(f"    new_{name} = np.float64(0)" for name, _ in step.numbers),
+        *(f"    {NEW.format(name)} = np.float64(0)" for name, _ in step.numbers),
         "    factor = T(1)",
         *(f"    {line}" for line in tiles.prologue),
     ]
@@ -114,7 +117,7 @@ def _pass_lines(
         f"            if {'True' if own else 'done < 0 or not same_row(R, i, done)'}:",
         *(f"                {line}" for line in _scalar_lines(program, step, known, compact)),
         *(f"                {line}" for line in tiles.seeds),
-        *(f"            O[i, {k}] = new_{name}" for k, (name, _) in enumerate(step.numbers)),
+        *(f"            O[i, {k}] = {NEW.format(n)}" for k, (n, _) in enumerate(step.numbers)),
         "            done = i",
         *(["        unit = T(U[c])"] if any("unit" in made.args for made in step.body) else []),
     ]
@@ -124,13 +127,15 @@ def _pass_lines(
         if name not in compact
     }
     if tiles:
-        lines += [f"        {name}_0 = {place}" for name, place in places.items()]
+        lines += [f"        {_START.format(name)} = {place}" for name, place in places.items()]
         lines += [f"        {line}" for line in tiles.places]
         lines += ["        lanes[:] = 0"] if step.totals else []
         lines += ["        for b in range(0, n, TILE):"]
         lines += [f"            {line}" for line in tiles.lines(kinds, places)]
     else:
-        lines += [f"        {n} = {kinds[n].view}({place}, n)" for n, place in places.items()]
+        lines += [
+            f"        {ADDRESS.format(n)} = {kinds[n].view}({place}, n)" for n, place in places.items()
+        ]
         loops = _loops(step, kinds)
         lines += [f"        {line}" for line in loops]
     lines += [
@@ -143,19 +148,19 @@ def _pass_lines(
 def _scalar_lines(
     program: Program, step: Pass, known: list[Total], compact: dict[str, str]
 ) -> list[str]:
-    names = row_names(program, compact.values())
-    columns = {name: names.index(name) for name in program.scalars}
+    columns = row_names(program, compact.values())
+    names = {name: VALUE.format(name) for name in program.scalars}
     wanted = {a for s in step.scalars for a in s.args}
     wanted |= {a for _, a in (*step.hoisted, *step.numbers)}
-    lines = [f"{name} = R[i, {k}]" for name, k in columns.items() if name in wanted]
+    lines = [f"{v} = R[i, {columns.index(n)}]" for n, v in names.items() if n in wanted]
     for total in known:
         column = program.totals.index(total)
         found = f"S[F[i]:F[i + 1], {column}].sum()" if total.call is None else f"W[{column}]"
         lines += [f"{total.name} = {found}"] * (total.name in wanted)
-    lines += [_SCALARS.statement(s) for s in step.scalars]
-    lines += [f"{name} = T({operand})" for name, operand in step.hoisted]
-    lines += [f"new_{name} = {operand}" for name, operand in step.numbers]
-    return [*lines, f"factor = T(R[i, {names.index('factor')}])"]
+    lines += [_SCALARS.statement(s, names) for s in step.scalars]
+    lines += [f"{name} = T({_SCALARS.text(a, names)})" for name, a in step.hoisted]
+    lines += [f"{NEW.format(name)} = {_SCALARS.text(a, names)}" for name, a in step.numbers]
+    return [*lines, f"factor = T(R[i, {columns.index('factor')}])"]
 
 
 def _loops(step: Pass, kinds: dict[str, Element]) -> list[str]:
@@ -174,8 +179,8 @@ def _loops(step: Pass, kinds: dict[str, Element]) -> list[str]:
 
 def _element_lines(step: Pass, kinds: dict[str, Element], count: str, at: str) -> list[str]:
     """The loop over elements: load, compute, store."""
-    read = {n: kinds[n].open.format(f"{n}[{at}]") for n in step.reads}
-    write = {n: f"{n}[{at}] = {kinds[n].close}" for n, _ in step.writes}
+    read = {n: kinds[n].open.format(f"{ADDRESS.format(n)}[{at}]") for n in step.reads}
+    write = {n: f"{ADDRESS.format(n)}[{at}] = {kinds[n].close}" for n, _ in step.writes}
     body = _ELEMENTS.elements(step, read, write, "lanes[{}, j] += {}")
     return [f"for j in range({count}):", *(f"    {line}" for line in body)]
 
@@ -202,7 +207,11 @@ class _Tiles:
     def prologue(self) -> list[str]:
         """Once a call: arrays of a tile."""
         return [
-            *(f"tile_{n} = tile(); {n} = view_float32(tile_{n}, TILE)" for n in self._names),
+            *(
+                f"{_TILE.format(n)} = tile(); "
+                f"{ADDRESS.format(n)} = view_float32({_TILE.format(n)}, TILE)"
+                for n in self._names
+            ),
             *(f"noise{pair} = tile(); seed{pair} = np.uint32(0)" for pair in self._pairs),
         ]
 
@@ -242,8 +251,14 @@ class _Tiles:
         self, kinds: dict[str, Element], others: Iterable[str], at: dict[str, str], size: str
     ) -> list[str]:
         # Where an array begins with its tile, no index needs to be checked for being negative.
-        lines = [f"{n} = {kinds[n].view}({n}_0 + b * {kinds[n].bytes}, {size})" for n in others]
-        lines += [f"open_{self._codecs[n][0]}({at[n]}, {size}, tile_{n})" for n in self._opened]
+        lines = [
+            f"{ADDRESS.format(n)} = "
+            f"{kinds[n].view}({_START.format(n)} + b * {kinds[n].bytes}, {size})"
+            for n in others
+        ]
+        lines += [
+            f"open_{self._codecs[n][0]}({at[n]}, {size}, {_TILE.format(n)})" for n in self._opened
+        ]
         lines += _element_lines(self._step, kinds, size, "j")
         lines += [f"fill_noise(start + b, seed{k}, {size}, noise{k})" for k in self._pairs]
         for n in self._written:
@@ -251,7 +266,8 @@ class _Tiles:
             if n in self._random:
                 pair, half = divmod(self._random[n], 2)
                 noise = f", noise{pair}, np.uint32({16 * half})"
-            lines += [f"close_{self._codecs[n][0]}(tile_{n}, {at[n]}, {size}{noise})"]
+            close = f"close_{self._codecs[n][0]}"
+            lines += [f"{close}({_TILE.format(n)}, {at[n]}, {size}{noise})"]
         return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..printing import ADDRESS
 from ..storage import CODECS, Plane, plane_rows
 from ..trace import Program
 
@@ -59,7 +60,8 @@ class Array:
     @property
     def addresses(self) -> list[str]:
         """The variables that hold where a chunk's part of every plane is."""
-        return [f"{self.name}_at", *(f"{self.name}_at{k}" for k in range(1, len(self.rows)))]
+        first = ADDRESS.format(self.name)
+        return [first, *(f"{first}{k}" for k in range(1, len(self.rows)))]
 
     @property
     def places(self) -> list[str]:
@@ -89,7 +91,7 @@ class Array:
 
     @property
     def _at(self) -> str:
-        return f"place({self.name}_at, tl.{self.element.kind}, full) + j"
+        return f"place({self.addresses[0]}, tl.{self.element.kind}, full) + j"
 
 
 #: What tells a codec which elements.

@@ -20,7 +20,7 @@ from ...rules import Rule
 from .. import storage
 from ..cache import load
 from ..clip import TREATMENT
-from ..printing import INFIX, Dialect, row_names, title
+from ..printing import INFIX, NEW, VALUE, Dialect, row_names, title
 from ..storage import CODECS
 from ..trace import Pass, Program
 from . import codecs, interpreted, library
@@ -159,7 +159,7 @@ def _block_lines(program: Program, number: int, arrays: dict[str, Array]) -> lis
     read = {n: a.read for n, a in arrays.items()}
     write = {n: a.write for n, a in arrays.items()}
     given = ", ".join([*_given(step, arrays), "j, mask, size: tl.constexpr, full: tl.constexpr"])
-    at_unit = "units_at + (passed + j) // unit_size"
+    at_unit = "units + (passed + j) // unit_size"
     body = dialect.elements(step, read, write, "sum{} = counted({}, mask, full)")
     stores = len(body) - len(step.writes)
     lines = [
@@ -178,7 +178,7 @@ def _block_lines(program: Program, number: int, arrays: dict[str, Array]) -> lis
 def _unit(step: Pass) -> tuple[str, ...]:
     """What a block needs to find each element's unit, if it does."""
     wanted = any("unit" in made.args for made in step.body)
-    return ("units_at", "passed", "unit_size") if wanted else ()
+    return ("units", "passed", "unit_size") if wanted else ()
 
 
 def _unit_lines() -> list[str]:
@@ -189,7 +189,7 @@ def _unit_lines() -> list[str]:
     """
     return [
         "unit_length = tl.load(V + tensors + i)",
-        "units_at = U + tl.load(V + i) + start // unit_length",
+        "units = U + tl.load(V + i) + start // unit_length",
         f"size = tl.minimum(unit_length, {CHUNK})",
         "passed = (size - tl.minimum(unit_length - start % unit_length, size)).to(tl.int32)",
         "unit_size = size.to(tl.int32)",
@@ -283,7 +283,7 @@ def _end_lines(program: Program, number: int, block: int, kept: tuple[str, ...])
     ]
     if number == len(program.passes) - 1:
         new = {"step": "step_", "fresh": "0.0"}
-        ends += [f"tl.store(at_{name} + i, {new.get(name, f'new_{name}')})" for name in kept]
+        ends += [f"tl.store(at_{name} + i, {new.get(name, NEW.format(name))})" for name in kept]
     if ends:
         lines += ["if tl.load(SKIP) == 0:", "    if last(TICKETS, i, count):"]
         lines += [f"        {line}" for line in ends]
@@ -315,7 +315,7 @@ def _scalar_lines(
     if "step" in kept:
         read["step"] += " + 1"
     # As an array's element, the value read has its name with an underscore, as no local name has.
-    names = {name: f"{name}_" for name in read}
+    names = {name: VALUE.format(name) for name in read}
     lines = ["group = tl.load(G + i)"]
     lines += [f"{names[name]} = {text}" for name, text in read.items() if name in wanted]
     for earlier in program.passes[:number]:
@@ -325,7 +325,7 @@ def _scalar_lines(
             lines += [f"{total.name} = tl.load({at} + {column})"] * (total.name in wanted)
     lines += [_SCALARS.statement(s, names) for s in step.scalars]
     lines += [f"{name} = {_SCALARS.text(a, names)}.to(tl.{math})" for name, a in step.hoisted]
-    lines += [f"new_{name} = {_SCALARS.text(a, names)}" for name, a in step.numbers]
+    lines += [f"{NEW.format(name)} = {_SCALARS.text(a, names)}" for name, a in step.numbers]
     lines += [f"seed{pair} = seed_of({names['step']}, {pair})" for pair in pairs]
     factor = "factor_ * gain_" if whole else "factor_"
     return [*lines, f"factor = ({factor} / tl.load(SCALE)).to(tl.{math})"]
