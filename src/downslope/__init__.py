@@ -5,10 +5,10 @@ Names are imported when they are first used, so ``import downslope`` costs next 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import DownslopeError
+from .lazy import importer
 
 if TYPE_CHECKING:
     from . import optim, schedules
@@ -64,13 +64,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'downslope' has no attribute {name!r}")
-    module = importlib.import_module(f".{_HOME[name]}", __name__)
-    value = module if name == _HOME[name] else getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = importer(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 import downslope
 from downslope.cli import app
+from downslope.cli.app import COMMANDS
 from downslope.errors import InputError
 
 RUNNER = CliRunner()
-HEAVY = ("torch", "matplotlib", "rich", "sympy", "numba", "polars", "sklearn")
+HEAVY = ("torch", "numpy", "matplotlib", "rich", "sympy", "numba", "polars", "sklearn")
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,9 +33,9 @@ def test_no_arguments_show_the_help() -> None:
     assert "find-lr" in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], []])
+@pytest.mark.parametrize("arguments", [["--help"], [], *([name, "--help"] for name in COMMANDS)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    """The help must not wait for torch or any other large package."""
+    """No help, of any subcommand, waits for torch or any other large package."""
     code = (
         "import sys\n"
         "from downslope.cli import app\n"

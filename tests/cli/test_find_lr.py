@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import downslope
 from downslope.cli import app
 from downslope.cli.find_lr import drawing
+from downslope.cli.options import of_function
 from downslope.finder import RangeTest
 
 RUNNER = CliRunner()
@@ -76,3 +80,16 @@ def test_a_test_that_diverged_at_once_has_no_curve() -> None:
         *(FOUND,), lrs=(), losses=(), smoothed=(), steepest=None, band=None, suggestion=None
     )
     assert drawing(nothing) == ["adamw: training loss over learning rate"]
+
+
+def test_plain_arguments_are_options() -> None:
+    """Each argument of ``find_lr`` that is a number or a word can be given on the command line."""
+    plain = re.compile(r"(\w+): (?:(?:int|float|str)(?: \| None)?|Literal\[[^]]*\])$")
+    given = inspect.signature(downslope.find_lr).parameters.values()
+    named = [p for p in given if p.kind is p.KEYWORD_ONLY]
+    wanted = {p.name for p in named if plain.match(f"{p.name}: {p.annotation}")}
+    assert (
+        wanted
+        == {spec.name for spec in of_function(downslope.find_lr)}
+        >= {"steps", "growth", "end"}
+    )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..finder import find_lr
-from ..tasks import load_task
 from .app import Debug
 from .curve import WIDTH, labelled
 from .options import assignments, of_function, with_options
@@ -49,6 +48,8 @@ def _find_lr(
     given: dict[str, Any],
 ) -> None:
     """Find a learning rate by a range test, and plot it."""
+    from ..tasks import load_task
+
     chosen = load_task(task, target=target)
     page = plot or Path(f"find-lr-{Path(chosen.name).stem}.png")
     check_plot(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import re
 import tomllib
@@ -86,12 +87,16 @@ def of_function(function: Callable[..., Any]) -> Iterator[Spec]:
     >>> list(of_function(f))
     [Spec(name='rows', annotation=<class 'int'>, default=3, help='how many')]
     """
+    known = {**vars(builtins), **function.__globals__}
     told = dict(re.findall(r"^    (\w+): ((?:.|\n {6,})+)", inspect.getdoc(function) or "", re.M))
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        kinds = _kinds(parameter.annotation)
-        if parameter.kind is parameter.KEYWORD_ONLY and _PLAIN.issuperset(kinds):
+    for parameter in inspect.signature(function).parameters.values():
+        try:
+            annotation = eval(str(parameter.annotation), known)  # our own source
+        except NameError:  # of what is imported for type checkers alone: no number, no word
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and _PLAIN.issuperset(_kinds(annotation)):
             text = " ".join(told.get(parameter.name, "").split()).replace("`", "").rstrip(".")
-            yield Spec(parameter.name, parameter.annotation, parameter.default, text)
+            yield Spec(parameter.name, annotation, parameter.default, text)
 
 
 def with_options(command: Callable[..., None], specs: Iterable[Spec]) -> Callable[..., None]:

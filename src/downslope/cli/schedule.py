@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..schedules import Schedule, parse
-from ..schedules._schedule import finite
 from .app import Debug
 from .curve import labelled
 from .plot import check_plot, save_plot
+
+if TYPE_CHECKING:
+    from ..schedules import Schedule
 
 __all__ = ["command", "drawing"]
 
@@ -32,6 +33,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Draw a schedule in the terminal and into a file."""
+    from ..schedules import parse
+    from ..schedules._schedule import finite
+
     check_plot(plot)
     schedule = parse(expression)
     if finite("--lr", lr) != 1:

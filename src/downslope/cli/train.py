@@ -9,16 +9,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from .. import report
 from ..errors import InputError
-from ..tasks import Task, load_task
-from ..training import Recipe, Run, TrainingDivergedError, fit
+from ..training import Recipe
 from .app import Debug
 from .options import assignments, of_fields, with_options
+
+if TYPE_CHECKING:
+    from ..tasks import Task
 
 __all__ = ["command"]
 
@@ -75,6 +76,8 @@ def _train(
     given: dict[str, Any],
 ) -> None:
     """Find a learning rate, train, watch, save and report."""
+    from ..tasks import load_task
+
     hyperparameters = assignments(settings or [])
     if resume is not None:
         _refuse_with_resume(task, target, recipe, run_dir, auto_resume=auto_resume)
@@ -122,6 +125,8 @@ class _Job:
 
 def _resumed(source: Path, changes: dict[str, Any], hyperparameters: dict[str, Any]) -> _Job:
     """A run's own task and recipe; what is named beside them changes from here on."""
+    from ..training import Run
+
     folder = source.parent.parent if source.suffix == ".pt" else source
     run = Run.load(folder)
     if hyperparameters:
@@ -171,6 +176,9 @@ def _print_recipe(recipe: Recipe) -> None:
 
 def _run(job: _Job, *, tensorboard: bool, quiet: bool) -> None:
     """Train, write the report, and say in one line what came out: the first process does."""
+    from .. import report
+    from ..training import TrainingDivergedError, fit
+
     first = os.environ.get("RANK", "0") == "0"
     sinks: list[Callable[[dict[str, Any]], None]] = []
     if tensorboard and first:

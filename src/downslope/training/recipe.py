@@ -6,14 +6,17 @@ import inspect
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .. import optim
 from ..errors import InputError, unknown
-from ..tasks import Task, size, steps_in
+
+if TYPE_CHECKING:
+    import torch
+
+    from .. import optim
+    from ..tasks import Task
 
 __all__ = ["Recipe"]
 
@@ -145,6 +148,8 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _optimizer_accepts(self) -> Recipe:
         """Let the optimizer itself check its arguments, on a parameter of one element."""
+        import torch
+
         self.build_optimizer([torch.zeros(1, requires_grad=True)])
         return self
 
@@ -221,7 +226,7 @@ class Recipe(BaseModel):
         if self.warmup is None:
             chosen["warmup"] = DEFAULT_WARMUP if self.schedule == "warmup-cosine" else 0.0
         if self.weight_decay is None:
-            chosen["weight_decay"] = _defaults(optim.get(self.optimizer)).get("weight_decay")
+            chosen["weight_decay"] = _defaults(self._class).get("weight_decay")
         return self.replace(**chosen)
 
     def total_steps(self, task: Task, processes: int = 1) -> int:
@@ -231,6 +236,8 @@ class Recipe(BaseModel):
 
     def steps_per_epoch(self, task: Task, processes: int = 1) -> int:
         """Optimizer steps of an epoch, which may be one less where many share a short last one."""
+        from ..tasks import size, steps_in
+
         return steps_in(size(task.train), self.batch_size or task.batch_size, processes)
 
     def optimizer_arguments(self) -> dict[str, Any]:
@@ -256,7 +263,14 @@ class Recipe(BaseModel):
 
     def default_lr(self) -> float:
         """The learning rate that the optimizer itself has as its default."""
-        return float(_defaults(optim.get(self.optimizer))["lr"])
+        return float(_defaults(self._class)["lr"])
+
+    @property
+    def _class(self) -> type[optim.Optimizer]:
+        """The optimizer's class."""
+        from .. import optim
+
+        return optim.get(self.optimizer)
 
     @property
     def threshold(self) -> float:
@@ -269,7 +283,7 @@ class Recipe(BaseModel):
         It clips, and raises :class:`~downslope.errors.NonfiniteGradientError` before a gradient
         that is not finite reaches a weight.
         """
-        cls = optim.get(self.optimizer)
+        cls = self._class
         if cls.rule.needs:
             raise InputError(
                 f"Recipe: {cls.__name__} needs {cls.rule.needs}, which a recipe cannot promise. "
@@ -286,7 +300,7 @@ class Recipe(BaseModel):
                 f"Recipe: weight_decay = {self.weight_decay} was given, but {cls.__name__} has no "
                 "weight decay. Leave weight_decay out."
             )
-        if self.ema is not None and issubclass(cls, optim.ScheduleFree):
+        if self.ema is not None and cls.rule.blend:
             raise InputError(
                 f"Recipe: ema = {self.ema} was given, but {cls.__name__} evaluates an average of "
                 "the weights already. Leave ema out."
@@ -312,6 +326,8 @@ def _defaults(cls: type[torch.optim.Optimizer]) -> dict[str, Any]:
 
 def _device(name: str) -> torch.device:
     """The device by its name, checked to be there."""
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

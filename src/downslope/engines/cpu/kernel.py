@@ -134,7 +134,8 @@ def _pass_lines(
         lines += [f"            {line}" for line in tiles.lines(kinds, places)]
     else:
         lines += [
-            f"        {ADDRESS.format(n)} = {kinds[n].view}({place}, n)" for n, place in places.items()
+            f"        {ADDRESS.format(n)} = {kinds[n].view}({place}, n)"
+            for n, place in places.items()
         ]
         loops = _loops(step, kinds)
         lines += [f"        {line}" for line in loops]
