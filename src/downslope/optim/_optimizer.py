@@ -33,6 +33,7 @@ from ._checks import check_alike, check_group, check_keys, check_kinds, check_or
 from ._clipping import clipped, measure, nonfinite_error, wanted
 from ._compiled import Traced
 from ._group import Group, Notice, Schedules, set_scheduled, tells_of_changes
+from ._memory import Memory, memory_of
 from ._placement import (
     level,
     make_buckets,
@@ -240,6 +241,16 @@ class Optimizer(torch.optim.Optimizer):
         for group, schedules in self._scheduled():
             set_scheduled(group, schedules)
         return self._read_groups()
+
+    def memory(self) -> Memory:
+        """What weights, gradients and state take, foretold and measured; ``print`` it for a table.
+
+        >>> import torch
+        >>> from downslope.optim import AdamW
+        >>> AdamW([torch.ones(100, 100, requires_grad=True)]).memory().predicted.state
+        80004
+        """
+        return memory_of(self)
 
     def release_gradients(self) -> Release:
         """Step every parameter inside the backward pass, as soon as it has its gradient; free that.

@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..engines import together
 from ..engines.bucket import Bucket
+from ..engines.shards import local
 from ..engines.trace import trace
 from ..errors import EngineError
 from ._clipping import clipped, measure
@@ -39,6 +40,8 @@ class Release:
         self._buckets: dict[Tensor, Bucket] = {}
         self._structure: Any = None
         self._handles: list[RemovableHandle] = []
+        #: The bytes of the largest gradient so far.
+        self.largest = 0
         self.check()
         for group in owner.param_groups:
             self.add(group["params"])
@@ -47,6 +50,11 @@ class Release:
         """Step these parameters too as soon as they have their gradients."""
         trained = (p for p in params if p.requires_grad)
         self._handles += [_after_accumulation(p, self._step) for p in trained]
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        """What parameters are stepped with, one each."""
+        return list(self._buckets.values())
 
     def remove(self) -> None:
         """Go back to steps that :meth:`Optimizer.step` takes."""
@@ -86,6 +94,7 @@ class Release:
         owner, grad = self._owner, p.grad
         if grad is None:
             return
+        self.largest = max(self.largest, local(grad).nbytes)
         with self._lock:
             table, treatment = owner._begin_step()
             if self._structure is not owner._structure:
