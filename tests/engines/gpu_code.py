@@ -68,7 +68,7 @@ def compiled(title: str, program: Program, elements: tuple[str, ...]) -> Iterato
 
     def words(arrays: Iterable[str]) -> int:
         """Of 16 bytes, of a thread's elements of these arrays; it has fewer bytes of codes."""
-        return sum(bytes_of[name] * each // 16 for name in arrays)
+        return sum(size * each // 16 for name in arrays for size in bytes_of[name])
 
     columns = kernel.columns(program.rule)
     functions = kernel.compiled(program, elements, columns, kept)
@@ -79,9 +79,11 @@ def compiled(title: str, program: Program, elements: tuple[str, ...]) -> Iterato
         yield code_of(whole, function, signature, how, *least)
 
 
-def element_bytes(kind: str) -> int:
-    """Of one number, or of one code."""
-    return CODECS[kind].planes[0].dtype.itemsize if kind in CODECS else ELEMENTS[kind].bytes
+def element_bytes(kind: str) -> list[int]:
+    """Of one number, or of its part of every plane."""
+    if kind in CODECS:
+        return [plane.dtype.itemsize for plane in CODECS[kind].planes if plane.block == 1]
+    return [ELEMENTS[kind].bytes]
 
 
 def code_of(
@@ -124,8 +126,9 @@ def wanted() -> Iterator[tuple[str, Program, tuple[str, ...]]]:
             yield case.title, case.program, (kind,) * len(case.program.arrays)
     yield "AdamW by units", _with_units(adamw.program), ("float32",) * len(adamw.program.arrays)
     yield "mixed AdamW", adamw.program, ("bfloat16", "bfloat16", "float32", "float32")
+    formats = KINDS[: 3 if EVERY else 2], ("int8", "bfloat16", "float32")[: 3 if EVERY else 2]
     for case in cases() if EVERY else (adamw,):
-        for kind, word in itertools.product(KINDS[:2], ("int8", "bfloat16")):
+        for kind, word in itertools.product(*formats):
             elements = compact(case, kind, word)
             if any(e in CODECS for e in elements):
                 yield case.title, case.program, elements

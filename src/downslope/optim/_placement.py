@@ -72,12 +72,10 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
     return ""
 
 
-def _storage_refuses(group: Mapping[str, Any], p: Tensor, compact: Sequence[str]) -> str:
+def _storage_refuses(group: Mapping[str, Any], p: Tensor) -> str:
     """Why no compiled engine can step a tensor whose state is compact; empty if one can."""
     if COMPILED.get(p.device.type) == "triton":
-        # Its chunks need not end where units do.
-        corrected = "16-bit weights are corrected (storage=), which no kernel does there"
-        return f"it is on {p.device.type}, and its {corrected}" if "p" in compact else ""
+        return ""  # whose chunks need not end where units do
     if group.get("clip_agc") is not None and p.ndim > 1 and p.numel() // p.shape[0] % BLOCK:
         return f"clip_agc is given and its units (rows) are no multiple of {BLOCK} elements"
     return ""
@@ -135,9 +133,7 @@ def _engine(
     on_accelerator = p.device.type != "cpu"
     if g.is_sparse:
         return "tensor" if group.get("capturable") and on_accelerator else "eager"
-    refusal = _compiled_refuses(rule, group, p) or (
-        _storage_refuses(group, p, compact) if compact else ""
-    )
+    refusal = _compiled_refuses(rule, group, p) or (_storage_refuses(group, p) if compact else "")
     if fused and refusal:
         raise EngineError(
             "`fused=True` requires all the params to be floating point Tensors of supported "

@@ -64,6 +64,15 @@ class Array:
         return [first, *(f"{first}{k}" for k in range(1, len(self.rows)))]
 
     @property
+    def wide(self) -> list[str]:
+        """Those whose elements are read and written in wide words, where they lie suitably."""
+        planes = CODECS[self.kind].planes[1:] if self.compact else ()
+        apart = (
+            at for at, plane in zip(self.addresses[1:], planes, strict=True) if plane.block == 1
+        )
+        return [self.addresses[0], *apart]
+
+    @property
     def places(self) -> list[str]:
         """The lines that set those."""
         planes = CODECS[self.kind].planes if self.compact else ()
@@ -83,6 +92,8 @@ class Array:
     @property
     def write(self) -> str:
         """The statement that stores a block's numbers, ``{}``."""
+        if self.compact and self.random < 0:
+            return f"close_{self.kind}({{}}, {', '.join(self.addresses)}, {_WHICH})"
         if self.compact:
             pair, half = divmod(self.random, 2)
             given = [*self.addresses, f"b, n, j, mask, noise{pair}, {16 * half}, size, full"]

@@ -93,7 +93,7 @@ class TritonBucket(PlannedBucket):
 
         _refuse_capture(self._device)
         program = trace_sums(clip.squares_rule(self.members.clips))
-        kinds, units = self._kinds[:1] * len(program.arrays), self._units
+        kinds, units = self._kinds[1:2] * len(program.arrays), self._units  # as the gradient
         if units is None:
             return self._launcher(program, kinds, ())
         where = (self.groups[units.owner], self._device)

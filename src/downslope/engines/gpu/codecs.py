@@ -12,9 +12,17 @@ from .. import storage
 from .library import div, fma, inline, load, place, single, sqrt, store
 
 __all__ = [
+    "close_bfloat16x8",
+    "close_bfloat16x16",
+    "close_float16x8",
+    "close_float16x16",
     "close_positive8",
     "close_signed8",
     "close_stochastic16",
+    "open_bfloat16x8",
+    "open_bfloat16x16",
+    "open_float16x8",
+    "open_float16x16",
     "open_positive8",
     "open_signed8",
     "open_stochastic16",
@@ -172,3 +180,102 @@ def close_stochastic16(
     rounded = (x.to(tl.uint32, bitcast=True) + up) >> 16
     u = tl.where(x == x, rounded, 0x7FC0).to(tl.uint16)
     store(place(halves, tl.uint16, full) + j, u, mask, full)
+
+
+@inline
+def _rest(error, x, steps: tl.constexpr):
+    """A correction: so many steps off the weight, rounded to a whole number."""
+    whole = tl.minimum(tl.maximum(tl.floor(error + 0.5), -steps / 2), steps / 2 - 1)
+    finite = (x.to(tl.uint32, bitcast=True) & 0x7F800000) != 0x7F800000
+    return tl.where(finite, whole, 0.0).to(tl.int32)
+
+
+@inline
+def _last_place(weight):
+    power = (weight.to(tl.uint32, bitcast=True) & 0x7F800000).to(tl.float32, bitcast=True)
+    return tl.maximum(power, 2.0**-14) * 2.0**-10
+
+
+@inline
+def _open_bfloat16(
+    weights, rests, steps: tl.constexpr, kind: tl.constexpr, j, mask, full: tl.constexpr
+):
+    u = load(place(weights, tl.uint16, full) + j, mask, full).to(tl.uint32) << 16
+    rest = load(place(rests, kind, full) + j, mask, full).to(tl.int32).to(tl.uint32)
+    return (u + rest * _word(65536 // steps)).to(tl.float32, bitcast=True)
+
+
+@inline
+def _close_bfloat16(
+    x, weights, rests, steps: tl.constexpr, kind: tl.constexpr, j, mask, full: tl.constexpr
+):
+    # Half a last place up, and cut off: the rest fits, and is exact in bits.
+    x = x.to(tl.float32)
+    pattern = x.to(tl.uint32, bitcast=True)
+    upper = (pattern + _word(0x8000)) >> 16
+    off = (pattern - (upper << 16)).to(tl.int32, bitcast=True).to(tl.float32)
+    rest = _rest(off * single(steps / 65536), x, steps)
+    store(place(rests, kind, full) + j, rest.to(kind), mask, full)
+    u = tl.where(x == x, upper, 0x7FC0).to(tl.uint16)
+    store(place(weights, tl.uint16, full) + j, u, mask, full)
+
+
+@inline
+def _open_float16(
+    weights, rests, steps: tl.constexpr, kind: tl.constexpr, j, mask, full: tl.constexpr
+):
+    weight = load(place(weights, tl.float16, full) + j, mask, full).to(tl.float32)
+    rest = load(place(rests, kind, full) + j, mask, full).to(tl.float32)
+    return weight + rest * _last_place(weight) * single(1 / steps)
+
+
+@inline
+def _close_float16(
+    x, weights, rests, steps: tl.constexpr, kind: tl.constexpr, j, mask, full: tl.constexpr
+):
+    x = x.to(tl.float32)
+    half = x.to(tl.float16)
+    weight = half.to(tl.float32)
+    off = div(x - weight, _last_place(weight)) * single(steps)
+    store(place(rests, kind, full) + j, _rest(off, x, steps).to(kind), mask, full)
+    store(place(weights, tl.float16, full) + j, half, mask, full)
+
+
+@inline
+def open_bfloat16x8(weights, rests, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    return _open_bfloat16(weights, rests, 256, tl.int8, j, mask, full)
+
+
+@inline
+def close_bfloat16x8(x, weights, rests, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    _close_bfloat16(x, weights, rests, 256, tl.int8, j, mask, full)
+
+
+@inline
+def open_bfloat16x16(weights, rests, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    return _open_bfloat16(weights, rests, 65536, tl.int16, j, mask, full)
+
+
+@inline
+def close_bfloat16x16(x, weights, rests, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    _close_bfloat16(x, weights, rests, 65536, tl.int16, j, mask, full)
+
+
+@inline
+def open_float16x8(weights, rests, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    return _open_float16(weights, rests, 256, tl.int8, j, mask, full)
+
+
+@inline
+def close_float16x8(x, weights, rests, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    _close_float16(x, weights, rests, 256, tl.int8, j, mask, full)
+
+
+@inline
+def open_float16x16(weights, rests, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    return _open_float16(weights, rests, 65536, tl.int16, j, mask, full)
+
+
+@inline
+def close_float16x16(x, weights, rests, b, n, j, mask, size: tl.constexpr, full: tl.constexpr):
+    _close_float16(x, weights, rests, 65536, tl.int16, j, mask, full)

@@ -246,7 +246,7 @@ def _sums(step: Pass) -> list[str]:
 
 def _walk_lines(step: Pass, number: int, arrays: dict[str, Array], block: int) -> list[str]:
     """A chunk's full blocks, then the rest of it."""
-    addresses, sums = [array.addresses[0] for array in _used(step, arrays)], _sums(step)
+    addresses, sums = [at for array in _used(step, arrays) for at in array.wide], _sums(step)
     given = ", ".join([*_given(step, arrays), "j, j < n"])
     # The lanes of a sum are the same ones wherever a tensor lies. Where nothing is added up, the
     # rest has blocks of another length: Triton then has neighbouring threads take neighbours.
