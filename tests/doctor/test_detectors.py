@@ -181,6 +181,18 @@ def test_a_healthy_run_is_left_in_peace(optimizer: Any) -> None:
     assert [findings(whole.until(step)) for step in range(4, 121, 4)] == [[]] * 30
 
 
+def test_a_last_layer_that_begins_at_zero_is_no_fault() -> None:
+    """Constant outputs and gradients of 0 in the first step only."""
+
+    def zeroed() -> nn.Module:
+        net = network()
+        nn.init.zeros_(net[-1].weight)
+        nn.init.zeros_(net[-1].bias)
+        return net
+
+    assert diagnose(run(zeroed)) == []
+
+
 def test_a_loss_that_grows_thirty_times_larger_changes_nothing() -> None:
     """What is said does not depend on the unit of the loss."""
     events = run(lr=1.0)

@@ -44,6 +44,10 @@ class PlainView:
         elif event["event"] == "validation":
             self._print(_epoch_line(self._progress))
 
+    def tell(self, text: str) -> None:
+        """Say something in between."""
+        self._print(text)
+
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -81,6 +85,10 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         """Take in one event of the loop."""
         self._progress.update(event)
+
+    def tell(self, text: str) -> None:
+        """Say something above the bars."""
+        self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._live.start()

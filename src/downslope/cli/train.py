@@ -20,6 +20,7 @@ from .options import assignments, of_fields, with_options
 
 if TYPE_CHECKING:
     from ..tasks import Task
+    from .live import LiveView, PlainView
 
 __all__ = ["command"]
 
@@ -187,7 +188,11 @@ def _run(job: _Job, *, tensorboard: bool, quiet: bool) -> None:
         sinks.append(TensorBoard(job.folder))
     try:
         with _view(job.task, job.recipe, quiet=quiet or not first) as view:
-            sinks += [view] if view is not None else []
+            if view is not None:
+                from ..doctor import Doctor
+
+                tell = view.tell
+                sinks += [view, Doctor(lambda finding: tell(str(finding)))]
             run = fit(
                 *(job.task, job.recipe, job.folder),
                 resume=job.resume,
@@ -213,7 +218,7 @@ def _run(job: _Job, *, tensorboard: bool, quiet: bool) -> None:
 
 def _view(
     task: Task, recipe: Recipe, *, quiet: bool
-) -> AbstractContextManager[Callable[[dict[str, Any]], None] | None]:
+) -> AbstractContextManager[LiveView | PlainView | None]:
     if quiet:
         return nullcontext()
     from rich.console import Console

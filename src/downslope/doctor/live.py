@@ -15,7 +15,7 @@ Event = dict[str, Any]
 
 
 class Doctor:
-    """Watches events and tells each finding once.
+    """Watches events and tells each finding once; notes are left to ``diagnose``.
 
     Hand it to :class:`downslope.Monitor` or :func:`downslope.fit` as one of their ``on_event``. It
     looks after each event ``monitor``, ``validation`` and ``nonfinite``.
@@ -46,6 +46,6 @@ class Doctor:
         if event["event"] not in ("monitor", "validation", "nonfinite"):
             return
         for finding in self.findings:
-            if finding.cause not in self._told:
+            if finding.severity != "note" and finding.cause not in self._told:
                 self._told.add(finding.cause)
                 self._tell(finding)

@@ -48,6 +48,8 @@ def constant_loss(
             value.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
         return value
 
+    if not math.isfinite(float(loss(row.detach().expand(outputs.shape), targets))):
+        return None
     with torch.enable_grad():
         optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch has no type for it
         found = float(loss(row.detach().expand(outputs.shape), targets))

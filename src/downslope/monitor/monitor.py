@@ -18,7 +18,7 @@ from .activations import Look
 from .locate import Origin, locate, locate_backward
 from .records import RecordWriter
 from .setup import setup_event
-from .tensors import norms, plain, zero_shares
+from .tensors import finite, norms, plain, zero_shares
 
 __all__ = ["Monitor", "is_sampled"]
 
@@ -163,6 +163,13 @@ class Monitor:
             self._arm()
         self._last = now
 
+    def skip(self) -> None:
+        """Forget what was seen of a step that was not taken (float16 overflowed)."""
+        if self._look is not None:
+            self._disarm()
+            self._before = []
+            self._arm()
+
     def trace(self) -> None:
         """Say where a number that is not finite comes from, before a step was made of it."""
         self._trace(self._step + 1)
@@ -203,6 +210,7 @@ class Monitor:
         self.close()
 
     def _emit(self, event: Event) -> None:
+        event = finite(event)
         for sink in self._sinks:
             sink(event)
 

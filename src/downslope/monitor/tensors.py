@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["norms", "plain", "zero_shares"]
+__all__ = ["finite", "norms", "plain", "zero_shares"]
 
 
 def norms(tensors: Sequence[Tensor]) -> list[float]:
@@ -48,6 +49,21 @@ def plain(value: float) -> float | None:
     (0.5, None)
     """
     return value if math.isfinite(value) else None
+
+
+def finite(value: Any) -> Any:
+    """Plain data with None for every number that is not finite.
+
+    >>> finite({"norms": [1.0, math.inf], "name": "0.weight"})
+    {'norms': [1.0, None], 'name': '0.weight'}
+    """
+    if isinstance(value, float):
+        return plain(value)
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
 
 
 def _strided(tensor: Tensor) -> Tensor:

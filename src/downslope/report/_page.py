@@ -10,6 +10,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..doctor import diagnose
 from ..files import write_atomically
 from . import _words
 from ._figures import Curve, Mark, draw
@@ -51,6 +52,7 @@ def _page(run: Run, history: History, range_test: RangeTest | None) -> str:
     line = _words.headline(run)
     rows = (*_words.timing_rows(run, history), *_words.data_rows(history))
     sections = (
+        section("Findings", _findings(run)),
         section("Curves", _curves(run, history)),
         section("Learning-rate range test", _range_test(range_test) if range_test else ""),
         section("Recipe", settings("Recipe", _words.recipe_rows(run))),
@@ -75,6 +77,20 @@ def _page(run: Run, history: History, range_test: RangeTest | None) -> str:
         sections="\n".join(part for part in sections if part),
         folder=escape(str(run.path)),
     )
+
+
+def _findings(run: Run) -> str:
+    """What the doctor says, the cause first; nothing where nothing is wrong."""
+    told = []
+    for finding in (f for f in diagnose(run.records()) if f.severity != "note"):
+        rows = [
+            ("seen", f"{finding.symptom}, at step {finding.step}"),
+            *((name, _words.evidence(value)) for name, value in finding.evidence.items()),
+            ("remedy", finding.remedy),
+            ("source", finding.source or "exact"),
+        ]
+        told.append(titled(f"{finding.severity}: {finding.cause}", pairs(finding.cause, rows)))
+    return "\n".join(told)
 
 
 def _curves(run: Run, history: History) -> str:

@@ -13,7 +13,25 @@ if TYPE_CHECKING:
     from ..finder import RangeTest
     from ..training import Run
 
-__all__ = ["duration", "environment_rows", "facts_of", "headline", "lede", "recipe_rows", "told"]
+__all__ = [
+    "duration",
+    "environment_rows",
+    "facts_of",
+    "headline",
+    "lede",
+    "recipe_rows",
+    "shown",
+    "told",
+]
+
+
+def evidence(value: Any) -> str:
+    """A number in four digits, anything else as it is.
+
+    >>> evidence(0.123456), evidence("0.weight")
+    ('0.1235', '0.weight')
+    """
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def headline(run: Run) -> str:

@@ -32,6 +32,7 @@ from .processes import joined
 from .recipe import Recipe
 from .run import Run, RunFiles
 from .state import State, recipe_of
+from .watch import Watch
 
 __all__ = ["fit"]
 
@@ -179,6 +180,10 @@ def _run(
         def emit(event: Event) -> None:
             if book is not None:
                 book.emit(event)
+            if watch is not None:
+                watch.follow(event)
+
+        watch: Watch | None = None
 
         def save(which: Literal["last", "best"]) -> None:
             state.watch.saved_at = state.watch.seconds
@@ -192,15 +197,21 @@ def _run(
             save("last")
         elif resumed.changes:
             emit({"event": "recipe", "step": state.progress.step, "changes": resumed.changes})
+        watch = stack.enter_context(Watch(state, task, recipe, book.emit if book else _nobody))
         try:
             reason = train(
                 state, task, recipe, emit=emit, save=save, stop=lambda: interrupt.requested
             )
         except TrainingDivergedError:
+            watch.trace()
             emit(_end_event(state, "diverged"))
             raise
         emit(_end_event(state, reason))
     return processes.by_first(lambda: Run.load(files.path))
+
+
+def _nobody(event: Event) -> None:
+    """Where this process tells no one."""
 
 
 class _Book(contextlib.ExitStack):

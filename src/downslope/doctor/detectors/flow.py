@@ -90,20 +90,28 @@ def vanishing_gradients(history: History) -> Finding | None:
         return None
     norms = [history.weights(look) for look in looks]
     ratios = [float(n[0] / n[-1]) if n[-1] > 0 else math.nan for n in norms]
-    lost = spread(looks[0]) < CONSTANT and history.weights(looks[0], "zero_share")[0] < 0.5
-    if not (lost or (ratios[0] < 10 * VANISHING and np.nanmedian(ratios) < VANISHING)):
+    # A last layer may begin at 0: then outputs are constant in the first step, and gradients 0.
+    begin = int(not norms[0][0])
+    lost = max(map(spread, looks[:2])) < CONSTANT and (
+        history.weights(looks[1], "zero_share")[0] < 0.5
+    )
+    if begin >= len(ratios) - 1 and not lost:
+        return None
+    known = [r for r in ratios[begin:] if math.isfinite(r)] or [math.inf]
+    first, typical = known[0], float(np.median(known))
+    if not lost and not (first < 10 * VANISHING and typical < VANISHING):
         return None
     how = (
         "nothing of the inputs reaches the outputs"
         if lost
-        else f"the first layer's gradient is {np.nanmedian(ratios):.1e} of the last one's"
+        else f"the first layer's gradient is {typical:.1e} of the last one's"
     )
     return Finding(
         "vanishing gradients",
         how,
         "warning",
-        looks[0 if lost else 1]["step"],
-        {"first over last": float(np.nanmedian(ratios)), "allowed": VANISHING}
+        looks[1]["step"],
+        {"first over last": typical, "allowed": VANISHING}
         | ({"deviation of outputs": spread(looks[0])} if lost else {}),
         "Use ReLU or GELU, normalisation layers, residual connections, or an initialisation that "
         "keeps the variance (Glorot, He).",
