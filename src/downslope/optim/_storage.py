@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..engines.layout import adopt
+from ..engines.shards import is_sharded
 from ..engines.storage import CODECS, SMALL, WEIGHT, close, empty_planes, open_planes
 from ..errors import EngineError, InputError, InputTypeError
 from ..rules import Rule, Slot
@@ -105,6 +106,11 @@ def kinds_of(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor) -> dic
             f"one of {p.dtype}. Put such parameters into a group with storage=None"
         )
     words, present = _words(rule, storage), rule.present(group, p.ndim)
+    if is_sharded(p) and "int8" in words.values():
+        raise EngineError(
+            f"{owner}: storage='int8' keeps scales of blocks that end where a shard may not, so it "
+            "cannot keep the state of DTensors. Use storage='bfloat16'"
+        )
     kinds = {
         s.name: _kind(s, words[s.name], p)
         for s in _slots(rule)
