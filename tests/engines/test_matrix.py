@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from downslope.engines.matrix import run
 from downslope.engines.matrix.library import VIEWS
 from downslope.engines.trace import MATRIX_FUNCTIONS, trace
-from downslope.optim import Adafactor, Optimizer
+from downslope.optim import Adafactor, Muon, Optimizer
 from downslope.rules import Hyper, Rule, Slot
 
 from ..optim.harness import assert_same, assert_same_bits, build, detached, drive, gradients, leaves
@@ -90,6 +91,23 @@ def test_a_stack_has_the_bits_of_its_matrices(cls: Any, dtype: torch.dtype) -> N
         params = leaves(start)
         groups = [{"params": params[:3]}, {"params": params[3:], "lr": 0.05}]
         drive(build(cls, groups, {"foreach": foreach}), rows)
+        ends.append(detached(params))
+    assert_same_bits(*ends)
+
+
+@pytest.mark.parametrize("together", [1, 30])
+@pytest.mark.parametrize("cls", [Everything, Adafactor, Muon])
+def test_large_matrices_have_the_bits_of_each(
+    cls: Any, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too large to be stacked, they write over each other's memory, and no bit differs."""
+    start = tuple(torch.randn(s, generator=torch.Generator().manual_seed(9)) for s in [(5, 3)] * 5)
+    ends = []
+    for stack, products in ((1 << 16, 1 << 19), (1, together)):
+        monkeypatch.setattr(run, "STACK", stack)
+        monkeypatch.setattr(run, "PRODUCTS", products)
+        params = leaves(start)
+        drive(build(cls, params), gradients(start, 4))
         ends.append(detached(params))
     assert_same_bits(*ends)
 
@@ -204,4 +222,14 @@ def test_views_are_told_apart() -> None:
     assert sharing == {"transpose", "wide"}
     half = x.bfloat16()
     assert VIEWS["bfloat16"](half).data_ptr() == half.data_ptr()
-    assert VIEWS["turned"](x, x).data_ptr() == x.data_ptr()
+    assert VIEWS["turned"](x, x.mT).data_ptr() == x.data_ptr()
+
+
+@pytest.mark.parametrize("rows", [7, 300])
+def test_what_is_turned_lies_in_rows(rows: int) -> None:
+    """Small and large matrices come back transposed, one row after the other."""
+    x = torch.arange(2.0 * 200 * rows).view(2, 200, rows)
+    y = VIEWS["turned"](x, x if rows < 200 else x.mT)
+    assert y.is_contiguous()
+    assert torch.equal(y, x.mT)
+    assert torch.equal(VIEWS["bfloat16"](x.mT), x.mT.bfloat16())

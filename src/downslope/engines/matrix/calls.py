@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ..trace import Instruction, Operand, Program
 from . import library
-from .library import FUNCTIONS, INTO, JOINT, PRODUCTS, SHAPES, VIEWS, Shape
+from .library import FUNCTIONS, INTO, JOINT, PRODUCTS, PROMOTING, SHAPES, VIEWS, Shape
 
-__all__ = ["Call", "calls"]
+__all__ = ["Call", "Kind", "calls"]
 
 Kind = tuple[Shape, torch.dtype]
 
@@ -36,8 +36,11 @@ class Call:
         joint: whether it is on all parts together.
         kind: what the arguments are converted to; None: nothing.
         out: the value that is overwritten; empty: none.
+        result: the shape and kind of what it writes into memory that is given to it; None: it does
+            not, or ``out`` is that memory.
         drop: values that nobody needs after it. (Products are large and follow one another: their
             memory is kept, and overwritten by later ones.)
+        kept: those of them whose memory is an array's.
     """
 
     name: str
@@ -46,7 +49,9 @@ class Call:
     joint: bool
     kind: torch.dtype | None
     out: str
+    result: Kind | None
     drop: tuple[str, ...]
+    kept: frozenset[Operand] = frozenset()
 
 
 @lru_cache(maxsize=256)
@@ -107,24 +112,29 @@ def calls(
         if i.op in PRODUCTS and spare.get((shape, dtype)):
             out = spare[shape, dtype].pop()
         elementwise = i.op not in SHAPES and i.op not in ("bfloat16", _JOIN)
-        mixed = elementwise and any(known[a][1] != dtype for a in tensors)
+        kinds = {known[a][1] for a in tensors} - {dtype}
+        mixed = elementwise and bool(kinds - ({library.NARROW} if i.op in PROMOTING else set()))
         drop = [a for a in last if a in mine]
         if i.op in PRODUCTS:
             for a in drop:
                 spare.setdefault(known[a], []).append(a)
             drop = []
         place = out if out in written else home.get(out, "")
+        kept = frozenset(a for a in drop if a in home)
         for a in (*drop, out):
             home.pop(a, None)
         if place:
             home[i.name] = place
         function = FUNCTIONS.get(i.op)
         cast = dtype if mixed else None
-        found.append(Call(i.name, function, i.args, together, cast, out, tuple(drop)))
+        given = (shape, dtype) if not out and (i.op in INTO or i.op in PRODUCTS) else None
+        found.append(Call(i.name, function, i.args, together, cast, out, given, tuple(drop), kept))
     # Nor may it lie where another array's new value is copied to before it is read.
     strays = {o for name, o in writes if o not in mine or home.get(o, name) != name}
     copies = {o: f"copy of {o}" for o in dict.fromkeys(o for _, o in writes) if o in strays}
-    found += [Call(name, torch.clone, (o,), o in joint, None, "", ()) for o, name in copies.items()]
+    found += [
+        Call(name, torch.clone, (o,), o in joint, None, "", None, ()) for o, name in copies.items()
+    ]
     return tuple(found), tuple((name, copies.get(o, o)) for name, o in writes)
 
 

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from .. import eager
 
-__all__ = ["FUNCTIONS", "INTO", "JOINT", "NARROW", "PRODUCTS", "SHAPES", "VIEWS", "Shape"]
+__all__ = [
+    "FUNCTIONS",
+    "INTO",
+    "JOINT",
+    "NARROW",
+    "PRODUCTS",
+    "PROMOTING",
+    "SHAPES",
+    "VIEWS",
+    "Shape",
+]
 
 Out = Tensor | None
 Shape = tuple[int, ...]
@@ -22,8 +32,12 @@ Shape = tuple[int, ...]
 #: What formulas call bfloat16; a test of a formula in full precision puts another kind here.
 NARROW = torch.bfloat16
 
-#: Elements that are summed by one thread: below what torch divides.
-BLOCK = 1 << 14
+#: Elements that are summed by one thread: below what torch divides; and how many such blocks of a
+#: matrix are converted to float32 at once, so that the numbers stay in the cache.
+BLOCK, BLOCKS = 1 << 14, 16
+
+#: Elements of a matrix that is worth a call of its own to transpose.
+LARGE = 1 << 14
 
 
 def _swapped(on_tensor: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -76,7 +90,12 @@ def _norm(x: Tensor) -> Tensor:
     while flat.shape[1] > 1:
         whole = flat.shape[1] // BLOCK * BLOCK
         parts = [flat[:, :whole].view(len(flat), -1, BLOCK), flat[:, whole:].unsqueeze(1)]
-        norms = [torch.linalg.vector_norm(q, dim=2, dtype=kind) for q in parts if q.numel()]
+        norms = [
+            torch.linalg.vector_norm(some, dim=2, dtype=kind)
+            for q in parts
+            if q.numel()
+            for some in torch.split(q, BLOCKS, dim=1)
+        ]
         flat, kind = torch.cat(norms, dim=1).double(), torch.float64
     number = flat.abs().view(-1, *(1 for _ in x.shape[1:]))
     return (number.bfloat16() if x.dtype == torch.bfloat16 else number).double()
@@ -96,6 +115,19 @@ def _tall(shape: Sequence[int]) -> bool:
     return shape[-2] > shape[-1]
 
 
+def _in_rows(x: Tensor) -> Tensor:
+    """The stack with its rows one after the other: what is done with it then takes less time.
+
+    torch transposes in blocks, three times as fast, what has two dimensions.
+    """
+    if x.is_contiguous() or x[0].numel() < LARGE:
+        return x.contiguous()
+    rows = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    for old, new in zip(x.unbind(), rows.unbind(), strict=True):
+        new.copy_(old)
+    return rows
+
+
 #: Operations that write their result into ``out``, which may be one of their arguments.
 INTO: dict[str, Callable[..., Tensor]] = {
     "add": _swapped(torch.add), "mul": _swapped(torch.mul),
@@ -104,6 +136,10 @@ INTO: dict[str, Callable[..., Tensor]] = {
     "lerp": torch.lerp, "fma": _fma,
     **{name: getattr(torch, name) for name in ("sqrt", "abs", "sign", "exp", "log", "neg")},
 }  # fmt: skip
+
+
+#: Those of them that convert their arguments to the widest kind themselves.
+PROMOTING = frozenset({"add", "mul", "sub", "div", "fma"})
 
 
 def _addmm(beta: Any, c: Tensor, alpha: Any, a: Tensor, b: Tensor, out: Out = None) -> Tensor:
@@ -117,9 +153,8 @@ PRODUCTS: dict[str, Callable[..., Tensor]] = {"matmul": torch.bmm, "addmm": _add
 VIEWS: dict[str, Callable[..., Tensor]] = {
     "transpose": lambda x: x.mT,
     "wide": lambda x: x.mT if _tall(x.shape) else x,
-    "turned": lambda y, x: y.mT if _tall(x.shape) else y,
-    # Products of what lies transposed in memory take longer.
-    "bfloat16": lambda x: x.to(NARROW, memory_format=torch.contiguous_format),
+    "turned": lambda y, x: _in_rows(y.mT) if _tall(x.shape) else y,
+    "bfloat16": lambda x: _in_rows(x.to(NARROW)),
 }
 
 #: The others.

@@ -20,7 +20,7 @@ from ..clip import Treatment
 from ..foreach import HOST
 from ..together import Turns
 from ..trace import Operand, Program, trace
-from .calls import Call, calls
+from .calls import Call, Kind, calls
 from .library import JOINT
 
 __all__ = ["MATRIX", "MATRIX_LOOP", "MatrixBucket", "MatrixLoopBucket", "run"]
@@ -33,8 +33,15 @@ MATRIX, MATRIX_LOOP = "matrix", "matrix loop"
 STACK, PRODUCTS = 1 << 16, 1 << 19
 
 
+#: Memory that may be written over, by shape and kind. Fresh memory costs more than small products.
+Pool = dict[Kind, list[Tensor]]
+
+
 def run(
-    program: Program, parts: Sequence[Mapping[str, Tensor]], scalars: Mapping[str, float]
+    program: Program,
+    parts: Sequence[Mapping[str, Tensor]],
+    scalars: Mapping[str, float],
+    pool: Pool | None = None,
 ) -> list[dict[str, Tensor]]:
     """Run a matrix rule.
 
@@ -43,6 +50,7 @@ def run(
         parts: stacks ``[tensors, ...]`` of equal shapes and one kind, by name; those that the rule
             changes may be overwritten.
         scalars: the program's scalars by name.
+        pool: what earlier calls have left; this one leaves its own there.
 
     Returns:
         each part's new values by name; where one was written in place, the part's tensor itself.
@@ -54,6 +62,7 @@ def run(
     >>> run(program, [stack], {**hypers, "step": 1.0, "numel": 2.0})[0]["p"]
     tensor([[0.9000, 1.1000]])
     """
+    pool = {} if pool is None else pool
     (step,) = program.passes
     host: dict[str, float] = dict(scalars)
 
@@ -88,23 +97,28 @@ def run(
                     for part in apart if call.drop else ():
                         del part[name]
                 else:
-                    _run(call, together, together.__getitem__)
+                    _run(call, together, together.__getitem__, pool)
         else:
             for k, part in enumerate(apart):
                 for call in segment:
-                    _run(call, part, partial(share, k))
+                    _run(call, part, partial(share, k), pool)
     return [{name: share(k, operand) for name, operand in writes} for k in range(len(apart))]
 
 
-def _run(call: Call, own: dict[Any, Any], value: Callable[[Operand], Any]) -> None:
+def _run(call: Call, own: dict[Any, Any], value: Callable[[Operand], Any], pool: Pool) -> None:
     """One operation, whose result becomes one of ``own``."""
     assert call.function is not None
     args = [value(a) if isinstance(a, str) else a for a in call.args]
     if call.kind is not None:
         args = [a.to(call.kind) if isinstance(a, Tensor) else a for a in args]
-    own[call.name] = call.function(*args, **({"out": value(call.out)} if call.out else {}))
+    out = {"out": value(call.out)} if call.out else {}
+    if call.result is not None and pool.get(call.result):
+        out["out"] = pool[call.result].pop()
+    own[call.name] = call.function(*args, **out)
     for name in call.drop:
-        del own[name]
+        old = own.pop(name)
+        if name not in call.kept and old is not own[call.name]:
+            pool.setdefault((tuple(old.shape), old.dtype), []).append(old)
 
 
 class MatrixBucket(OneByOne):
@@ -139,6 +153,7 @@ class MatrixBucket(OneByOne):
         shape = (1, 1, *params[0].shape)[-2:]
         sides = dict(zip(("rows", "columns"), map(float, shape), strict=True))
         names = [n for n in self._program.scalars if n not in sides]
+        pool: Pool = {}
         for row, at in self._alike([columns[n] for n in (*names, "factor")]):
             scalars = {**dict(zip(names, row, strict=False)), **sides}
             most = self._stack * self._parts
@@ -146,7 +161,7 @@ class MatrixBucket(OneByOne):
                 state = [self.members.state[k] for k in some]
                 lists = {"p": [params[k].detach() for k in some], "g": [grads[k] for k in some]}
                 lists.update({n: [s[n] for s in state] for n in self.rule.arrays(self.present)})
-                self._step(lists, scalars, row[-1])
+                self._step(lists, scalars, row[-1], pool)
 
     def _alike(self, columns: Sequence[Any]) -> Iterator[tuple[tuple[float, ...], list[int]]]:
         """Positions of the tensors with equal scalars, so that these are numbers in a stack."""
@@ -156,21 +171,25 @@ class MatrixBucket(OneByOne):
         return iter(found.items())
 
     def _step(
-        self, lists: Mapping[str, list[Tensor]], scalars: Mapping[str, float], factor: float
+        self,
+        lists: Mapping[str, list[Tensor]],
+        scalars: Mapping[str, float],
+        factor: float,
+        pool: Pool,
     ) -> None:
         """Step some tensors with equal scalars."""
         count, parts = len(lists["p"]), []
         # Parts must be of one size: what is left over is stepped by itself.
         whole = count // self._stack * self._stack or count
         if whole < count:
-            self._step({n: tensors[whole:] for n, tensors in lists.items()}, scalars, factor)
+            self._step({n: tensors[whole:] for n, tensors in lists.items()}, scalars, factor, pool)
         starts = range(0, whole, self._stack)
         for first in starts:
             part = {n: _stack(tensors[first : first + self._stack]) for n, tensors in lists.items()}
             kind = torch.promote_types(part["p"].dtype, torch.float32)
             part = {name: stack.to(kind) for name, stack in part.items()}
             parts.append(part if factor == 1 else part | {"g": part["g"] * factor})
-        for first, new in zip(starts, run(self._program, parts, scalars), strict=True):
+        for first, new in zip(starts, run(self._program, parts, scalars, pool), strict=True):
             for name, stack in new.items():
                 olds = lists[name][first : first + self._stack]
                 if len(olds) > 1 or stack.data_ptr() != olds[0].data_ptr():
