@@ -105,6 +105,7 @@ VALUES = {
     "best": "loss",
     "ema": 0.75,
     "compile": True,
+    "heal": True,
     "workers": 1,
     "checkpoint_every": 5,
     "checkpoint_minutes": 0.5,

@@ -18,6 +18,7 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
                   tensors, modules, total_steps
 ``monitor``       step; what its look at that step found: input, output, activations, tensors,
                   grad_norm, stale_gradients, data_share (of the step's time)
+``heal``          step (that the run went back to), finding, changes (of the recipe)
 ``nonfinite``     step, kind, where: the origin of the first number that was not finite
 ================  ==============================================================================
 """
@@ -127,6 +128,8 @@ class RecordWriter:
 def read_records(path: str | Path) -> list[dict[str, Any]]:
     """All complete records of a file; the torn last line of a killed run is left out.
 
+    What was recorded of steps that a healed run went back over is left out too.
+
     Raises:
         InputError: the file cannot be read, or a complete line is not a record.
     """
@@ -135,10 +138,12 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
         lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
     except OSError as error:
         raise InputError(f"records {str(path)!r} cannot be read: {error.strerror}.") from None
-    records = []
+    records: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
+            if record["event"] == "heal":
+                records = _until(records, record["step"])
             records += each({"event": record["event"], **record})
         except (ValueError, KeyError, TypeError):
             raise InputError(
@@ -158,6 +163,14 @@ def each(record: dict[str, Any]) -> list[dict[str, Any]]:
     names = [name for name in record if name != "event"]
     rows = zip(*(record[name] for name in names), strict=True)
     return [{"event": "train", **dict(zip(names, row, strict=True))} for row in rows]
+
+
+def _until(records: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """Without what belongs to later steps, and without how the run ended then."""
+    own = ("train", "validation", "monitor", "nonfinite", "skip")
+    return [
+        r for r in records if r["event"] != "end" and not (r["event"] in own and r["step"] > step)
+    ]
 
 
 def _cut(path: Path, keep: int | None) -> None:

@@ -23,6 +23,7 @@ from ..monitor import RecordWriter
 from ..tasks import Task, size
 from . import checkpoint
 from .environment import environment
+from .heal import MOST, Healer, healed
 from .interrupt import Interrupt
 from .keeper import Keeper, newest_sound
 from .loop import Event, train
@@ -110,7 +111,38 @@ def fit(
             return files, complete
 
         files, plan = processes.by_first(prepared)
-        return _run(State(task, plan, processes), task, plan, files, on_event)
+        state = State(task, plan, processes)
+        if not plan.heal:
+            return _run(state, task, plan, files, on_event)
+        if processes.count > 1:
+            raise InputError("fit: heal is for one process; leave it out, or leave torchrun out.")
+        return _heal(state, task, plan, files, on_event)
+
+
+def _heal(state: State, task: Task, plan: Recipe, files: RunFiles, on_event: Sequence[Sink]) -> Run:
+    """Train; go back, change the recipe and train on as long as the doctor knows a safe remedy.
+
+    It goes back to the best checkpoint where that was written before the fault was seen and fits
+    the changed recipe, to the beginning otherwise.
+    """
+    resumed: _Resumed | None = None
+    for _ in range(MOST):
+        healer = Healer(plan)
+        run = _run(state, task, plan, files, on_event, resumed, healer)
+        finding = healer.finding
+        if finding is None:
+            return run
+        before, plan = plan, healed(plan, finding).resolve(task)
+        plan, _ = _with_lr(task, plan, on_event)
+        state = State(task, plan, state.processes)
+        best = run.best_step is not None and files.best.exists() and run.best_step < finding.step
+        if best and plan.optimizer == before.optimizer:
+            state.take_up(_sound(files.best), str(files.best), files.checkpoints)
+        write_atomically(files.recipe, plan.to_toml())
+        changes = plan.differences(before)
+        back = {"event": "heal", "step": state.progress.step, "finding": finding.to_dict()}
+        resumed = _Resumed(files.best, None, changes, {**back, "changes": changes})
+    return _run(state, task, plan, files, on_event, resumed)
 
 
 @dataclass(frozen=True)
@@ -119,13 +151,15 @@ class _Resumed:
 
     Args:
         source: the checkpoint.
-        records_size: how long the records were then.
+        records_size: how long the records were then; None keeps all of them.
         changes: of the recipe since then: what was, and what is.
+        told: an event that says why, recorded first.
     """
 
     source: Path
-    records_size: int
+    records_size: int | None
     changes: dict[str, tuple[Any, Any]]
+    told: Event | None = None
 
 
 def _resume(
@@ -168,12 +202,14 @@ def _run(
     files: RunFiles,
     on_event: Sequence[Sink],
     resumed: _Resumed | None = None,
+    healer: Healer | None = None,
 ) -> Run:
     """Train; the first process writes every event to the records, and tells the sinks."""
     processes = state.processes
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt())
-        book = _Book(files, on_event, recipe, state, resumed) if processes.first else None
+        sinks: Sequence[Sink] = on_event if healer is None else [*on_event, healer]
+        book = _Book(files, sinks, recipe, state, resumed) if processes.first else None
         if book is not None:
             stack.enter_context(book)
 
@@ -182,6 +218,9 @@ def _run(
                 book.emit(event)
             if watch is not None:
                 watch.follow(event)
+
+        def stop() -> bool:
+            return interrupt.requested or (healer is not None and healer.finding is not None)
 
         watch: Watch | None = None
 
@@ -192,6 +231,8 @@ def _run(
             if book is not None:
                 book.keeper.save(which, kept, state.progress.step)
 
+        if resumed is not None and resumed.told is not None:
+            emit(resumed.told)
         emit(_start_event(state, task, recipe, resumed=resumed is not None))
         if resumed is None:
             save("last")
@@ -199,13 +240,13 @@ def _run(
             emit({"event": "recipe", "step": state.progress.step, "changes": resumed.changes})
         watch = stack.enter_context(Watch(state, task, recipe, book.emit if book else _nobody))
         try:
-            reason = train(
-                state, task, recipe, emit=emit, save=save, stop=lambda: interrupt.requested
-            )
+            reason = train(state, task, recipe, emit=emit, save=save, stop=stop)
         except TrainingDivergedError:
             watch.trace()
             emit(_end_event(state, "diverged"))
-            raise
+            if healer is None or healer.finding is None:
+                raise
+            reason = "interrupted"
         emit(_end_event(state, reason))
     return processes.by_first(lambda: Run.load(files.path))
 

@@ -103,6 +103,9 @@ class Recipe(BaseModel):
     early_stop: Count | None = Field(
         None, description="stop after this many validations without a better one; none: never"
     )
+    heal: bool = Field(
+        False, description="on a finding with a safe remedy go back, change the recipe, go on"
+    )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay of a moving average of the weights, evaluated in their place"
     )

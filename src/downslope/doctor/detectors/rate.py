@@ -20,6 +20,7 @@ FALLEN_SURELY, FALLEN = 0.85, 0.93  # loss over first loss: it has hardly fallen
 WAIT = 0.1  # of the planned steps before a low rate is judged
 SLOW, FAR = 5e-4, 0.6  # update over weight; loss over first
 SLOW_PLAIN, FAR_PLAIN = 2.5e-3, 0.25  # the same for SGD without momentum
+USUAL = 1e-3  # update over weight
 LATE = 0.6  # of the planned steps
 WORSE = 1.25  # the last two validations over the best: more than a plateau
 STILL_MOVING = 2e-3  # update over weight
@@ -97,17 +98,23 @@ def lr_too_low(history: History) -> Finding | None:
     low = (highest < SURELY_LOW and fallen > FALLEN_SURELY) or (highest < LOW and fallen > FALLEN)
     if not low:
         return None
-    lr = float(history.lrs.max())
+    lr, times = float(history.lrs.max()), _times(highest)
     return Finding(
         "lr too low",
         f"the loss is {fallen:.1%} of its first and one step moves weights by {highest:.0e}",
         "warning",
         int(begin),
-        {"lr": lr, "update over weight": highest, "usual": 1e-3, "loss over first": fallen},
-        f"Raise the learning rate ten times ({lr * 10:.1g}), or find it: downslope find-lr.",
-        {"lr": "x10"},
+        {"lr": lr, "update over weight": highest, "usual": USUAL, "loss over first": fallen},
+        f"Raise the learning rate {times:g} times ({lr * times:.1g}), or find one: "
+        "downslope find-lr.",
+        {"lr": f"x{times:g}"},
         "the guides' table; updates of about 1e-3 of the weights are usual",
     )
+
+
+def _times(ratio: float) -> float:
+    """The power of ten that brings updates nearest to what is usual, ten at least."""
+    return float(10 ** max(1, min(5, round(math.log10(USUAL / max(ratio, 1e-12))))))
 
 
 def slow_optimizer(history: History) -> Finding | None:
@@ -122,15 +129,16 @@ def slow_optimizer(history: History) -> Finding | None:
     most, far = (SLOW_PLAIN, FAR_PLAIN) if plain else (SLOW, FAR)
     if not ratios or max(ratios) >= most or not now > far * start:
         return None
+    times = _times(max(ratios))
     return Finding(
         "slow optimizer" if plain else "lr too low",
         f"after half of the steps the loss is {now / start:.0%} of its first",
         "warning",
         int(0.5 * total),
-        {"loss over first": now / start, "update over weight": max(ratios), "usual": 1e-3},
-        "Raise the learning rate ten times"
+        {"loss over first": now / start, "update over weight": max(ratios), "usual": USUAL},
+        f"Raise the learning rate {times:g} times"
         + (", add momentum = 0.9, or use AdamW." if plain else ", or find it: downslope find-lr."),
-        {"optimizer": "adamw", "lr": "found"} if plain else {"lr": "x10"},
+        {"optimizer": "adamw", "lr": "found"} if plain else {"lr": f"x{times:g}"},
         "the guides: another optimizer where convergence is slow",
     )
 

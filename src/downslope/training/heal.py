@@ -1,0 +1,81 @@
+"""Changing the recipe where the doctor knows a safe remedy: what to change, and how often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..doctor import Doctor, Finding
+from .recipe import Recipe
+
+__all__ = ["MOST", "Healer", "healed"]
+
+Event = dict[str, Any]
+
+MOST = 3  # changes a run; after them its findings stand
+
+#: Causes whose remedy is a change of the recipe that cannot make a sound run worse for long.
+_SAFE = frozenset(
+    {
+        "lr too high",
+        "lr too low",
+        "slow optimizer",
+        "exploding gradients",
+        "weight decay too strong",
+        "schedule ended early",
+        "lr not lowered",
+        "float16 underflow",
+    }
+)
+
+
+class Healer:
+    """Listens to a run's events until the doctor finds something that a new recipe may mend.
+
+    Args:
+        recipe: what the run is trained by.
+
+    ``finding`` is what was found, None so far.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.finding: Finding | None = None
+        self._recipe = recipe
+        self._doctor = Doctor(self._hear)
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        if self.finding is None:
+            self._doctor(event)
+
+    def _hear(self, finding: Finding) -> None:
+        if self.finding is None and finding.cause in _SAFE:
+            changed = healed(self._recipe, finding)
+            self.finding = finding if changed != self._recipe else None
+
+
+def healed(recipe: Recipe, finding: Finding) -> Recipe:
+    """The recipe with a finding's change: a factor (``"x0.1"``) of what it was, or a new value.
+
+    A learning rate that is to be higher is left out: the range test finds it, which is surer than
+    ten times.
+
+    >>> high = Finding("lr too high", "", "warning", 9, {}, "", {"lr": "x0.1"})
+    >>> healed(Recipe(lr=1e-2), high).lr
+    0.001
+    """
+    changes: dict[str, Any] = {}
+    for name, value in finding.change.items():
+        now = getattr(recipe, name)
+        factor = float(value[1:]) if isinstance(value, str) and value.startswith("x") else None
+        if name == "lr" and (value == "found" or (factor or 0) > 1):
+            changes[name] = None
+        elif factor is not None:
+            if now is not None:
+                changes[name] = float(f"{now * factor:.12g}")
+        elif name == "clip_norm" and now is not None:
+            changes[name] = min(now, value)
+        else:
+            changes[name] = value
+    if "optimizer" in changes:
+        changes |= {"hyperparameters": {}, "weight_decay": None}
+    return recipe.replace(**changes)

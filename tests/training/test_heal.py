@@ -1,0 +1,44 @@
+"""Healing: a run with a fault that a recipe can mend ends as well as a healthy one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from downslope import Recipe, Run, diagnose, fit, load_task
+from downslope.training.heal import MOST
+
+
+def healing(folder: Path, **changed: Any) -> Run:
+    recipe = Recipe(**{"lr": 5e-3, "epochs": 6, "heal": True, **changed})
+    return fit(load_task("digits"), recipe, folder)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"lr": 5.0}, {"lr": 1e-7}, {"weight_decay": 300.0}],
+    ids=["lr too high", "lr too low", "decay"],
+)
+def test_a_fault_is_mended_and_told(changed: dict[str, float], tmp_path: Path) -> None:
+    """The run ends within 5% of a healthy one, its records say what was changed and why."""
+    run = healing(tmp_path / "ill", **changed)
+    assert run.reason == "finished"
+    assert run.best_metric is not None
+    assert run.best_metric > 0.95 * 0.98
+    told = [r for r in run.records() if r["event"] == "heal"]
+    assert 1 <= len(told) <= MOST
+    assert set(changed) & set(told[0]["changes"])
+    assert told[0]["finding"]["remedy"]
+    steps = [r["step"] for r in run.records() if r["event"] == "train"]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_healthy_run_is_not_touched(tmp_path: Path) -> None:
+    """The same bits with and without healing, and no change."""
+    run, plain = healing(tmp_path / "a"), healing(tmp_path / "b", heal=False)
+    assert not [r for r in run.records() if r["event"] == "heal"]
+    losses = [[r["loss"] for r in x.records() if r["event"] == "train"] for x in (run, plain)]
+    assert losses[0] == losses[1]
+    assert diagnose(run.path) == diagnose(plain.path)
