@@ -87,15 +87,15 @@ def options(step: Pass, elements: tuple[str, ...], nvidia: bool) -> dict[str, An
         elements: the kind of number or codec of every array.
         nvidia: whether it is for a GPU of theirs. Their assembler keeps values in local memory
             where that makes room for one block more on a core, and has to be told how many
-            registers it may use instead. With eight elements a thread, three to five blocks have
+            registers it may use instead. With eight elements a thread, two to five blocks have
             more reads under way than it takes to keep memory busy.
     """
     arrays = {*step.reads, *(name for name, _ in step.writes)}
     compact = any(e in CODECS for e in elements)
     # What was found by compiling all programs: nothing is kept in local memory.
-    level = int(bool(step.totals) or len(arrays) > 4) + compact
+    level = int(bool(step.totals) or len(arrays) > 4) + compact + (compact and len(arrays) > 5)
     told = nvidia and (_each(elements) == 8 or compact)
-    registers = {"maxnreg": (96, 128, 168)[level]} if told else {}
+    registers = {"maxnreg": (96, 128, 168, 255)[level]} if told else {}
     return {"num_warps": WARPS, "enable_fp_fusion": False, **registers}
 
 
