@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from .runs import made
-from .score import effective, judge, summary
+from .score import effective, flags, judge, summary
 
 RESULTS = Path(__file__).parents[1] / "results" / "doctor"
 
@@ -25,8 +25,9 @@ def main() -> None:
     keep = Path(tempfile.gettempdir()) / "downslope-doctor"
     if options.again:
         (keep / f"{part}.pickle").unlink(missing_ok=True)
-    judged = [judge(run) for run in effective(made(tuning=options.tuning, keep=keep))]
-    lines = [summary(judged), ""]
+    runs = effective(made(tuning=options.tuning, keep=keep))
+    judged = [judge(run) for run in runs]
+    lines = [summary(judged), "", flags(runs), ""]
     for one in judged:
         said = ", ".join(dict.fromkeys(one.first_causes)) or "nothing"
         if (one.run.fault is None) == bool(one.first_causes) or not (

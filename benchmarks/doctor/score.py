@@ -11,9 +11,10 @@ import numpy as np
 
 from downslope.doctor import Finding, History, findings
 
+from .rivals import RIVALS
 from .runs import OVERFITTED, Labelled
 
-__all__ = ["Judged", "effective", "judge", "summary"]
+__all__ = ["Judged", "effective", "flags", "judge", "summary"]
 
 Judge = Callable[[History], Sequence[Finding]]
 #: Shares of the planned steps after which the records so far are judged.
@@ -105,4 +106,18 @@ def summary(judged: Sequence[Judged]) -> str:
         f"flagged {share:.1%}, right cause first {right:.1%}, false alarms {alarms} of "
         f"{len(by[None])} healthy runs ({alarms / max(1, len(by[None])):.1%})",
     ]
+    return "\n".join(lines)
+
+
+def flags(runs: Sequence[Labelled]) -> str:
+    """How many runs published thresholds flag, at the end of the run; beside ours."""
+    lines = ["| thresholds | faulty runs flagged | healthy runs flagged |", "|---|---|---|"]
+    rules = {"ours": lambda history: [f.cause for f in doctor(history)], **RIVALS}
+    histories = [(run.fault is not None, History.of(run.events)) for run in runs]
+    for name, rule in rules.items():
+        shares = []
+        for faulty in (True, False):
+            of = [bool(rule(history)) for is_faulty, history in histories if is_faulty == faulty]
+            shares.append(f"{sum(of) / max(1, len(of)):.1%} of {len(of)}")
+        lines.append(f"| {name} | {shares[0]} | {shares[1]} |")
     return "\n".join(lines)
