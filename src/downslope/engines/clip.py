@@ -92,7 +92,9 @@ class Treatment:
     @cached_property
     def wholes(self) -> Float64:
         """``factor * gain``, float64 [groups]."""
-        return self.columns["factor"] * self.columns["gain"]
+        return np.array(
+            [number(f) * number(g) for f, g in zip(self.factor, self.gain, strict=True)]
+        )
 
     def limited(self, group: int, p: Tensor, g: Tensor) -> Tensor:
         """A gradient before its norm is known, in torch operations."""

@@ -30,6 +30,7 @@ class CompiledBucket(PlannedBucket):
         self._units = list(map(clip.units, self.members.params)) if agc else None
         self._launch = Launch(self._program, self._kinds, self._lengths, self._units)
         self._meter: Launch | None = None
+        self._metered: Treatment | None = None
         names = row_names(self._program, self._kinds)
         self._names = names
         self._rows = np.zeros((len(self._lengths), len(names)))
@@ -54,9 +55,12 @@ class CompiledBucket(PlannedBucket):
             self._meter = Launch(program, kinds, self._lengths, self._units)
         meter = self._meter
         columns = treatment.columns
-        rows = np.stack([columns["clip_value"], columns["factor"]], axis=1)[self.groups]
-        at = [self._program.arrays.index(name) for name in meter.arrays]
-        together.run([meter(self._plan.addresses[at], rows)])
+        if treatment is not self._metered:
+            self._metered = treatment
+            pairs = np.stack([columns["clip_value"], columns["factor"]], axis=1)
+            self._meter_rows = pairs[self.groups]
+            self._meter_at = [self._program.arrays.index(name) for name in meter.arrays]
+        together.run([meter(self._plan.addresses[self._meter_at], self._meter_rows)])
         clamped = int("clip_value" in clips)
         if "clip_agc" not in clips:
             sums = meter.sums.T.tolist()

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,13 +45,21 @@ class Measured:
 
     parts: Sequence[tuple[Sequence[int], npt.NDArray[np.intp], Any, Any]]
 
+    @cached_property
+    def _whole(self) -> Any:
+        """The L2 norm of all gradients."""
+        return _root(whole([x for _, _, raw, _ in self.parts for x in each(raw)]))
+
     def norm(self) -> Any:
         """The L2 norm of all gradients, outside autograd."""
-        norm = _root(whole([x for _, _, raw, _ in self.parts for x in each(raw)]))
-        return norm.detach() if isinstance(norm, Tensor) else norm
+        return self._whole.detach() if isinstance(self._whole, Tensor) else self._whole
 
-    def limited(self, groups: Collection[int]) -> Any:
-        """The L2 norm of what is left of the gradients of some groups."""
+    def limited(self, groups: Collection[int] | None) -> Any:
+        """The L2 norm of what is left of the gradients of some groups; ``None``: of all of them."""
+        if groups is None:
+            if all(left is raw for _, _, raw, left in self.parts):
+                return self._whole
+            return _root(whole([x for _, _, _, left in self.parts for x in each(left)]))
         found: list[Any] = []
         for _, owners, _, squares in self.parts:
             mine = np.isin(owners, [*groups])
@@ -66,6 +75,8 @@ class Measured:
 
     def nonfinite(self) -> list[int]:
         """The positions of the gradients that are not finite."""
+        if not isinstance(self._whole, Tensor) and math.isfinite(self._whole):
+            return []
         found = []
         for at, _, raw, _ in self.parts:
             numbers = raw.tolist() if isinstance(raw, Tensor) else map(_number, raw)
@@ -107,7 +118,7 @@ def clipped(treatment: Treatment, measured: Measured, groups: Sequence[Group]) -
     ]
     gains: list[Any] = [1.0] * len(groups)
     if joint:
-        norm = measured.limited(joint)
+        norm = measured.limited(None if len(joint) == len(groups) else joint)
         # Groups of one limit share the gain, so that a device computes it once.
         shared = {limits[k]: _gain(limits[k], norm) for k in joint}
         for k in joint:
@@ -115,7 +126,10 @@ def clipped(treatment: Treatment, measured: Measured, groups: Sequence[Group]) -
     for k, limit in enumerate(limits):
         if limit is not None and k not in joint:
             gains[k] = _gain(limit, measured.limited([k]))
-    return replace(treatment, gain=tuple(gains))
+    gain = tuple(gains)
+    tensors = any(isinstance(g, Tensor) for g in gain)
+    # Engines know a treatment again that they have seen, which most steps leave as it is.
+    return treatment if not tensors and gain == treatment.gain else replace(treatment, gain=gain)
 
 
 def _gain(limit: Any, norm: Any) -> Any:

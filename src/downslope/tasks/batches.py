@@ -80,13 +80,13 @@ class Batches:
     def __iter__(self) -> Iterator[Pair]:
         if type(self._dataset) is TensorDataset:  # draws nothing: a loader would only cost time
             tensors = self._dataset.tensors
-            return (tuple([t[rows] for t in tensors]) for rows in self._rows)
+            return (tuple([_rows_of(t, rows) for t in tensors]) for rows in self._rows)
         seeds: Sequence[int | None] = self._seeds or [None] * len(self._rows)
         return iter(
             DataLoader(
                 _Reading(self._dataset),
                 batch_size=None,
-                sampler=list(zip(self._rows, seeds, strict=True)),
+                sampler=[(r.tolist(), seed) for r, seed in zip(self._rows, seeds, strict=True)],
                 num_workers=self._workers,
                 worker_init_fn=_leave_signals_alone,
                 generator=torch.Generator(),  # or a seed would be drawn from the global one
@@ -200,13 +200,18 @@ class _Reading(Dataset[Pair]):
     def __init__(self, dataset: Dataset[Pair]) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, item: tuple[Tensor, int | None]) -> Pair:
+    def __getitem__(self, item: tuple[list[int], int | None]) -> Pair:
         rows, seed = item
         with drawing_from(seed):
             if isinstance(self._dataset, TensorDataset):
-                return cast(Pair, self._dataset[cast(int, rows)])
-            pair: Pair = default_collate([self._dataset[row] for row in rows.tolist()])
+                return cast(Pair, self._dataset[cast(int, torch.tensor(rows))])
+            pair: Pair = default_collate([self._dataset[row] for row in rows])
             return pair
+
+
+def _rows_of(tensor: Tensor, rows: Tensor) -> Tensor:
+    """``tensor[rows]``, which general indexing takes three times as long for."""
+    return tensor.index_select(0, rows) if tensor.device == rows.device else tensor[rows]
 
 
 def _leave_signals_alone(worker: int) -> None:
