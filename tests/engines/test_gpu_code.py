@@ -19,7 +19,12 @@ def codes() -> list[SimpleNamespace]:
     command = [sys.executable, "-m", "tests.engines.gpu_code"]
     environment = {**os.environ, "TRITON_INTERPRET": "0"}
     said = subprocess.run(
-        command, check=True, timeout=590, env=environment, stdout=subprocess.PIPE, text=True
+        command,
+        check=True,
+        timeout=3600 if EVERY else 300,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     ).stdout
     found = [SimpleNamespace(**json.loads(line)) for line in said.splitlines()]
     assert len(found) > (600 if EVERY else 12)

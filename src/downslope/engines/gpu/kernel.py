@@ -91,10 +91,12 @@ def options(step: Pass, elements: tuple[str, ...], nvidia: bool) -> dict[str, An
             more reads under way than it takes to keep memory busy.
     """
     arrays = {*step.reads, *(name for name, _ in step.writes)}
-    compact = any(e in CODECS for e in elements)
-    # What was found by compiling all programs: nothing is kept in local memory.
-    level = int(bool(step.totals) or len(arrays) > 4) + compact + (compact and len(arrays) > 5)
-    told = nvidia and (_each(elements) == 8 or compact)
+    compact, eight = any(e in CODECS for e in elements), _each(elements) == 8
+    # What was found by compiling all programs: with these, nothing is kept in local memory. Eight
+    # elements of an array of float32 take twice the registers of those that are opened later.
+    most = compact and eight and len(arrays) + ("float32" in elements) > 5
+    level = int(bool(step.totals) or len(arrays) > 4) + compact + most
+    told = nvidia and (eight or compact)
     registers = {"maxnreg": (96, 128, 168, 255)[level]} if told else {}
     return {"num_warps": WARPS, "enable_fp_fusion": False, **registers}
 
