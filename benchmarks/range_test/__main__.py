@@ -50,7 +50,7 @@ def main() -> None:
                 "tuned constant": best[case.optimizer],
                 "library default": DEFAULTS[case.optimizer],
                 **{
-                    name: rule(np.array(test.lrs), np.array(test.smoothed))
+                    name: rule(*map(np.array, (test.lrs, test.smoothed, test.losses)))
                     for name, rule in RULES.items()
                 },
             }

@@ -77,7 +77,52 @@ def equivalent(case: Case, lr: float, scale: float) -> float:
     return lr * scale if case.optimizer == "sgd" else lr
 
 
-RULES: dict[str, Callable[[Array, Array], float]] = {
-    "smoothed minimum / 10": lambda lrs, smoothed: lrs[smoothed.argmin()] / 10,
-    "steepest": lambda lrs, smoothed: lrs[np.gradient(smoothed, np.log(lrs)).argmin()],
+def averaged(losses: Array, decay: float = 0.98) -> Array:
+    """The exponential average, with its bias towards 0 taken out, that fastai reads."""
+    value, found = 0.0, []
+    for step, loss in enumerate(losses, start=1):
+        value = decay * value + (1 - decay) * loss
+        found.append(value / (1 - decay**step))
+    return np.array(found)
+
+
+def valley(lrs: Array, losses: Array) -> float:
+    """Of fastai, its default: halfway through the middle third of the longest falling subsequence."""
+    length = [1] * len(losses)
+    for k in range(1, len(losses)):
+        length[k] += max((length[j] for j in range(k) if losses[j] > losses[k]), default=0)
+    end = int(np.argmax(length))
+    third = (length[end]) / 3
+    return float(lrs[end - length[end] + int(third) + int(third / 2)])
+
+
+def slide(lrs: Array, losses: Array, apart: int = 15, flat: float = 0.005) -> float:
+    """Of fastai: from the right, until the slopes 15 points apart are alike; a fifth of that."""
+    slopes = np.gradient(losses)
+    if len(losses) <= apart:
+        return float(lrs[0])
+    right = len(losses) - 1
+    found = lrs[right - apart]
+    while right - apart >= 0 and abs(slopes[right] - slopes[right - apart]) > flat:
+        found = lrs[right - apart]
+        right -= 1
+    return 0.2 * float(found)
+
+
+def steepest(lrs: Array, losses: Array, begin: int, end: int) -> float:
+    """Where the loss falls fastest from one rate to the next, the first and last few left out."""
+    part = slice(begin, len(losses) - end)
+    if len(losses[part]) < 2:
+        return float(lrs[len(lrs) // 2])
+    return float(lrs[part][np.gradient(losses[part]).argmin()])
+
+
+#: Name -> rule of the rates, our smoothed losses, and the losses as they were.
+RULES: dict[str, Callable[[Array, Array, Array], float]] = {
+    "smoothed minimum / 10": lambda lrs, smoothed, losses: lrs[smoothed.argmin()] / 10,
+    "valley (fastai)": lambda lrs, smoothed, losses: valley(lrs, averaged(losses)),
+    "slide (fastai)": lambda lrs, smoothed, losses: slide(lrs, averaged(losses)),
+    "steepest": lambda lrs, smoothed, losses: lrs[np.gradient(smoothed, np.log(lrs)).argmin()],
+    "torch-lr-finder": lambda lrs, smoothed, losses: steepest(lrs, losses, 10, 5),
+    "Lightning": lambda lrs, smoothed, losses: steepest(lrs, averaged(losses), 10, 1),
 }
