@@ -87,7 +87,7 @@ def averaged(losses: Array, decay: float = 0.98) -> Array:
 
 
 def valley(lrs: Array, losses: Array) -> float:
-    """Of fastai, its default: halfway through the middle third of the longest falling subsequence."""
+    """Of fastai, its default: the middle of the middle third of the longest fall."""
     length = [1] * len(losses)
     for k in range(1, len(losses)):
         length[k] += max((length[j] for j in range(k) if losses[j] > losses[k]), default=0)
@@ -97,7 +97,7 @@ def valley(lrs: Array, losses: Array) -> float:
 
 
 def slide(lrs: Array, losses: Array, apart: int = 15, flat: float = 0.005) -> float:
-    """Of fastai: from the right, until the slopes 15 points apart are alike; a fifth of that."""
+    """Of fastai: from the right, until the slopes 15 points apart are alike; a fifth."""
     slopes = np.gradient(losses)
     if len(losses) <= apart:
         return float(lrs[0])
