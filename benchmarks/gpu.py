@@ -57,7 +57,7 @@ from benchmarks.optimizers import (
 __all__ = ["COMPACT", "ELEMENTWISE", "billion", "checks", "main", "table"]
 
 ROOT = Path(__file__).parent.parent
-CHECKS = ("tests/engines/test_gpu.py", "tests/engines/test_gpu_device.py")
+CHECKS = tuple(f"tests/engines/test_gpu{part}.py" for part in ("", "_storage", "_device"))
 
 #: Bytes of all arrays for the largest workload: parameter, gradient and two slots in float32.
 _ADAMW_BYTES = 16

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.device import bandwidth, measure, rate
-from benchmarks.gpu import COMPACT, ELEMENTWISE, billion, checks, main, table
+from benchmarks.gpu import CHECKS, COMPACT, ELEMENTWISE, billion, checks, main, table
 from benchmarks.optimizers import Subject, Workload
 
 from downslope.optim import _placement
@@ -104,6 +104,13 @@ def test_failed_checks_are_named(tmp_path: Path) -> None:
     assert (found["passed"], found["skipped"]) == (1, 1)
     (failed,) = found["failed"]
     assert failed.endswith("test_b")
+
+
+def test_checks_are_tests_that_are_there() -> None:
+    """Every file of tests for a GPU is among the checks, and no other name is."""
+    there = {f"tests/engines/{p.name}" for p in Path(__file__).parent.glob("test_gpu*.py")}
+    assert there - set(CHECKS) == {f"tests/engines/test_gpu_{n}.py" for n in ("benchmark", "code")}
+    assert set(CHECKS) <= there
 
 
 def test_help_names_its_switches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,7 @@ CAPTURED: tuple[tuple[type[Optimizer], dict[str, Any]], ...] = (
     (Lamb, {}),
     (AdamW, {"clip_norm": 1.0}),
     (SGD, {"momentum": 0.9, "clip_agc": 0.1}),
+    (AdamW, {"storage": "int8"}),
 )
 
 
