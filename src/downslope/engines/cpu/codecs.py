@@ -141,12 +141,12 @@ def open_signed8(codes: Any, scales: Any, n: Any, x: Any) -> Any:
 
 
 @_inlined
-def _signed8(x: Any, reciprocal: Any, random: Any) -> Any:
+def _signed8(x: Any, reciprocal: Any, bits32: Any) -> Any:
     y = min(abs(x) * reciprocal, F(1))
     low = truncated(_TOP * y / (F(1) + y))
     rest = _TOP - low
     share = fma(y, rest, -low) * (rest - F(1))
-    up = share > fma(_TOP, random, _HALF_TOP)
+    up = share > fma(signed(bits32), _TOP * F(2.0**-32), _HALF_TOP)
     return byte(copysign(low + F(1) if up else low, x))
 
 
@@ -155,16 +155,18 @@ def _close_signed8(x: Any, codes: Any, scale: Any, n: Any, bits32: Any, shift: A
     numbers, q, random = view_float32(x, n), view_int8(codes, n), view_uint32(bits32, n)
     reciprocal = _reciprocal(scale)
     for j in range(n):
-        q[j] = _signed8(numbers[j], reciprocal, signed(shl32(random[j], shift)) * F(2.0**-32))
+        q[j] = _signed8(numbers[j], reciprocal, shl32(random[j], shift))
 
 
 @_inlined
 def close_signed8(x: Any, codes: Any, scales: Any, n: Any, bits32: Any, shift: Any) -> Any:
     scale = view_float32(scales, -(-n // BLOCK))
     full = n // BLOCK
+    # All scales first: what follows each waits for it.
+    for k in range(full):
+        scale[k] = _largest(x + 4 * k * BLOCK, BLOCK)
     for k in range(full):
         at = k * BLOCK
-        scale[k] = _largest(x + 4 * at, BLOCK)
         _close_signed8(x + 4 * at, codes + at, scale[k], BLOCK, bits32 + 4 * at, shift)
     at = full * BLOCK
     if n > at:
@@ -191,10 +193,10 @@ def open_positive8(codes: Any, scales: Any, n: Any, x: Any) -> Any:
 
 
 @_inlined
-def _positive8(x: Any, reciprocal: Any, random: Any) -> Any:
+def _positive8(x: Any, reciprocal: Any, bits32: Any) -> Any:
     y = min(x * reciprocal, F(POSITIVE_LEVELS**2))
     middle = truncated(sqrt(y)) + F(0.5)
-    up = fma(-middle, middle, y) > fma(random + random, middle, F(0.25))
+    up = fma(-middle, middle, y) > fma(signed(bits32) * F(2.0**-31), middle, F(0.25))
     q = middle + F(1) if up else middle
     return unsigned_byte(max(q, F(1)) if x > F(0) else q)
 
@@ -204,7 +206,7 @@ def _close_positive8(x: Any, codes: Any, scale: Any, n: Any, bits32: Any, shift:
     numbers, q, random = view_float32(x, n), view_uint8(codes, n), view_uint32(bits32, n)
     reciprocal = _reciprocal(scale)
     for j in range(n):
-        q[j] = _positive8(numbers[j], reciprocal, signed(shl32(random[j], shift)) * F(2.0**-32))
+        q[j] = _positive8(numbers[j], reciprocal, shl32(random[j], shift))
 
 
 @_inlined
@@ -212,8 +214,9 @@ def close_positive8(x: Any, codes: Any, scales: Any, n: Any, bits32: Any, shift:
     scale = view_float32(scales, -(-n // BLOCK))
     full = n // BLOCK
     for k in range(full):
+        scale[k] = _largest(x + 4 * k * BLOCK, BLOCK) * _UNIT
+    for k in range(full):
         at = k * BLOCK
-        scale[k] = _largest(x + 4 * at, BLOCK) * _UNIT
         _close_positive8(x + 4 * at, codes + at, scale[k], BLOCK, bits32 + 4 * at, shift)
     at = full * BLOCK
     if n > at:
