@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 
 import pytest
@@ -27,6 +28,27 @@ def test_a_class_takes_torchs_arguments(name: str) -> None:
     for mine, torchs in zip(ours, theirs, strict=False):
         assert (mine.name, mine.kind, mine.default) == (torchs.name, torchs.kind, torchs.default)
     assert len(ours) >= len(theirs)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "NAdam", "RMSprop", "Adafactor"])
+def test_parameters_and_state_swapped_in(name: str) -> None:
+    """Steps on swapped-in tensors change these alone, counts included, as with torch's classes."""
+    ends = []
+    for module in (torch.optim, optim):
+        p = torch.nn.Parameter(torch.ones(3, 2))
+        optimizer = getattr(module, name)([p], lr=0.1)
+        p.grad = torch.ones(3, 2)
+        optimizer.step()
+        lent, state = p.detach().clone(), copy.deepcopy(optimizer.state_dict())
+        lent.grad = torch.full((3, 2), 2.0)
+        with optim.swap_in_optimizer_params_and_state(optimizer, {"p": lent}, state):
+            optimizer.step()
+            optimizer.step()
+        mine = {k: float(v.sum()) for k, v in optimizer.state[p].items()}
+        theirs = {k: float(v.sum()) for k, v in state["state"][0].items()}
+        ends.append((lent[0, 0].item(), theirs, p[0, 0].item(), mine))
+    for ours, torchs in zip(ends[1], ends[0], strict=True):
+        assert ours == pytest.approx(torchs, rel=1e-6)
 
 
 def test_averaged_model_and_its_scheduler_work() -> None:

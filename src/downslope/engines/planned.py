@@ -64,7 +64,11 @@ class PlannedBucket(Bucket):
     def _shared(self, name: str, vector: Tensor) -> Tensor:
         """Make one number of every tensor's state a view of one vector: one operation for all."""
         for state, view in zip(self.members.state, vector.unbind(), strict=True):
-            state[name] = view
+            old = state[name]
+            if (old.device, old.dtype, old.shape) == (view.device, view.dtype, view.shape):
+                old.data = view  # the same object, so that whoever else holds it sees it count
+            else:
+                state[name] = view
         return vector
 
     def _gather(self, name: str) -> Tensor:
