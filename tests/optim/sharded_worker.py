@@ -121,6 +121,42 @@ def distributed_checkpoint_round_trips(mesh: DeviceMesh, folder: Path) -> None:
         assert torch.equal(a, b)
 
 
+def compact_state_is_sharded_and_round_trips(mesh: DeviceMesh, folder: Path) -> None:
+    """int8 state follows float32 state, is sharded, and comes back from a checkpoint."""
+
+    def made(storage: str) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(6, 256), torch.nn.Linear(256, 65))
+        model = fully_shard(net, mesh=mesh)
+        return model, downslope.optim.AdamW(model.parameters(), lr=0.01, storage=storage)
+
+    full, exact = made("float32")
+    model, optimizer = made("int8")
+    train(full, exact)
+    train(model, optimizer)
+    weight = model[1].weight
+    state = optimizer.state[weight]
+    assert state["exp_avg"].dtype == torch.int8
+    assert tuple(state["exp_avg_scale"].shape) == (65, 2)
+    assert state["exp_avg_scale"].placements == weight.placements
+    for a, b in zip(whole(model.parameters()), whole(full.parameters()), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0.02)
+    saved = {"model": model.state_dict(), "optim": get_optimizer_state_dict(model, optimizer)}
+    dcp.save(saved, checkpoint_id=folder / "compact")
+    train(model, optimizer)
+    resumed, again = made("int8")
+    empty = {"model": resumed.state_dict(), "optim": get_optimizer_state_dict(resumed, again)}
+    dcp.load(empty, checkpoint_id=folder / "compact")
+    resumed.load_state_dict(empty["model"])
+    set_optimizer_state_dict(resumed, again, empty["optim"])
+    train(resumed, again)
+    for a, b in zip(whole(model.parameters()), whole(resumed.parameters()), strict=True):
+        assert torch.equal(a, b)
+    opened = again.state_dict(storage="float32")["state"][2]["exp_avg"]
+    assert opened.placements == weight.placements
+    assert opened.dtype == torch.float32
+
+
 def sums_over_the_whole_tensor(mesh: DeviceMesh, folder: Path) -> None:
     """A rule with sums takes them over all shards."""
     model, alone = sharded(mesh), network()

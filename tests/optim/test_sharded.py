@@ -23,6 +23,7 @@ CLAIMS = (
     "partial_gradients_are_summed",
     "plain_gradient_is_refused",
     "distributed_checkpoint_round_trips",
+    "compact_state_is_sharded_and_round_trips",
     "sums_over_the_whole_tensor",
     "clips_by_the_norm_over_all_shards",
     "data_parallel_with_sharded_state",

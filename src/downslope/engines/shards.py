@@ -20,7 +20,7 @@ from .bucket import Measures, State
 from .clip import Treatment
 from .planned import PlannedBucket
 
-__all__ = ["Shards", "is_sharded", "local"]
+__all__ = ["Shards", "distributed", "is_sharded", "local"]
 
 _local = attrgetter("_local_tensor")
 _spec = attrgetter("_spec")
@@ -49,7 +49,7 @@ class Shards(PlannedBucket):
         for p, own, shards in zip(whole.params, whole.state, states, strict=True):
             for name, shard in shards.items():
                 if local(own[name]) is not shard:  # laid out anew, or a view of all step counts
-                    own[name] = _distributed(shard, p) if is_sharded(own[name]) else shard
+                    own[name] = distributed(shard, p) if is_sharded(own[name]) else shard
         self._specs = list(map(_spec, whole.params))
         self._values = [v for s in whole.state for v in s.values()]
         self._slots = [v for v in self._values if isinstance(v, Tensor) and is_sharded(v)]
@@ -115,11 +115,19 @@ def _over_ranks(sums: Tensor, specs: Sequence[Any]) -> Tensor:
     return sums
 
 
-def _distributed(shard: Tensor, like: Any) -> Tensor:
+def distributed(shard: Tensor, like: Any, shape: tuple[int, ...] | None = None) -> Tensor:
+    """The DTensor of which a tensor is this rank's part.
+
+    Args:
+        shard: contiguous where a shape is given.
+        like: a DTensor that is distributed in the same way.
+        shape: of the whole; None: as ``like``'s.
+    """
     from torch.distributed.tensor import DTensor
 
+    size, stride = (like.shape, like.stride()) if shape is None else (shape, (shape[-1], 1))
     return DTensor.from_local(
-        shard, like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
+        shard, like.device_mesh, like.placements, shape=torch.Size(size), stride=stride
     )
 
 

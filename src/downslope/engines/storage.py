@@ -175,7 +175,7 @@ def open_planes(codec: str, planes: Planes) -> Tensor:
         return _open_split(codes, planes[1])
     opened = torch.empty_like(codes, dtype=torch.float32)
     q = _blocks(_memory(codes).float())
-    scale = planes[1][:, None]
+    scale = planes[1].view(-1, 1)
     signed = codec == "signed8"
     blocks = q / (2 * SIGNED_LEVELS - q.abs()) * scale if signed else q * q * scale
     _memory(opened).copy_(blocks.view(-1)[: codes.numel()])
@@ -209,7 +209,7 @@ def close(codec: str, numbers: Tensor, planes: Planes, random: Tensor | None = N
     else:
         scale = largest * (1 / POSITIVE_LEVELS**2)
         q = _close_positive(x, scale, random)
-    planes[1].copy_(scale)
+    planes[1].view(-1).copy_(scale)  # of a sharded tensor they are in rows
     _memory(codes).copy_(q.nan_to_num(0.0).view(-1)[: codes.numel()])
 
 

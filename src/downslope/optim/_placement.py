@@ -146,6 +146,12 @@ def _engine(
     if group.get("capturable") and on_accelerator:
         return "tensor"
     # DTensors have few of the operations on lists; compact states none.
+    if compact and is_sharded(p):
+        raise EngineError(
+            f"{owner}: only the compiled engine steps DTensors with compact state (storage=), but "
+            f"{refusal or 'foreach or fused says otherwise'}. Put them into a group with "
+            "storage=None"
+        )
     lists = foreach or (fastest and not is_sharded(p))
     return "foreach" if lists and not compact else "eager"
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..engines.layout import adopt
-from ..engines.shards import is_sharded
-from ..engines.storage import CODECS, SMALL, WEIGHT, close, empty_planes, open_planes
+from ..engines.shards import distributed, is_sharded, local
+from ..engines.storage import BLOCK, CODECS, SMALL, WEIGHT, close, empty_planes, open_planes
 from ..errors import EngineError, InputError, InputTypeError
 from ..rules import Rule, Slot
 
@@ -106,11 +106,6 @@ def kinds_of(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor) -> dic
             f"one of {p.dtype}. Put such parameters into a group with storage=None"
         )
     words, present = _words(rule, storage), rule.present(group, p.ndim)
-    if is_sharded(p) and "int8" in words.values():
-        raise EngineError(
-            f"{owner}: storage='int8' keeps scales of blocks that end where a shard may not, so it "
-            "cannot keep the state of DTensors. Use storage='bfloat16'"
-        )
     kinds = {
         s.name: _kind(s, words[s.name], p)
         for s in _slots(rule)
@@ -126,7 +121,15 @@ def _kind(slot: Slot, word: str, p: Tensor) -> str:
     if p.numel() < SMALL:
         return "float32"
     kind = FORMATS[word]
+    if kind == "signed8" and is_sharded(p) and not _whole_blocks(p):
+        return "float32"
     return "positive8" if kind == "signed8" and slot.nonnegative else kind
+
+
+def _whole_blocks(p: Any) -> bool:
+    """Whether no block of a DTensor lies in two rows, so that scales are sharded as rows are."""
+    by_rows = all(not q.is_shard() or q.is_shard(0) for q in p.placements)
+    return by_rows and p.ndim > 1 and p.is_contiguous() and p[0].numel() % BLOCK == 0
 
 
 def planes_of(rule: Rule, state: Mapping[str, Any]) -> set[str]:
@@ -227,7 +230,9 @@ def opened(state: Mapping[str, Any], slot: str) -> Tensor:
     if not codec:
         value: Tensor = state[slot]
         return value
-    return open_planes(codec, [state[key] for key in CODECS[codec].keys(slot)])
+    planes = [state[key] for key in CODECS[codec].keys(slot)]
+    numbers = open_planes(codec, [local(plane) for plane in planes])
+    return distributed(numbers, planes[0]) if is_sharded(planes[0]) else numbers
 
 
 def keep(state: dict[str, Any], slot: str, numbers: Tensor | None, kind: str, p: Tensor) -> None:
@@ -250,9 +255,13 @@ def keep(state: dict[str, Any], slot: str, numbers: Tensor | None, kind: str, p:
             else adopt(numbers, torch.empty_like(p), dtype)
         )
         return
-    planes = empty_planes(kind, p)
+    planes = empty_planes(kind, local(p))
     if numbers is not None:
-        close(kind, numbers, planes)
+        close(kind, local(numbers), planes)
+    if is_sharded(p):
+        shape = (p.shape[0], p.shape.numel() // p.shape[0] // BLOCK)
+        rows = (t.view(-1, shape[1]) for t in planes[1:])
+        planes = (distributed(planes[0], p), *(distributed(t, p, shape) for t in rows))
     state.update(zip(CODECS[kind].keys(slot), planes, strict=True))
 
 
