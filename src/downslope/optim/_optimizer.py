@@ -79,7 +79,8 @@ class Optimizer(torch.optim.Optimizer):
 
     #: What a step does about a gradient that is not finite: ``"skip"``, ``"raise"``, or None: step.
     on_nonfinite: _beyond.OnNonfinite = None
-    #: Steps that were not taken because a gradient was not finite. Not kept in state dicts.
+    #: Steps that were not taken because a gradient was not finite. Not kept in state dicts. Where
+    #: the device counts the steps, the host is not told of those that a GradScaler leaves out.
     skipped_steps: int = 0
     _norm: float | Tensor | None = None
     _release: Release | None = None
