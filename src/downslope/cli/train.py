@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -207,6 +208,7 @@ def _run(job: _Job, *, tensorboard: bool, quiet: bool) -> None:
         page = report.write_report(job.folder)
         raise TrainingDivergedError(f"{error} What was recorded is drawn in {page}.") from error
     if not first:
+        _leave(0)
         return
     page = report.write_report(run)
     if run.reason == "interrupted":
@@ -214,6 +216,7 @@ def _run(job: _Job, *, tensorboard: bool, quiet: bool) -> None:
     if run.reason == "time limit":
         typer.echo(f"time limit; {_how_to_go_on(job.folder)}", err=True)
     typer.echo(f"{report.headline(run)} -> {page}")
+    _leave(0)
 
 
 def _view(
@@ -240,4 +243,17 @@ def _interrupted(folder: Path) -> NoReturn:
     else:
         told = "training had not begun, so nothing was written"
     typer.echo(f"interrupted; {told}", err=True)
+    _leave(INTERRUPTED)
     raise typer.Exit(INTERRUPTED)
+
+
+def _leave(code: int) -> None:
+    """End a process of torchrun's at once.
+
+    While Python shuts down, torch's own threads now and then abort the process, and torchrun takes
+    a job that has finished for one that failed.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -161,9 +161,9 @@ def joined(strategy: Strategy | None) -> Iterator[Processes]:
             "started. Start it with: torchrun --nproc-per-node N -m downslope train ..."
         )
     mine = not dist.is_initialized()
-    if mine:
-        _meet()
     try:
+        if mine:
+            _meet()
         yield Processes(strategy)
     except RuntimeError as error:
         if isinstance(error, DownslopeError) or not _lost(error):
