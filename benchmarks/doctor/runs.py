@@ -140,6 +140,7 @@ def train(name: str, fault: Fault | None, s: Setting, of: str, **monitor: Any) -
         optimizer,
         total_steps=s.steps,
         constant_loss=worthless,
+        budget=math.inf,  # as where a step takes long enough for every look
         on_event=[events.append],
         **monitor,
     ) as watch:

@@ -80,7 +80,12 @@ def run(
     worthless = constant_loss(loss_of, net(x[:256]), y[:256])
     events: list[dict[str, Any]] = []
     with Monitor(
-        net, stepper, total_steps=steps, constant_loss=worthless, on_event=[events.append]
+        net,
+        stepper,
+        total_steps=steps,
+        constant_loss=worthless,
+        on_event=[events.append],
+        budget=math.inf,
     ) as monitor:
         for step in range(steps):
             if step % (steps // 6) == 0:

@@ -260,6 +260,21 @@ def test_looks_thin_out() -> None:
         assert 8 <= sum(low <= step < 2 * low for step in sampled) <= 16
 
 
+def test_looks_stay_within_their_budget() -> None:
+    """Steps of no time at all are looked at where they are powers of two, and nowhere else."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    events: list[dict[str, Any]] = []
+    with Monitor(model, optimizer, budget=0.0, on_event=[events.append]) as monitor:
+        for _ in range(70):
+            loss = model(torch.randn(4, 3)).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    assert [e["step"] for e in looks(events)] == [1, 2, 4, 8, 16, 32, 64]
+
+
 def test_bad_arguments_are_refused() -> None:
     """One line: what came and what is allowed."""
     model = network()

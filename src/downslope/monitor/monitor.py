@@ -59,7 +59,10 @@ class Monitor:
         model: what is trained; must be in training mode when it is.
         optimizer: what steps it.
         run_dir: where ``records.jsonl`` goes; None: nowhere but ``on_event``.
-        every: look closely at every so many steps; None: often at first, ever less later.
+        every: look closely at every so many steps; None: often at first, ever less later, as far
+            as the budget goes.
+        budget: share of the time that looks may take where ``every`` is None. Steps that are powers
+            of two are looked at in any case.
         total_steps: how long training is planned to be, if known.
         constant_loss: the loss of the best constant outputs, if known: see :func:`constant_loss`.
         done: steps that were done before, where training goes on.
@@ -92,6 +95,7 @@ class Monitor:
         run_dir: str | Path | None = None,
         *,
         every: int | None = None,
+        budget: float = 0.02,
         total_steps: int | None = None,
         constant_loss: float | None = None,
         done: int = 0,
@@ -115,6 +119,7 @@ class Monitor:
             self._sinks.insert(0, self._writer.write)
         self._begin = self._last = time.perf_counter()
         self._rows: list[tuple[int, Any, float, float]] = []
+        self._budget, self._spent, self._usual = budget, 0.0, 0.0
         self._step = done
         self._losses = losses
         self._look: Look | None = None
@@ -152,16 +157,28 @@ class Monitor:
             value = loss.detach()
         if self._losses:
             self._rows.append((self._step, value, self._optimizer.param_groups[0]["lr"], now))
-        if self._look is not None:
+        looked, before = self._look is not None, self._last
+        if looked:
             self._finish_look(now)
             self._flush()
         elif len(self._rows) >= 100:
             self._flush()
         if isinstance(value, float) and not math.isfinite(value):
             self._trace(self._step)
-        if is_sampled(self._step + 1, self._every):
+        if is_sampled(self._step + 1, self._every) and self._affordable(now):
             self._arm()
         self._last = now
+        if looked:  # what it took beyond a usual step
+            self._last = time.perf_counter()
+            self._spent += max(0.0, self._last - before - self._usual)
+        else:
+            self._usual += (now - before - self._usual) / min(self._step, 20)
+
+    def _affordable(self, now: float) -> bool:
+        """Whether the next step may be looked at: what looks took is within the budget."""
+        following = self._step + 1
+        always = self._every is not None or following & self._step == 0
+        return always or self._spent <= self._budget * (now - self._begin)
 
     def skip(self) -> None:
         """Forget what was seen of a step that was not taken (float16 overflowed)."""
@@ -294,6 +311,7 @@ class Monitor:
         event: Event = {"event": "monitor", "step": self._step, **look.facts}
         event["stale_gradients"] = found.get("stale", False)
         event["data_share"] = min(1.0, self._waited / max(now - self._last, 1e-9))
+        event["data_seconds"] = round(self._waited, 6)
         if "names" in found:
             _, params = self._trained()
             moved: list[float] = [math.nan] * len(self._before)

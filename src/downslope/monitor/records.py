@@ -17,7 +17,7 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
 ``setup``         what a :class:`~downslope.Monitor` knows before the first step: optimizer, groups,
                   tensors, modules, total_steps
 ``monitor``       step; what its look at that step found: input, output, activations, tensors,
-                  grad_norm, stale_gradients, data_share (of the step's time)
+                  grad_norm, stale_gradients, data_share (of the step's time), data_seconds
 ``heal``          step (that the run went back to), finding, changes (of the recipe)
 ``nonfinite``     step, kind, where: the origin of the first number that was not finite
 ================  ==============================================================================
