@@ -70,6 +70,10 @@ class AdaBelief(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.adabelief``; ``downslope explain`` prints it from there.
 
@@ -137,6 +141,10 @@ class AdamAtan2(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.adam_atan2``; ``downslope explain`` prints it from there.
 
@@ -206,6 +214,10 @@ class Adan(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.adan``; ``downslope explain`` prints it from there.
 
@@ -282,6 +294,10 @@ class AdEMAMix(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.ademamix``; ``downslope explain`` prints it from there.
 
@@ -352,6 +368,10 @@ class ADOPT(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.adopt``; ``downslope explain`` prints it from there.
 
@@ -420,6 +440,10 @@ class LAMB(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.lamb``; ``downslope explain`` prints it from there.
 
@@ -490,6 +514,10 @@ class LaProp(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.laprop``; ``downslope explain`` prints it from there.
 
@@ -558,6 +586,10 @@ class LARS(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.lars``; ``downslope explain`` prints it from there.
 
@@ -628,6 +660,10 @@ class MARS(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.mars``; ``downslope explain`` prints it from there.
 
@@ -709,6 +745,10 @@ class Prodigy(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.prodigy``; ``downslope explain`` prints it from there.
 
@@ -790,6 +830,10 @@ class SGDScheduleFree(ScheduleFree, Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.schedule_free``; ``downslope explain`` prints it from there.
 
@@ -864,6 +908,10 @@ class AdamWScheduleFree(ScheduleFree, Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.schedule_free``; ``downslope explain`` prints it from there.
 
@@ -934,6 +982,10 @@ class NormalizedSGD(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.sgd``; ``downslope explain`` prints it from there.
 
@@ -995,6 +1047,10 @@ class Lion(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.sign``; ``downslope explain`` prints it from there.
 
@@ -1054,6 +1110,10 @@ class Signum(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.sign``; ``downslope explain`` prints it from there.
 
@@ -1120,6 +1180,10 @@ class StableAdamW(Declared):
             number > 0, a one-element tensor or a schedule. None: no clipping.
         on_nonfinite: what a step does when a gradient is infinite or NaN: 'skip' it, or 'raise' an
             error that names the parameter; nothing is changed then. None, as torch: step.
+        storage: how state is kept: 'float32', 'bfloat16' or 'int8', or a dict that gives one a slot
+            ({'exp_avg': 'int8'}) and 'weight': 'float24' or 'float32' corrects 16-bit weights to so
+            many bits, which a word alone does too. Tensors of fewer than 4096 elements keep
+            float32. None, as torch: in the parameter's dtype.
 
     Formula: ``downslope.rules.stable_adamw``; ``downslope explain`` prints it from there.
 
