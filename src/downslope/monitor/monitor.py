@@ -85,7 +85,7 @@ class Monitor:
     ...         optimizer.step()
     ...         monitor.step(loss)
     >>> [event["event"] for event in events[:3]], sorted(events[1])[:3]
-    (['setup', 'monitor', 'steps'], ['activations', 'data_share', 'event'])
+    (['setup', 'monitor', 'steps'], ['activations', 'data_seconds', 'data_share'])
     """
 
     def __init__(
