@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["drawing_from", "random_state", "restore_random_state", "seed_everything"]
+__all__ = [
+    "drawing_from",
+    "random_state",
+    "randomness_restored",
+    "restore_random_state",
+    "seed_everything",
+]
 
 
 def seed_everything(seed: int) -> None:
@@ -86,3 +92,15 @@ def drawing_from(seed: int | None) -> Iterator[None]:
         random.setstate(python)
         np.random.set_state(numbers)  # noqa: NPY002 - as above
         torch.set_rng_state(state)
+
+
+@contextlib.contextmanager
+def randomness_restored(generators: list[torch.Generator] | None = None) -> Iterator[None]:
+    """Run the body, then put the global random generators back, and those given."""
+    state, own = random_state(), [(g, g.get_state()) for g in generators or []]
+    try:
+        yield
+    finally:
+        restore_random_state(state)
+        for generator, before in own:
+            generator.set_state(before)

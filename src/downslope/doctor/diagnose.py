@@ -51,8 +51,9 @@ def findings(history: History) -> list[Finding]:
     for detector in DETECTORS:
         found = detector(history)
         explained = any(k.cause not in _NO_ROOT for k in kept)
-        known = any(k.cause == found.cause for k in kept) if found is not None else False
-        if found is not None and not known and not (explained and found.cause in _EFFECTS):
+        if found is None or any(k.cause == found.cause for k in kept):
+            continue
+        if not (explained and found.cause in _EFFECTS):
             kept.append(found)
     return kept
 

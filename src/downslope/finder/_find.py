@@ -154,11 +154,11 @@ def find_lr(
     from torch import nn
     from torch.optim import Optimizer
 
+    from ..randomness import randomness_restored
     from ..schedules._schedule import finite, whole
     from ..tasks import Task
     from ._progress import reporter
     from ._run import USUAL_STEPS, parts_of, plan_of, run
-    from ._snapshot import randomness_restored
     from ._trial import Trial
 
     plan = partial(plan_of, start, end, iterations, growth)

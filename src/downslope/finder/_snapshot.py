@@ -20,9 +20,9 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..randomness import random_state, restore_random_state
+from ..randomness import randomness_restored
 
-__all__ = ["randomness_restored", "restored"]
+__all__ = ["restored"]
 
 
 @contextmanager
@@ -72,18 +72,6 @@ def _interrupts_wait() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if came:
             signal.raise_signal(signal.SIGINT)
-
-
-@contextmanager
-def randomness_restored(generators: list[torch.Generator] | None = None) -> Iterator[None]:
-    """Run the body, then put the global random generators back, and those given."""
-    state, own = random_state(), [(g, g.get_state()) for g in generators or []]
-    try:
-        yield
-    finally:
-        restore_random_state(state)
-        for generator, before in own:
-            generator.set_state(before)
 
 
 Undo = Callable[[], None]

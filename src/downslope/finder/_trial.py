@@ -18,8 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..errors import InputError, InputTypeError
+from ..randomness import randomness_restored
 from ._races import Race
-from ._snapshot import randomness_restored, restored
+from ._snapshot import restored
 
 __all__ = ["LossFunction", "Pool", "Trial"]
 

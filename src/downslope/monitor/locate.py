@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..finder._snapshot import randomness_restored
+from ..randomness import randomness_restored
 from .activations import _tensors, first_tensor
 
 __all__ = ["Origin", "locate", "locate_backward"]

@@ -18,13 +18,14 @@ from .activations import Look
 from .locate import Origin, locate, locate_backward
 from .records import RecordWriter
 from .setup import setup_event
-from .tensors import finite, norms, plain, zero_shares
+from .tensors import finite, norms, zero_shares
 
 __all__ = ["Monitor", "is_sampled"]
 
 Event = dict[str, Any]
 Batch = tuple[Any, Any]  # a model's arguments, without and with names
 
+MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")  # of each parameter
 MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
 
 
@@ -198,8 +199,8 @@ class Monitor:
             {
                 "event": "validation",
                 "step": self._step,
-                "loss": plain(float(loss)),
-                "metric": None if metric is None else plain(float(metric)),
+                "loss": float(loss),
+                "metric": None if metric is None else float(metric),
                 "name": name,
                 "seconds": time.perf_counter() - self._begin,
             }
@@ -242,7 +243,7 @@ class Monitor:
             {
                 "event": "steps",
                 "step": list(steps),
-                "loss": [plain(v) for v in values],
+                "loss": values,
                 "lr": [float(lr) for lr in lrs],
                 "seconds": [round(t - self._begin, 6) for t in times],
             }
@@ -319,19 +320,13 @@ class Monitor:
                 moved = norms(torch._foreach_sub([p.detach() for p in params], self._before))
             columns = (found["grad_norm"], found["weight_norm"], moved, found["zero_share"])
             event["tensors"] = {
-                name: dict(
-                    zip(
-                        ("grad_norm", "weight_norm", "update_norm", "zero_share"),
-                        map(plain, values),
-                        strict=True,
-                    )
-                )
+                name: dict(zip(MEASURED, values, strict=True))
                 for name, *values in zip(found["names"], *columns, strict=True)
             }
-            event["grad_norm"] = plain(math.hypot(*found["grad_norm"]))
-            finite = event["grad_norm"] is not None and all(map(math.isfinite, moved))
-            small = sum(b.numel() for b in self._before) <= MOST_KEPT
-            self._kept = self._before if small and finite else self._kept
+            event["grad_norm"] = math.hypot(*found["grad_norm"])
+            sound = all(map(math.isfinite, (event["grad_norm"], *moved)))
+            if sound and sum(b.numel() for b in self._before) <= MOST_KEPT:
+                self._kept = self._before
         self._before = []
         self._emit(event)
 

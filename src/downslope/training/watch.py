@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ..finder._snapshot import randomness_restored
 from ..monitor import Monitor, constant_loss
+from ..randomness import randomness_restored
 from ..tasks import Task, batches
 from .recipe import Recipe
 from .state import State
