@@ -19,6 +19,7 @@ __all__ = [
     "MissingExtraError",
     "NonfiniteGradientError",
     "NonfiniteLossError",
+    "told",
     "unknown",
 ]
 
@@ -71,3 +72,18 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(str(name), names, n=2)
     guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return InputError(f"Unknown {kind} {name!r}.{guess} Allowed: {', '.join(names)}.")
+
+
+def told(value: object) -> str:
+    """A value of a wrong type as an error names it: its type, and itself where it is short.
+
+    >>> told(None), told(3), told([0] * 100)
+    ('None', 'int 3', 'a list')
+    """
+    if value is None:
+        return "None"
+    kind, shape = type(value).__name__, getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"a {kind} of shape {tuple(shape)}"
+    shown = repr(value)
+    return f"{kind} {shown}" if len(shown) <= 60 and "\n" not in shown else f"a {kind}"

@@ -25,4 +25,4 @@ def test_a_function_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "rmsprop" in RUNNER.invoke(app, ["advise", "own_net:make"]).stdout
     result = RUNNER.invoke(app, ["advise", "own_net:nothing"])
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-    assert "'own_net:nothing' is no function" in result.stderr
+    assert "has no function 'nothing'" in result.stderr

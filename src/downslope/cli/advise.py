@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .app import Debug
-from .model import named_model
+from .model import TASK, named_model
 
 __all__ = ["command"]
 
@@ -16,7 +16,7 @@ def command(
     task: Annotated[
         str,
         typer.Argument(
-            help="digits, the path of a CSV file, or package.module:function that makes a model",
+            help=f"{TASK} (which may give a model too)",
             metavar="TASK",
         ),
     ],

@@ -11,6 +11,7 @@ import typer
 from ..finder import find_lr
 from .app import Debug
 from .curve import WIDTH, labelled
+from .model import TASK
 from .options import assignments, of_function, with_options
 from .plot import check_plot, save_plot
 
@@ -21,7 +22,7 @@ __all__ = ["command", "drawing"]
 
 
 def _find_lr(
-    task: Annotated[str, typer.Argument(help="digits, or the path of a CSV file", metavar="TASK")],
+    task: Annotated[str, typer.Argument(help=TASK, metavar="TASK")],
     target: Annotated[
         str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
     ] = None,

@@ -30,7 +30,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 def _train(
     task: Annotated[
-        str | None, typer.Argument(help="digits, or the path of a CSV file", metavar="TASK")
+        str | None,
+        typer.Argument(help="digits, a CSV file, or package.module:function", metavar="TASK"),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
@@ -86,7 +87,9 @@ def _train(
         job = _resumed(resume, given, hyperparameters)
     else:
         if task is None:
-            raise InputError("Missing TASK: give digits, the path of a CSV file, or --resume DIR.")
+            raise InputError(
+                "Missing TASK: give digits, a CSV file, package.module:function, or --resume DIR."
+            )
         if auto_resume and run_dir is None:
             raise InputError("--auto-resume needs --run-dir DIR, where the run is or will be.")
         plan = _recipe(recipe, given, hyperparameters)

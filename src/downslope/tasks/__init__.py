@@ -5,8 +5,8 @@ Read ``task.py`` for the record itself and ``load.py`` for how a name becomes on
 
 from .batches import batches, permutation, size, steps, steps_in
 from .load import load_task
-from .metrics import accuracy, rmse
-from .task import LOSS, Metric, Task
+from .metrics import LOSS, Metric, accuracy, rmse
+from .task import Task
 
 __all__ = [
     "LOSS",

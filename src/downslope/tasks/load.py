@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError, unknown
+from .own import is_function, own_task
 from .task import Task
 
 __all__ = ["load_task"]
@@ -12,17 +13,23 @@ __all__ = ["load_task"]
 TABLE_SUFFIXES = (".csv",)
 
 
-def load_task(spec: str, *, target: str | None = None, seed: int = 0) -> Task:
+def load_task(
+    spec: str, *, target: str | None = None, seed: int = 0, folder: str | None = None
+) -> Task:
     """The task named by ``spec``.
 
     Args:
-        spec: ``"digits"`` (scikit-learn's bundled handwritten digits) or the path of a CSV file.
+        spec: ``"digits"`` (scikit-learn's bundled handwritten digits), the path of a CSV file, or
+            ``"package.module:function"``, a function of your own that returns a :class:`Task`.
         target: the column to predict; needed for a file, refused otherwise.
-        seed: of the split into a training part and a validation part of a fifth.
+        seed: of the split into a training part and a validation part of a fifth; given to a
+            function that takes it.
+        folder: where a function's module is looked for first; the current directory by default.
 
     Raises:
         InputError: an unknown name or file, or data that cannot be trained on; the message names
-            the row and the column.
+            the row and the column. A function that is missing or fails, or a task of which the
+            parts do not fit together.
         MissingExtraError: ``downslope[data]`` is not installed.
 
     >>> task = load_task("digits")
@@ -40,8 +47,12 @@ def load_task(spec: str, *, target: str | None = None, seed: int = 0) -> Task:
         from .digits import digits
 
         return digits(seed)
+    if is_function(spec):
+        if target is not None:
+            raise InputError(f"The task {spec!r} chooses its target itself, got {target!r}.")
+        return own_task(spec, seed=seed, folder=folder)
     if path.suffix.lower() in TABLE_SUFFIXES or path.exists():
         from .table import table
 
         return table(path, target, seed)
-    raise unknown("task", spec, ["digits", "FILE.csv"])
+    raise unknown("task", spec, ["digits", "FILE.csv", "package.module:function"])

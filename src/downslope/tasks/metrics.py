@@ -1,10 +1,61 @@
-"""Metrics of the built-in tasks: functions of all validation outputs and targets."""
+"""Metrics: functions of all validation outputs and targets; those of the built-in tasks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from torch import Tensor
 
-__all__ = ["accuracy", "rmse"]
+from ..errors import InputError, InputTypeError, told
+
+__all__ = ["LOSS", "Metric", "accuracy", "rmse"]
+
+LOSS = "loss"  #: the mean of the loss over the validation part, as the name of a metric
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good the outputs on the whole validation part are.
+
+    Args:
+        name: shown in records, curves and the report, such as ``"accuracy"``.
+        function: ``(outputs, targets) -> float``, called once with all rows of the validation
+            part on the CPU.
+        higher_is_better: whether a larger value is the better one.
+
+    Raises:
+        InputError: an empty name.
+        InputTypeError: a field of another type.
+
+    >>> from downslope.tasks import accuracy
+    >>> Metric("accuracy", accuracy, higher_is_better=True).better(0.9, than=0.8)
+    True
+    """
+
+    name: str
+    function: Callable[[Tensor, Tensor], float]
+    higher_is_better: bool
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InputError(f"Metric: name must be a word such as 'accuracy', got {self.name!r}.")
+        if not callable(self.function) or isinstance(self.function, type):
+            raise InputTypeError(
+                f"Metric {self.name!r}: function must be a function (outputs, targets) -> float, "
+                f"got {told(self.function)}."
+            )
+        if not isinstance(self.higher_is_better, bool):
+            raise InputTypeError(
+                f"Metric {self.name!r}: higher_is_better must be True or False, got "
+                f"{self.higher_is_better!r}."
+            )
+
+    def better(self, value: float, *, than: float | None) -> bool:
+        """Whether ``value`` is strictly better than the best so far (``None``: nothing yet)."""
+        if than is None:
+            return True
+        return value > than if self.higher_is_better else value < than
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:

@@ -10,36 +10,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..errors import unknown
+from .checks import check_parts
+from .metrics import LOSS, Metric
 
 __all__ = ["LOSS", "Metric", "Task"]
-
-LOSS = "loss"  #: the mean of the loss over the validation part, as the name of a metric
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that says how good the outputs on the whole validation part are.
-
-    Args:
-        name: shown in records, curves and the report, such as ``"accuracy"``.
-        function: ``(outputs, targets) -> float``, called once with all rows of the validation
-            part on the CPU.
-        higher_is_better: whether a larger value is the better one.
-
-    >>> from downslope.tasks import accuracy
-    >>> Metric("accuracy", accuracy, higher_is_better=True).better(0.9, than=0.8)
-    True
-    """
-
-    name: str
-    function: Callable[[Tensor, Tensor], float]
-    higher_is_better: bool
-
-    def better(self, value: float, *, than: float | None) -> bool:
-        """Whether ``value`` is strictly better than the best so far (``None``: nothing yet)."""
-        if than is None:
-            return True
-        return value > than if self.higher_is_better else value < than
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +37,10 @@ class Task:
         validation_rows: the same for ``validation``.
         source: the arguments of :func:`~downslope.tasks.load_task` that make this task again;
             empty for a task built in Python.
+
+    Raises:
+        InputError: a field whose value is not allowed.
+        InputTypeError: a field of another type.
 
     >>> import torch
     >>> from torch.utils.data import TensorDataset
@@ -91,6 +69,9 @@ class Task:
     train_rows: tuple[int, ...] = ()
     validation_rows: tuple[int, ...] = ()
     source: Mapping[str, str | int | None] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        check_parts(self)
 
     def judge(self, name: str | None = None) -> Metric:
         """The metric of that name, or ``"loss"``; the task's own without a name.
