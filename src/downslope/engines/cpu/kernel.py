@@ -36,7 +36,7 @@ from ..cache import load
 from ..printing import ADDRESS, NEW, VALUE, Dialect, row_names, title
 from ..storage import CODECS, plane_rows
 from ..trace import Pass, Program, Total
-from . import codecs, library
+from . import angle, codecs, library
 
 __all__ = ["ELEMENTS", "Element", "Function", "compiled", "source"]
 
@@ -80,6 +80,7 @@ def source(program: Program, elements: tuple[str, ...]) -> str:
         "import numpy as np",
         "from numba import njit",
         f"from {library.__name__} import *",
+        f"from {angle.__name__} import *",
         *([f"from {codecs.__name__} import *"] if compact else []),
         "",
         f"T = np.float{64 if wide else 32}",
@@ -279,7 +280,7 @@ def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Function, ...
         [
             *(
                 Path(str(m.__file__)).read_text(encoding="utf-8")
-                for m in (library, codecs, storage)
+                for m in (library, angle, codecs, storage)
             ),
             f"numba {numba.__version__} llvmlite {llvmlite.__version__} numpy {np.__version__}",
             f"python {platform.python_version()}",

@@ -26,7 +26,7 @@ LANES = 256
 JITTED = not config.DISABLE_JIT
 
 if not JITTED:
-    sqrt, exp, log, atan2 = np.sqrt, np.exp, np.log, np.arctan2  # these keep float32 as float32
+    sqrt, exp, log = np.sqrt, np.exp, np.log  # these keep float32 as float32
 
     def _view(dtype: Any, ctype: Any) -> Callable[[int, int], Any]:
         def view(address: int, count: int) -> Any:
@@ -96,7 +96,7 @@ if not JITTED:
 else:
     from llvmlite import ir
 
-    sqrt, exp, log, atan2 = math.sqrt, math.exp, math.log, math.atan2
+    sqrt, exp, log = math.sqrt, math.exp, math.log
 
     def _view(dtype: Any) -> Any:
         @intrinsic
