@@ -163,6 +163,7 @@ X = torch.zeros(4, 3)
         ({"batch_size": 2.0}, InputError, r"batch_size must be a whole number .* got 2\.0"),
         ({"epochs": True}, InputError, "epochs must be a whole number .* got True"),
         ({"kind": None}, InputTypeError, "kind must be"),
+        ({"preparation": "csv"}, InputTypeError, "preparation must be"),
     ],
 )
 def test_each_wrong_part_is_named(

@@ -21,7 +21,7 @@ def named_model(spec: str, target: str | None = None) -> nn.Module:
 
     from ..tasks import Task, load_task
     from ..tasks.checks import check_together
-    from ..tasks.own import called, is_function
+    from ..tasks.functions import called, is_function
 
     if not is_function(spec):
         return load_task(spec, target=target).model()

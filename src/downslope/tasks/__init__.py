@@ -6,16 +6,21 @@ Read ``task.py`` for the record itself and ``load.py`` for how a name becomes on
 from .batches import batches, permutation, size, steps, steps_in
 from .load import load_task
 from .metrics import LOSS, Metric, accuracy, rmse
+from .preparation import FileBatch, ModelSource, Preparation, restored
 from .task import Task
 
 __all__ = [
     "LOSS",
+    "FileBatch",
     "Metric",
+    "ModelSource",
+    "Preparation",
     "Task",
     "accuracy",
     "batches",
     "load_task",
     "permutation",
+    "restored",
     "rmse",
     "size",
     "steps",

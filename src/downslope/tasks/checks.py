@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_co
 from ..errors import InputError, InputTypeError, told
 from ..randomness import randomness_restored
 from .metrics import LOSS, Metric
+from .preparation import Preparation
 
 if TYPE_CHECKING:
     from .task import Task
@@ -62,6 +63,11 @@ def check_parts(task: Task) -> None:
         raise InputTypeError(
             f"{where}: kind must be 'classification', 'regression' or a word of your own, got "
             f"{task.kind!r}."
+        )
+    if task.preparation is not None and not isinstance(task.preparation, Preparation):
+        raise InputTypeError(
+            f"{where}: preparation must be a downslope.tasks.Preparation, got "
+            f"{told(task.preparation)}."
         )
 
 

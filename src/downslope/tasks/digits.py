@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 from ..errors import MissingExtraError
 from .metrics import accuracy
+from .preparation import ModelSource
 from .split import split_rows
 from .task import Metric, Task
 
@@ -42,7 +43,7 @@ def digits(seed: int) -> Task:
     train, validation = split_rows(len(targets), seed, classes=bunch.target)
     return Task(
         name="digits",
-        model=convolutional_network,
+        model=ModelSource("digits"),
         loss=F.cross_entropy,
         train=TensorDataset(images[train], targets[train]),
         validation=TensorDataset(images[validation], targets[validation]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError, unknown
-from .own import is_function, own_task
+from .functions import is_function
+from .own import own_task
 from .task import Task
 
 __all__ = ["load_task"]

@@ -16,15 +16,17 @@ from torch.utils.data import TensorDataset
 
 from ..errors import InputError, unknown
 from .metrics import accuracy, rmse
+from .preparation import ModelSource
 from .split import VALIDATION_SHARE, split_rows
-from .table_file import bad_cell, parse, read_csv, to_numbers
-from .table_model import TableModel, batch_size_for, epochs_for
+from .table_file import bad_cell, parse, read_table, to_numbers
+from .table_model import batch_size_for, epochs_for
+from .table_preparation import NumberColumn, TablePreparation
 from .task import Metric, Task
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["standardise", "table"]
+__all__ = ["moments", "table"]
 
 MAX_NUMBERED_CLASSES = 20
 ROWS_A_CLASS = 5
@@ -52,18 +54,28 @@ def table(path: Path, target: str | None, seed: int) -> Task:
         InputError: the file, the target or a cell cannot be used; the message names the place.
         MissingExtraError: polars or scikit-learn is not installed.
     """
-    frame = read_csv(path)
+    frame = read_table(path)
     name = _target_name(path, frame.columns, target)
     labels = _labels(path, frame[name])
-    inputs = np.stack([to_numbers(path, frame[c]) for c in frame.columns if c != name], axis=1)
+    names = [column for column in frame.columns if column != name]
+    numbers = {column: to_numbers(path, frame[column]) for column in names}
     classes = _classes(path, name, labels)
-    train, validation = split_rows(len(inputs), seed, classes=classes)
+    train, validation = split_rows(frame.height, seed, classes=classes)
     goal = _regression(path, name, labels, train) if classes is None else _classification(classes)
-    inputs, _ = standardise(inputs, train)
-    x, y = torch.from_numpy(inputs).float(), goal.targets
+    words = None if classes is None else tuple(map(_word, np.unique(labels)))
+    outputs = 1 if words is None else len(words)
+    preparation = TablePreparation(
+        ModelSource("table", {"features": len(names), "outputs": outputs, "rows": len(train)}),
+        target=name,
+        columns=tuple(NumberColumn(c, *moments(numbers[c][train])) for c in names),
+        classes=words,
+        mean=goal.mean,
+        deviation=goal.deviation,
+    )
+    x, y = preparation.inputs(path, frame), goal.targets
     return Task(
         name=path.stem,
-        model=partial(TableModel, inputs.shape[1], goal.outputs, len(train)),
+        model=preparation.model,
         loss=goal.loss,
         train=TensorDataset(x[train], y[train]),
         validation=TensorDataset(x[validation], y[validation]),
@@ -74,30 +86,21 @@ def table(path: Path, target: str | None, seed: int) -> Task:
         train_rows=tuple(train.tolist()),
         validation_rows=tuple(validation.tolist()),
         source={"spec": str(path.resolve()), "target": name, "seed": seed},
+        preparation=preparation,
     )
 
 
-def standardise(columns: Floats, rows: Indices) -> tuple[Floats, Floats]:
-    """Columns less their mean, over their standard deviation, both taken over ``rows`` alone.
+def moments(values: Floats) -> tuple[float, float]:
+    """Mean and standard deviation, which is exactly 0 where all values are equal.
 
-    A column that is constant in these rows becomes zero everywhere.
-
-    Args:
-        columns: ``(rows, columns)``, finite.
-        rows: indices of the training part.
-
-    Returns:
-        the standardised columns, and each one's standard deviation (infinite where constant).
-
-    >>> z, deviation = standardise(np.array([[1.0, 5.0], [3.0, 5.0], [7.0, 6.0]]), np.array([0, 1]))
-    >>> z.tolist(), deviation.tolist()
-    ([[-1.0, 0.0], [1.0, 0.0], [5.0, 0.0]], [1.0, inf])
+    >>> moments(np.array([1.0, 3.0])), moments(np.array([0.1, 0.1, 0.1]))
+    ((2.0, 1.0), (0.1, 0.0))
     """
-    largest = np.abs(columns).max(axis=0)
-    columns = columns / np.where(largest > 0, largest, 1.0)  # or squares of 1e200 would overflow
-    part = columns[rows]
-    deviation = np.where(np.ptp(part, axis=0) > 0, part.std(axis=0), np.inf)
-    return (columns - part.mean(axis=0)) / deviation, deviation * largest
+    if np.ptp(values) == 0:
+        return float(values[0]), 0.0
+    unit = 2.0 ** np.frexp(np.abs(values).max())[1]  # or squares of 1e200 would overflow
+    scaled = values / unit
+    return float(scaled.mean() * unit), float(scaled.std() * unit)
 
 
 @dataclass(frozen=True)
@@ -105,16 +108,16 @@ class _Goal:
     """What the target column makes of the task."""
 
     kind: str
-    outputs: int
     targets: Tensor
     loss: Any
     metric: Metric
+    mean: float = 0.0
+    deviation: float = 1.0
 
 
 def _classification(classes: Indices) -> _Goal:
     return _Goal(
         kind="classification",
-        outputs=int(classes.max()) + 1,
         targets=torch.from_numpy(classes),
         loss=F.cross_entropy,
         metric=Metric("accuracy", accuracy, higher_is_better=True),
@@ -124,14 +127,20 @@ def _classification(classes: Indices) -> _Goal:
 def _regression(path: Path, name: str, values: Floats, train: Indices) -> _Goal:
     if np.ptp(values[train]) == 0:
         raise _constant(path, name, values[train][0])
-    standardised, deviation = standardise(values[:, None], train)
+    mean, deviation = moments(values[train])
     return _Goal(
         kind="regression",
-        outputs=1,
-        targets=torch.from_numpy(standardised[:, 0]).float(),
+        targets=torch.from_numpy((values - mean) / deviation).float(),
         loss=F.mse_loss,
-        metric=Metric("rmse", partial(rmse, unit=float(deviation[0])), higher_is_better=False),
+        metric=Metric("rmse", partial(rmse, unit=deviation), higher_is_better=False),
+        mean=mean,
+        deviation=deviation,
     )
+
+
+def _word(label: Any) -> str:
+    """A class as the file calls it; whole numbers without their decimals."""
+    return str(label) if isinstance(label, str) else str(int(label))
 
 
 def _target_name(path: Path, columns: list[str], target: str | None) -> str:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ..errors import unknown
 from .checks import check_parts
 from .metrics import LOSS, Metric
+from .preparation import Preparation
 
 __all__ = ["LOSS", "Metric", "Task"]
 
@@ -37,6 +38,8 @@ class Task:
         validation_rows: the same for ``validation``.
         source: the arguments of :func:`~downslope.tasks.load_task` that make this task again;
             empty for a task built in Python.
+        preparation: how files become inputs and outputs answers, for predictions; its model is
+            this task's. ``None``: nobody can predict without this task.
 
     Raises:
         InputError: a field whose value is not allowed.
@@ -69,6 +72,7 @@ class Task:
     train_rows: tuple[int, ...] = ()
     validation_rows: tuple[int, ...] = ()
     source: Mapping[str, str | int | None] = field(default_factory=lambda: MappingProxyType({}))
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         check_parts(self)

@@ -380,7 +380,13 @@ def _sound(path: Path) -> Any:
 def _write_settings(files: RunFiles, task: Task, recipe: Recipe, test: RangeTest | None) -> None:
     """Make the directory and write what is known before the first step."""
     files.checkpoints.mkdir(parents=True, exist_ok=True)
-    about = {"name": task.name, "source": dict(task.source), "data": _fingerprint(task)}
+    about: dict[str, Any] = {
+        "name": task.name,
+        "source": dict(task.source),
+        "data": _fingerprint(task),
+    }
+    if task.preparation is not None:
+        about["preparation"] = task.preparation.to_dict()
     write_atomically(files.recipe, recipe.to_toml())
     write_atomically(files.task, _json(about))
     write_atomically(files.environment, _json(environment(torch.device(recipe.device))))

@@ -12,7 +12,8 @@ import torch
 from ..errors import CheckpointError, InputError
 from ..files import LEFTOVER
 from ..monitor import read_records
-from ..tasks import Task, load_task
+from ..optim import ScheduleFree
+from ..tasks import Preparation, Task, load_task, restored
 from . import checkpoint, shards
 from .recipe import Recipe
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ..finder import RangeTest
 
 __all__ = ["Run", "RunFiles"]
+
+Which = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
@@ -171,25 +174,68 @@ class Run:
             )
         return load_task(**source)
 
-    def model(
-        self, which: Literal["best", "last"] = "best", *, task: Task | None = None
-    ) -> torch.nn.Module:
-        """The trained model, on the CPU and in evaluation mode; its averaged weights, with ``ema``.
+    def model(self, which: Which = "best", *, task: Task | None = None) -> torch.nn.Module:
+        """The trained model, on the CPU and in evaluation mode, with the weights it is judged by.
+
+        Those are the averaged ones where the run keeps an average, with ``ema`` or by a
+        Schedule-Free optimizer.
 
         Args:
             which: the checkpoint with the best metric, or the newest one.
-            task: needed where the task was built in Python.
+            task: needed where the task was built in Python and has no preparation.
+
+        Raises:
+            InputError: the task is needed.
+            CheckpointError: the checkpoint is missing or damaged, or does not fit the task.
         """
-        file = {"best": self.files.best, "last": self.files.last}[which]
-        state = checkpoint.load(file)
-        model = (task or self.task()).model()
+        state = self._state(which)
+        if task is not None:
+            model = task.model()
+        elif "preparation" in state:
+            model = restored(state["preparation"]).model()
+        else:
+            model = self.task().model()
         try:
             if "shards" in state:
                 shards.load_model(state["shards"], self.files.checkpoints, model)
             else:
-                model.load_state_dict({**state["model"], **(state.get("average") or {})})
+                self._take_weights(state, model)
         except RuntimeError as error:
             raise CheckpointError(
-                f"{str(file)!r} does not fit the model of this task: {' '.join(str(error).split())}"
+                f"{str(self._file(which))!r} does not fit the model of this task: "
+                f"{' '.join(str(error).split())}"
             ) from None
         return model.eval()
+
+    def preparation(self, which: Which = "best") -> Preparation:
+        """How files become this model's inputs, and its outputs answers.
+
+        Raises:
+            InputError: the task had none.
+            CheckpointError: as :meth:`model`.
+        """
+        state = self._state(which)
+        if "preparation" not in state:
+            raise InputError(
+                f"The task {self.task_name!r} does not say how a file becomes its inputs, so there "
+                "is nothing to predict for. Give the Task a preparation, or use run.model()."
+            )
+        return restored(state["preparation"])
+
+    def _file(self, which: Which) -> Path:
+        """The path of a checkpoint."""
+        return {"best": self.files.best, "last": self.files.last}[which]
+
+    def _state(self, which: Which) -> dict[str, Any]:
+        state: dict[str, Any] = checkpoint.load(self._file(which))
+        return state
+
+    def _take_weights(self, state: dict[str, Any], model: torch.nn.Module) -> None:
+        """Give a model the weights to evaluate; a checkpoint may hold those to train."""
+        model.load_state_dict(state["model"])
+        if any(group.get("train_mode") for group in state["optimizer"]["param_groups"]):
+            optimizer = self.recipe.build_optimizer(model.parameters())
+            optimizer.load_state_dict(state["optimizer"])
+            if isinstance(optimizer, ScheduleFree):
+                optimizer.eval()
+        model.load_state_dict(state.get("average") or {}, strict=False)

@@ -99,6 +99,7 @@ class State:
             raise ValueError("State: the recipe must be resolved for the task")
         seed_everything(recipe.seed)
         self._train = task.train
+        self._preparation = task.preparation
         self._recipe = recipe
         self.batch_size = recipe.batch_size
         self.epochs = recipe.epochs
@@ -179,8 +180,10 @@ class State:
             records_size: how long the records are.
             folder: of the checkpoints, where the shards of a sharded model are written to.
         """
+        prepared = self._preparation
         return {
             **self._weights(folder),
+            **({} if prepared is None else {"preparation": prepared.to_dict()}),
             "precision": self.precision.state_dict(),
             "lr": self.lr.state_dict(),
             "progress": asdict(self.progress),
