@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .monitor import Monitor
     from .report import write_report
     from .tasks import Metric, Task, load_task
-    from .training import Recipe, Run, fit
+    from .training import Recipe, Run, fit, predict, write_predictions
 
 __version__ = "0.1.0"
 
@@ -38,6 +38,8 @@ _HOME = {
     "Recipe": "training",
     "Run": "training",
     "fit": "training",
+    "predict": "training",
+    "write_predictions": "training",
     "write_report": "report",
 }
 
@@ -59,7 +61,9 @@ __all__ = [
     "fit",
     "load_task",
     "optim",
+    "predict",
     "schedules",
+    "write_predictions",
     "write_report",
 ]
 

@@ -23,6 +23,7 @@ __all__ = ["DEBUG", "Debug", "app", "main"]
 #: imported when it is called: ``downslope --help`` must not wait for torch.
 COMMANDS = {
     "train": "Find a learning rate, train, watch, save and report.",
+    "predict": "Predict for every row of a file, with the model of a run.",
     "checkpoint": "Say whether a checkpoint is sound, and what it holds.",
     "find-lr": "Find a learning rate by a range test, and plot it.",
     "schedule": "Draw a schedule of the learning rate, in the terminal and into a file.",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import InputError, InputTypeError, told, unknown
@@ -114,7 +115,7 @@ class Preparation(ABC):
         """
 
     @abstractmethod
-    def answers(self, outputs: Tensor) -> dict[str, Sequence[Any]]:
+    def answers(self, outputs: Tensor) -> dict[str, NDArray[Any]]:
         """What the model's outputs say, as named columns with one value for each row.
 
         Args:

@@ -65,14 +65,13 @@ def check_rows(path: Path, rows: int) -> None:
         )
 
 
-def read_chunks(path: Path, rows: int | None = None) -> Iterator[Chunk]:
+def read_chunks(path: Path) -> Iterator[Chunk]:
     """The cells of a CSV file, chunk by chunk; at least one chunk, which may have no rows.
 
     The first line names the columns; blank lines at the end are left out.
 
     Args:
-        path: the file.
-        rows: of a chunk, about; ``None``: as many as :data:`CELLS` cells make.
+        path: the file. A chunk has about :data:`CELLS` of its cells.
 
     Raises:
         InputError: not a readable file, empty, rows of unequal length, or columns without a name
@@ -88,7 +87,7 @@ def read_chunks(path: Path, rows: int | None = None) -> Iterator[Chunk]:
     names: list[str] = []
     blank: pl.DataFrame | None = None  # rows that are left out if nothing comes after them
     first, read = 0, 0
-    for cells in _csv(path, rows):
+    for cells in _csv(path):
         frame = cells.with_columns(pl.all().str.strip_chars().fill_null(""))
         if not names:
             names, frame = list(frame.row(0)), frame[1:]
@@ -144,13 +143,13 @@ def bad_cell(
     )
 
 
-def _csv(path: Path, rows: int | None) -> Iterator[pl.DataFrame]:
+def _csv(path: Path) -> Iterator[pl.DataFrame]:
     """The cells of a CSV file as they stand, the header's among them."""
     import polars as pl
 
     try:
         lines = pl.scan_csv(path, has_header=False, infer_schema=False, glob=False)
-        rows = rows or max(1, CELLS // len(lines.collect_schema()))
+        rows = max(1, CELLS // len(lines.collect_schema()))
         yield from lines.collect_batches(chunk_size=rows)
     except FileNotFoundError:
         raise InputError(f"{str(path)!r} does not exist.{_nearest(path)}") from None

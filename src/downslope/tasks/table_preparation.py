@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -70,8 +70,10 @@ class TablePreparation(Preparation):
 
     def read(self, path: Path, batch_size: int) -> Iterator[FileBatch]:
         """The rows of a file with the columns of the training data, in any order."""
-        for chunk in read_chunks(path, batch_size):
-            yield FileBatch(self.inputs(path, chunk.frame, chunk.first), chunk.share)
+        for chunk in read_chunks(path):
+            rows = self.inputs(path, chunk.frame, chunk.first)
+            for inputs in torch.split(rows, batch_size):
+                yield FileBatch(inputs, chunk.share)
 
     def inputs(self, path: Path, frame: pl.DataFrame, first: int = 0) -> Tensor:
         """The model's inputs ``(rows, features)`` of rows of text.
@@ -91,15 +93,16 @@ class TablePreparation(Preparation):
         parts = [c.features(path, frame[c.name], first) for c in self.columns]
         return torch.from_numpy(np.concatenate(parts, axis=1))
 
-    def answers(self, outputs: Tensor) -> dict[str, Sequence[Any]]:
+    def answers(self, outputs: Tensor) -> dict[str, NDArray[Any]]:
         """``predicted_TARGET``; for classes ``probability_CLASS`` as well, one column for each."""
         name = f"predicted_{self.target}"
+        numbers = outputs.double().numpy()
         if self.classes is None:
-            return {name: (outputs.double() * self.deviation + self.mean).tolist()}
-        shares = outputs.double().softmax(dim=1)
+            return {name: numbers * self.deviation + self.mean}
+        shares = outputs.double().softmax(dim=1).numpy()
         return {
-            name: [self.classes[i] for i in outputs.argmax(dim=1).tolist()],
-            **{f"probability_{c}": shares[:, i].tolist() for i, c in enumerate(self.classes)},
+            name: np.array(self.classes)[numbers.argmax(axis=1)],
+            **{f"probability_{c}": shares[:, i] for i, c in enumerate(self.classes)},
         }
 
     def settings(self) -> dict[str, Any]:

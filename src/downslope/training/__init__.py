@@ -10,6 +10,7 @@ from ..lazy import importer
 if TYPE_CHECKING:
     from . import checkpoint
     from ._fit import fit
+    from ._predict import predict, write_predictions
     from .outcome import TrainingDivergedError
     from .recipe import Recipe
     from .run import Run
@@ -20,9 +21,19 @@ _HOME = {
     "TrainingDivergedError": "outcome",
     "checkpoint": "checkpoint",
     "fit": "_fit",
+    "predict": "_predict",
+    "write_predictions": "_predict",
 }
 
-__all__ = ["Recipe", "Run", "TrainingDivergedError", "checkpoint", "fit"]
+__all__ = [
+    "Recipe",
+    "Run",
+    "TrainingDivergedError",
+    "checkpoint",
+    "fit",
+    "predict",
+    "write_predictions",
+]
 
 __getattr__ = importer(__name__, _HOME)
 
