@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmarks.range_test.problems import Data
 from downslope.schedules import Schedule, constant, cosine, warmup
 
-__all__ = ["FAULTS", "Fault", "Setting"]
+__all__ = ["FAULTS", "Fault", "Setting", "deep", "overfitted", "pick"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Setting:
     wrong_from: int = 1  # the first step at which the fault can show
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> int:
+        """To train on."""
+        return len(self.data.inputs)
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -55,10 +60,9 @@ class Fault:
     make: Callable[[Setting, int], Setting]
     variants: int = 6
     fits: Callable[[str, Setting], bool] = lambda problem, setting: True
-    healable: bool = False
 
 
-def _pick(variant: int, *choices: Any) -> Any:
+def pick(variant: int, *choices: Any) -> Any:
     return choices[variant % len(choices)]
 
 
@@ -72,9 +76,7 @@ def _initialised(scale: float) -> Callable[[nn.Module], None]:
     return scaled
 
 
-def _deep(
-    setting: Setting, activation: Callable[[], nn.Module], depth: int, gain: float
-) -> Setting:
+def deep(setting: Setting, activation: Callable[[], nn.Module], depth: int, gain: float) -> Setting:
     """The same data through a deep plain network."""
     x, y = setting.data.inputs, setting.data.targets
     inputs = x[0].numel()
@@ -112,22 +114,22 @@ def _adaptive(problem: str, setting: Setting) -> bool:
 
 
 def _high_lr(s: Setting, v: int) -> Setting:
-    return replace(s, lr=s.lr * _pick(v, 30, 100, 300, 1000, 50, 200))
+    return replace(s, lr=s.lr * pick(v, 30, 100, 300, 1000, 50, 200))
 
 
 def _low_lr(s: Setting, v: int) -> Setting:
-    return replace(s, lr=s.lr / _pick(v, 300, 1000, 3000, 500, 2000, 10000))
+    return replace(s, lr=s.lr / pick(v, 300, 1000, 3000, 500, 2000, 10000))
 
 
 def _vanishing(s: Setting, v: int) -> Setting:
-    depth = _pick(v, 10, 14, 18, 12, 16, 20)
+    depth = pick(v, 10, 14, 18, 12, 16, 20)
     if v % 2:
-        return _deep(s, nn.Sigmoid, depth, 1.0)
-    return _deep(s, nn.Tanh, depth, _pick(v, 0.25, 0.3, 0.2))
+        return deep(s, nn.Sigmoid, depth, 1.0)
+    return deep(s, nn.Tanh, depth, pick(v, 0.25, 0.3, 0.2))
 
 
 def _exploding(s: Setting, v: int) -> Setting:
-    return _deep(s, nn.ReLU, _pick(v, 8, 10, 12), _pick(v, 4.0, 6.0, 5.0, 8.0))
+    return deep(s, nn.ReLU, pick(v, 8, 10, 12), pick(v, 4.0, 6.0, 5.0, 8.0))
 
 
 def _not_cleared(s: Setting, v: int) -> Setting:
@@ -155,7 +157,7 @@ class _BadLayer(nn.Module):
 
 
 def _nan(s: Setting, v: int) -> Setting:
-    begin = _pick(v, 20, 60, 120)
+    begin = pick(v, 20, 60, 120)
 
     def inserted() -> nn.Module:
         model = s.model()
@@ -172,7 +174,7 @@ def _nan(s: Setting, v: int) -> Setting:
 
 
 def _dead(s: Setting, v: int) -> Setting:
-    shift = _pick(v, 5.0, 10.0, 20.0)
+    shift = pick(v, 5.0, 10.0, 20.0)
 
     def hidden(model: nn.Module) -> None:
         layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][:-1]
@@ -185,17 +187,17 @@ def _dead(s: Setting, v: int) -> Setting:
 
 
 def _saturated(s: Setting, v: int) -> Setting:
-    activation = _pick(v, nn.Tanh, nn.Sigmoid)
-    return _deep(s, activation, 3, _pick(v, 20.0, 40.0, 60.0))
+    activation = pick(v, nn.Tanh, nn.Sigmoid)
+    return deep(s, activation, 3, pick(v, 20.0, 40.0, 60.0))
 
 
-def _overfit(s: Setting, v: int) -> Setting:
+def overfitted(s: Setting, v: int) -> Setting:
     """Few rows, some with another row's target, and a rate that learns them by heart."""
-    rows = _pick(v, 24, 32, 48)
+    rows = pick(v, 24, 32, 48)
     x, y = s.data.inputs[:rows], s.data.targets[:rows].clone()
     wrong = torch.arange(0, rows, 4)
     y[wrong] = y[wrong.roll(1)]
-    wide = _deep(s, nn.ReLU, 2, 1.4) if _flat("", s) else s
+    wide = deep(s, nn.ReLU, 2, 1.4) if _flat("", s) else s
     lr = {"sgd": 0.1, "adamw": 1e-2, "lion": 2e-3}[s.optimizer]
     data = replace(s.data, inputs=x, targets=y)
     return replace(wide, data=data, batch_size=min(16, rows), lr=lr, arguments={})
@@ -252,22 +254,22 @@ def _unscaled(s: Setting, v: int) -> Setting:
         unit = 10 ** (torch.rand(shape, generator=make) * 5 - 1)
         shift = torch.zeros(shape)
     else:
-        unit, shift = torch.full(shape, _pick(v, 255.0, 1000.0, 4000.0)), torch.zeros(shape)
+        unit, shift = torch.full(shape, pick(v, 255.0, 1000.0, 4000.0)), torch.zeros(shape)
     held = s.data.validation_inputs
     data = replace(s.data, inputs=x * unit + shift, validation_inputs=held * unit + shift)
     return replace(s, data=data)
 
 
 def _no_decay_of_lr(s: Setting, v: int) -> Setting:
-    return replace(s, lr=s.lr * _pick(v, 6, 10, 8), schedule=constant(1.0))
+    return replace(s, lr=s.lr * pick(v, 6, 10, 8), schedule=constant(1.0))
 
 
 def _slow(s: Setting, v: int) -> Setting:
-    return replace(s, optimizer="sgd", arguments={}, lr=_pick(v, 1e-2, 3e-3, 1e-3))
+    return replace(s, optimizer="sgd", arguments={}, lr=pick(v, 1e-2, 3e-3, 1e-3))
 
 
 def _ended_early(s: Setting, v: int) -> Setting:
-    end = round(s.steps * _pick(v, 0.2, 0.3, 0.4, 0.5))
+    end = round(s.steps * pick(v, 0.2, 0.3, 0.4, 0.5))
     return replace(s, schedule=warmup(5) >> cosine(end - 5))
 
 
@@ -276,20 +278,20 @@ def _repeats(s: Setting, v: int) -> Setting:
 
 
 def _waits(s: Setting, v: int) -> Setting:
-    return replace(s, wait=_pick(v, 0.006, 0.01, 0.02))
+    return replace(s, wait=pick(v, 0.006, 0.01, 0.02))
 
 
 def _decay(s: Setting, v: int) -> Setting:
     strong = {
-        "sgd": _pick(v, 0.3, 1.0),
-        "adamw": _pick(v, 30.0, 100.0),
-        "lion": _pick(v, 30.0, 100),
+        "sgd": pick(v, 0.3, 1.0),
+        "adamw": pick(v, 30.0, 100.0),
+        "lion": pick(v, 30.0, 100),
     }
     return replace(s, arguments={**s.arguments, "weight_decay": strong[s.optimizer]})
 
 
 def _underflow(s: Setting, v: int) -> Setting:
-    scale = _pick(v, 1e-6, 3e-7, 1e-7)
+    scale = pick(v, 1e-6, 3e-7, 1e-7)
     loss = s.loss
     return replace(
         s, loss=lambda outputs, y: scale * loss(outputs, y), autocast=torch.float16, judged=loss
@@ -297,8 +299,8 @@ def _underflow(s: Setting, v: int) -> Setting:
 
 
 FAULTS = (
-    Fault("lr too high", ("lr too high",), _high_lr, 18, healable=True),
-    Fault("lr too low", ("lr too low",), _low_lr, 18, healable=True),
+    Fault("lr too high", ("lr too high",), _high_lr, 18),
+    Fault("lr too low", ("lr too low",), _low_lr, 18),
     Fault(
         "vanishing gradients",
         ("vanishing gradients", "saturated activations"),
@@ -307,20 +309,20 @@ FAULTS = (
         _flat,
     ),
     Fault("exploding gradients", ("exploding gradients",), _exploding, 8, _flat),
-    Fault("gradients not cleared", ("gradients not cleared",), _not_cleared, 8, healable=True),
+    Fault("gradients not cleared", ("gradients not cleared",), _not_cleared, 8),
     Fault("not a number", ("not a number",), _nan, 12, _linear),
     Fault("dead units", ("dead units",), _dead, 8, _relu),
     Fault("saturated activations", ("saturated activations",), _saturated, 8, _flat),
-    Fault("overfitting", ("overfitting",), _overfit, 20),
+    Fault("overfitting", ("overfitting",), overfitted, 20),
     Fault("constant outputs", ("constant outputs",), _constant_outputs, 6, _linear),
     Fault("parameters not trained", ("parameters not trained",), _unused, 8),
     Fault("labels do not match", ("labels do not match",), _shuffled, 8),
     Fault("inputs not scaled", ("inputs not scaled",), _unscaled, 8, _flat),
-    Fault("lr not lowered", ("lr not lowered", "lr too high"), _no_decay_of_lr, 8, healable=True),
-    Fault("slow optimizer", ("slow optimizer", "lr too low"), _slow, 8, healable=True),
-    Fault("schedule ended early", ("schedule ended early",), _ended_early, 8, healable=True),
+    Fault("lr not lowered", ("lr not lowered", "lr too high"), _no_decay_of_lr, 8),
+    Fault("slow optimizer", ("slow optimizer", "lr too low"), _slow, 8),
+    Fault("schedule ended early", ("schedule ended early",), _ended_early, 8),
     Fault("data repeats", ("data repeats",), _repeats, 6),
     Fault("waiting for data", ("waiting for data",), _waits, 6),
-    Fault("weight decay too strong", ("weight decay too strong",), _decay, 8, healable=True),
+    Fault("weight decay too strong", ("weight decay too strong",), _decay, 8),
     Fault("float16 underflow", ("float16 underflow",), _underflow, 6, _adaptive),
 )

@@ -9,7 +9,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from downslope.monitor import Monitor, constant_loss
 from downslope.schedules import constant, cosine, linear, warmup
 
 from .faults import FAULTS, Fault, Setting
+from .planned import PLANNED
 
-__all__ = ["Labelled", "cases", "train"]
+__all__ = ["STEPS", "Labelled", "cases", "setting_of", "train"]
 
 STEPS = 300
 CHECKS = 10  # validations a run
@@ -66,7 +67,7 @@ class Labelled:
         return float(next(e["loss"] for e in self.events if e["event"] == "validation"))
 
 
-def _setting(problem: Problem, optimizer: str, which: int, seed: int) -> Setting | None:
+def setting_of(problem: Problem, optimizer: str, which: int, seed: int) -> Setting | None:
     """A good recipe: the best learning rate of the planned runs, or somewhat less."""
     curves = load()
     case = Case(problem.name, optimizer, problem.batch_sizes[which], STEPS)
@@ -108,18 +109,50 @@ def cases(*, tuning: bool) -> Iterator[tuple[str, Fault | None, Setting, str]]:
         for optimizer in OPTIMIZERS:
             for which in range(len(set(problem.batch_sizes))):
                 seed = offset + len(healthy)
-                setting = _setting(problem, optimizer, which, seed)
+                setting = setting_of(problem, optimizer, which, seed)
                 if setting is not None:
                     healthy.append((problem, setting))
                     name = f"{problem.name} / {optimizer} / {setting.batch_size}"
                     yield name, None, setting, name
-    for number, fault in enumerate(FAULTS):
+    yield from _more_healthy(healthy, offset, times=1 if tuning else 2)
+    for number, fault in enumerate((*FAULTS, *PLANNED)):
         fitting = [(p, s) for p, s in healthy if fault.fits(p.name, s)]
         for variant in range(fault.variants * (TUNING_VARIANTS if tuning else 1)):
             problem, setting = fitting[(7 * variant + 3 * number) % len(fitting)]
             name = f"{fault.name} {variant} / {problem.name} / {setting.optimizer}"
             of = f"{problem.name} / {setting.optimizer} / {setting.batch_size}"
             yield name, fault, fault.make(setting, variant), of
+
+
+def _more_healthy(
+    healthy: list[tuple[Problem, Setting]], offset: int, times: int
+) -> Iterator[tuple[str, None, Setting, str]]:
+    """The same once or twice more: another seed, optimizers that are akin, bfloat16."""
+    for number, (problem, setting) in enumerate(times * healthy):
+        seed = offset + 10_000 + number
+        again = setting_of(problem, setting.optimizer, 0, seed)
+        if again is None:
+            continue
+        kind = _AKIN[setting.optimizer][number % len(_AKIN[setting.optimizer])]
+        again = replace(
+            again,
+            batch_size=setting.batch_size,
+            lr=min(again.lr, setting.lr),
+            optimizer=kind[0],
+            arguments={**again.arguments, **kind[1]},
+            autocast=torch.bfloat16 if number % 3 == 0 else None,
+        )
+        words = f"{kind[0]}{' bf16' if again.autocast else ''} {number}"
+        name = f"{problem.name} / {words} / {setting.batch_size}"
+        yield name, None, again, name
+
+
+#: Optimizers that want the same learning rates.
+_AKIN: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
+    "sgd": (("sgd", {}), ("sgd", {"nesterov": True})),
+    "adamw": (("adamw", {}), ("nadamw", {}), ("adam", {"weight_decay": 0.0}), ("adopt", {})),
+    "lion": (("lion", {}),),
+}
 
 
 def train(name: str, fault: Fault | None, s: Setting, of: str, **monitor: Any) -> Labelled:
@@ -144,6 +177,7 @@ def train(name: str, fault: Fault | None, s: Setting, of: str, **monitor: Any) -
         on_event=[events.append],
         **monitor,
     ) as watch:
+        watch.data(s.data.inputs, s.data.validation_inputs)
         _validate(watch, model, s)
         for step in range(s.steps):
             if s.wait:
@@ -161,7 +195,7 @@ def train(name: str, fault: Fault | None, s: Setting, of: str, **monitor: Any) -
             watch.step(loss)
             if not math.isfinite(loss.item()):
                 break  # nobody goes on from there
-            if (step + 1) % (s.steps // CHECKS) == 0:
+            if (step + 1) % max(1, s.steps // CHECKS) == 0:
                 _validate(watch, model, s)
     causes = fault.causes if fault else ()
     where = s.extra.get("where")
@@ -181,17 +215,21 @@ def _validate(watch: Monitor, model: torch.nn.Module, s: Setting) -> None:
 
 
 def made(*, tuning: bool, keep: Path | None = None) -> list[Labelled]:
-    """All runs of one part; kept in a file between calls, as they take minutes."""
+    """All runs of one part; kept in a file between calls, as they take minutes.
+
+    Runs that the file does not have yet are added to it.
+    """
     folder = keep or Path(tempfile.gettempdir()) / "downslope-doctor"
     file = folder / f"{'tuning' if tuning else 'test'}.pickle"
-    if file.exists():
-        found: list[Labelled] = pickle.loads(file.read_bytes())
-        return found
+    kept: list[Labelled] = pickle.loads(file.read_bytes()) if file.exists() else []
+    known = {run.name: run for run in kept}
     torch.set_num_threads(1)
     found = []
     for name, fault, setting, of in cases(tuning=tuning):
-        found.append(train(name, fault, setting, of))
-        print(f"{len(found):4d} {name}", flush=True)
+        if name not in known:
+            known[name] = train(name, fault, setting, of)
+            print(f"{len(found):4d} {name}", flush=True)
+        found.append(known[name])
     folder.mkdir(parents=True, exist_ok=True)
     file.write_bytes(pickle.dumps(found))
     return found

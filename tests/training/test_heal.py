@@ -10,6 +10,9 @@ import pytest
 from downslope import Recipe, Run, diagnose, fit, load_task
 from downslope.training.heal import MOST
 
+from .test_resume import assert_same
+from .tiny import Stop
+
 
 def healing(folder: Path, **changed: Any) -> Run:
     recipe = Recipe(**{"lr": 5e-3, "epochs": 6, "heal": True, **changed})
@@ -42,3 +45,49 @@ def test_a_healthy_run_is_not_touched(tmp_path: Path) -> None:
     losses = [[r["loss"] for r in x.records() if r["event"] == "train"] for x in (run, plain)]
     assert losses[0] == losses[1]
     assert diagnose(run.path) == diagnose(plain.path)
+
+
+def pulled(folder: Path, at: tuple[str, int]) -> None:
+    """Train with a rate that is too high until the plug is pulled at an event."""
+
+    def plug(event: dict[str, Any]) -> None:
+        seen.append(event["event"])
+        if (event["event"], seen.count(event["event"])) == at:
+            raise Stop
+
+    seen: list[str] = []
+    with pytest.raises(Stop):
+        fit(load_task("digits"), ILL, folder, on_event=[plug])
+
+
+ILL = Recipe(lr=5.0, epochs=3, heal=True, checkpoint_every=5)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The healed run that nobody interrupted."""
+    run = fit(load_task("digits"), ILL, tmp_path_factory.mktemp("whole") / "run")
+    heals = [r for r in run.records() if r["event"] == "heal"]
+    assert len(heals) >= 1
+    assert run.best_metric is not None
+    assert run.best_metric > 0.9
+    return run
+
+
+@pytest.mark.parametrize(
+    "at",
+    [("train", 6), ("heal", 1), ("recipe", 1), ("setup", 2), ("train", 40)],
+    ids=["before", "at once", "before its checkpoint", "after its checkpoint", "later"],
+)
+def test_a_healed_run_resumes_to_the_same_bits(
+    whole: Run, tmp_path: Path, at: tuple[str, int]
+) -> None:
+    """Killed before, in or after the change of the recipe: the same weights, changes and recipe."""
+    pulled(tmp_path / "run", at)
+    resumed = fit(load_task("digits"), None, tmp_path / "run", resume=True)
+    assert_same(resumed, whole)
+    changes = [
+        [r["changes"] for r in run.records() if r["event"] == "heal"] for run in (resumed, whole)
+    ]
+    assert changes[0] == changes[1]
+    assert resumed.recipe == whole.recipe

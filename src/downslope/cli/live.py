@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..doctor.finding import healing
 from .progress import Event, Progress, clock
 
 __all__ = ["LiveView", "PlainView", "view_for"]
@@ -43,6 +44,8 @@ class PlainView:
             self._print(_started(self._progress))
         elif event["event"] == "validation":
             self._print(_epoch_line(self._progress))
+        elif event["event"] == "heal":
+            self._print(healing(event))
 
     def tell(self, text: str) -> None:
         """Say something in between."""
@@ -85,6 +88,8 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         """Take in one event of the loop."""
         self._progress.update(event)
+        if event["event"] == "heal":
+            self.tell(healing(event))
 
     def tell(self, text: str) -> None:
         """Say something above the bars."""

@@ -52,6 +52,8 @@ class Progress:
                     self.best = event
             case "end":
                 self.end = event
+            case "heal":
+                self.train, self.validation, self.best = {}, {}, {}
 
     @property
     def step(self) -> int:

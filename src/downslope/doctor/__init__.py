@@ -2,8 +2,8 @@
 
 from .advisor import Advice, advise
 from .diagnose import diagnose, findings
-from .finding import Finding
+from .finding import Finding, healing
 from .history import History
 from .live import Doctor
 
-__all__ = ["Advice", "Doctor", "Finding", "History", "advise", "diagnose", "findings"]
+__all__ = ["Advice", "Doctor", "Finding", "History", "advise", "diagnose", "findings", "healing"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-__all__ = ["Finding", "Severity"]
+__all__ = ["Finding", "Severity", "healing"]
 
 Severity = Literal["fatal", "warning", "note"]
 
@@ -57,3 +57,24 @@ class Finding:
             "change": dict(self.change),
             "source": self.source,
         }
+
+
+def healing(event: Mapping[str, Any]) -> str:
+    """What an event ``heal`` says, in a sentence.
+
+    >>> found = {"cause": "lr too high", "symptom": "the loss rises", "step": 9}
+    >>> print(healing({"step": 0, "finding": found, "changes": {"lr": (5.0, 0.5)}}))
+    healed: lr too high (the loss rises, step 9). Trains on from step 0 with lr 5 -> 0.5.
+    """
+    found = event["finding"]
+    changes = (
+        f"{name} {_shown(was)} -> {_shown(now)}" for name, (was, now) in event["changes"].items()
+    )
+    return (
+        f"healed: {found['cause']} ({found['symptom']}, step {found['step']}). "
+        f"Trains on from step {event['step']} with {', '.join(changes)}."
+    )
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -35,7 +35,7 @@ class History:
         steps: of the training losses.
         losses: one a step, NaN where it was not finite.
         lrs: the learning rate of the first group, one a step.
-        setup: the event ``setup``; empty where no monitor was there.
+        setup: the newest event ``setup``; empty where no monitor was there.
         looks: the events ``monitor``.
         validations: in the order of steps.
         nonfinite: the event ``nonfinite``, if there was one.
@@ -61,8 +61,8 @@ class History:
             for record in each(event):
                 found.setdefault(record["event"], []).append(record)
         rows = found.get("train", [])
-        start = next(iter(found.get("start", [])), {})
-        setup = next(iter(found.get("setup", [])), {})
+        start = next(reversed(found.get("start", [])), {})  # a changed recipe begins anew
+        setup = next(reversed(found.get("setup", [])), {})
         checks = found.get("validation", [])
         return cls(
             steps=np.array([r["step"] for r in rows], np.int64),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..monitor.records import gone_back
 from .diagnose import findings
 from .finding import Finding
 from .history import History
@@ -42,6 +43,9 @@ class Doctor:
 
     def __call__(self, event: Event) -> None:
         """Take note of an event; look, where it is one that shows something."""
+        if event["event"] == "heal":
+            self._events = gone_back(self._events, event["step"])
+            self._told.clear()
         self._events.append(event)
         if event["event"] not in ("monitor", "validation", "nonfinite"):
             return

@@ -1,8 +1,16 @@
 """What is measured while training: records in a file, a monitor for anyone's loop, TensorBoard."""
 
 from .baseline import constant_loss
-from .monitor import Monitor
+from .monitor import BUDGET, Monitor
 from .records import RecordWriter, each, read_records
 from .tensorboard import TensorBoard
 
-__all__ = ["Monitor", "RecordWriter", "TensorBoard", "constant_loss", "each", "read_records"]
+__all__ = [
+    "BUDGET",
+    "Monitor",
+    "RecordWriter",
+    "TensorBoard",
+    "constant_loss",
+    "each",
+    "read_records",
+]

@@ -17,14 +17,16 @@ from ..errors import InputError, InputTypeError
 from .activations import Look
 from .locate import Origin, locate, locate_backward
 from .records import RecordWriter
+from .rows import data_event
 from .setup import setup_event
 from .tensors import finite, norms, zero_shares
 
-__all__ = ["Monitor", "is_sampled"]
+__all__ = ["BUDGET", "Monitor", "is_sampled"]
 
 Event = dict[str, Any]
 Batch = tuple[Any, Any]  # a model's arguments, without and with names
 
+BUDGET = 0.02  # share of the time that looks may take
 MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")  # of each parameter
 MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
 
@@ -96,7 +98,7 @@ class Monitor:
         run_dir: str | Path | None = None,
         *,
         every: int | None = None,
-        budget: float = 0.02,
+        budget: float = BUDGET,
         total_steps: int | None = None,
         constant_loss: float | None = None,
         done: int = 0,
@@ -168,7 +170,9 @@ class Monitor:
             self._trace(self._step)
         if is_sampled(self._step + 1, self._every) and self._affordable(now):
             self._arm()
-        self._last = now
+            self._last = time.perf_counter()  # that was no waiting for data
+        else:
+            self._last = now
         if looked:  # what it took beyond a usual step
             self._last = time.perf_counter()
             self._spent += max(0.0, self._last - before - self._usual)
@@ -205,6 +209,17 @@ class Monitor:
                 "seconds": time.perf_counter() - self._begin,
             }
         )
+
+    def data(self, train: Tensor, validation: Tensor) -> None:
+        """Note which rows repeat, and which are both trained on and judged by.
+
+        Args:
+            train: the inputs to train on: [rows, ...].
+            validation: the inputs to judge by.
+        """
+        event = data_event(train, validation)
+        if event is not None:
+            self._emit(event)
 
     def close(self) -> None:
         """Write what is left and let go of the model."""

@@ -16,6 +16,8 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
                   null where it was not finite. :func:`read_records` gives them one by one
 ``setup``         what a :class:`~downslope.Monitor` knows before the first step: optimizer, groups,
                   tensors, modules, total_steps
+``data``          rows, validation_rows, repeated (share of the rows), shared (share of the
+                  validation rows that are trained on)
 ``monitor``       step; what its look at that step found: input, output, activations, tensors,
                   grad_norm, stale_gradients, data_share (of the step's time), data_seconds
 ``heal``          step (that the run went back to), finding, changes (of the recipe)
@@ -35,7 +37,7 @@ from typing import Any, Self
 
 from ..errors import CheckpointError, InputError
 
-__all__ = ["RecordWriter", "each", "read_records"]
+__all__ = ["RecordWriter", "each", "gone_back", "read_records"]
 
 
 _ENCODE = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make one for each record
@@ -143,7 +145,7 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
             if record["event"] == "heal":
-                records = _until(records, record["step"])
+                records = gone_back(records, record["step"])
             records += each({"event": record["event"], **record})
         except (ValueError, KeyError, TypeError):
             raise InputError(
@@ -165,8 +167,12 @@ def each(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"event": "train", **dict(zip(names, row, strict=True))} for row in rows]
 
 
-def _until(records: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
-    """Without what belongs to later steps, and without how the run ended then."""
+def gone_back(records: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """Records without what belongs to later steps, and without how the run ended then.
+
+    >>> gone_back([{"event": "train", "step": 1}, {"event": "train", "step": 2}], 1)
+    [{'event': 'train', 'step': 1}]
+    """
     own = ("train", "validation", "monitor", "nonfinite", "skip")
     return [
         r for r in records if r["event"] != "end" and not (r["event"] in own and r["step"] > step)

@@ -63,6 +63,7 @@ class History:
     starts: list[Record]
     train: list[Record]
     validation: list[Record]
+    heal: list[Record]
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> History:
@@ -75,7 +76,7 @@ class History:
         by_event: dict[str, list[Record]] = {}
         for record in records:
             by_event.setdefault(record["event"], []).append(record)
-        return cls(*(by_event.get(event, []) for event in ("start", "train", "validation")))
+        return cls(*(by_event.get(event, []) for event in ("start", "train", "validation", "heal")))
 
     def series(self, event: Literal["train", "validation"], field: str) -> Series:
         """The curve of one field of the records of one event.

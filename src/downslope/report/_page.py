@@ -52,6 +52,7 @@ def _page(run: Run, history: History, range_test: RangeTest | None) -> str:
     line = _words.headline(run)
     rows = (*_words.timing_rows(run, history), *_words.data_rows(history))
     sections = (
+        section("Healing", _healing(history)),
         section("Findings", _findings(run)),
         section("Curves", _curves(run, history)),
         section("Learning-rate range test", _range_test(range_test) if range_test else ""),
@@ -90,6 +91,24 @@ def _findings(run: Run) -> str:
             ("source", finding.source or "exact"),
         ]
         told.append(titled(f"{finding.severity}: {finding.cause}", pairs(finding.cause, rows)))
+    return "\n".join(told)
+
+
+def _healing(history: History) -> str:
+    """What was found while training, and changed; nothing where nothing was."""
+    told = []
+    for event in history.heal:
+        found = event["finding"]
+        rows = [
+            ("seen", f"{found['symptom']}, at step {found['step']}"),
+            *((name, _words.evidence(value)) for name, value in found["evidence"].items()),
+            *(
+                (f"{name}, changed", f"{_words.shown(was)} → {_words.shown(now)}")
+                for name, (was, now) in event["changes"].items()
+            ),
+            ("went back to", f"step {event['step']}"),
+        ]
+        told.append(titled(found["cause"], pairs(found["cause"], rows)))
     return "\n".join(told)
 
 

@@ -85,8 +85,10 @@ def timing_rows(run: Run, history: History) -> Iterator[tuple[str, str]]:
     speeds = sorted(history.series("train", "samples_per_second").finite)
     if speeds:
         yield "Samples a second, median step", f"{speeds[len(speeds) // 2]:,.0f}"
-    if len(history.starts) > 1:
-        yield "Resumed", f"{len(history.starts) - 1} times"
+    if history.heal:
+        yield "Healed", f"{len(history.heal)} times"
+    if resumed := len(history.starts) - 1 - len(history.heal):
+        yield "Resumed", f"{resumed} times"
 
 
 def data_rows(history: History) -> Iterator[tuple[str, str]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,28 +14,25 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import TensorDataset
 
+from ..doctor import Finding
 from ..errors import CheckpointError, InputError
 from ..files import remove_leftovers, write_atomically
 from ..finder import RangeTest, find_lr
-from ..monitor import RecordWriter
+from ..monitor import RecordWriter, read_records
 from ..tasks import Task, size
 from . import checkpoint
+from ._session import Resumed, Sink, session
 from .environment import environment
-from .heal import MOST, Healer, healed
-from .interrupt import Interrupt
-from .keeper import Keeper, newest_sound
-from .loop import Event, train
-from .outcome import TrainingDivergedError
+from .heal import Healer, healed
+from .keeper import newest_sound
+from .loop import Event
 from .precision import Precision
 from .processes import joined
 from .recipe import Recipe
 from .run import Run, RunFiles
 from .state import State, recipe_of
-from .watch import Watch
 
 __all__ = ["fit"]
-
-Sink = Callable[[Event], None]
 
 #: What cannot change in the middle of a run, and why.
 FIXED = {
@@ -112,54 +107,63 @@ def fit(
 
         files, plan = processes.by_first(prepared)
         state = State(task, plan, processes)
-        if not plan.heal:
-            return _run(state, task, plan, files, on_event)
-        if processes.count > 1:
-            raise InputError("fit: heal is for one process; leave it out, or leave torchrun out.")
-        return _heal(state, task, plan, files, on_event)
+        return (_heal if plan.heal else session)(state, task, plan, files, on_event)
 
 
-def _heal(state: State, task: Task, plan: Recipe, files: RunFiles, on_event: Sequence[Sink]) -> Run:
+def _heal(
+    state: State,
+    task: Task,
+    plan: Recipe,
+    files: RunFiles,
+    on_event: Sequence[Sink],
+    resumed: Resumed | None = None,
+    before: Sequence[Event] = (),
+) -> Run:
     """Train; go back, change the recipe and train on as long as the doctor knows a safe remedy.
 
     It goes back to the best checkpoint where that was written before the fault was seen and fits
     the changed recipe, to the beginning otherwise.
+
+    Args:
+        state: where to begin.
+        task: what is trained.
+        plan: the recipe.
+        files: of the run.
+        on_event: the sinks.
+        resumed: from where a run that was stopped goes on.
+        before: what was recorded until then.
+
+    Raises:
+        InputError: the steps are shared by several processes.
     """
-    resumed: _Resumed | None = None
-    for _ in range(MOST):
-        healer = Healer(plan)
-        run = _run(state, task, plan, files, on_event, resumed, healer)
+    if state.processes.count > 1:
+        raise InputError("fit: heal is for one process; leave it out, or leave torchrun out.")
+    healer = Healer(plan, before)
+    while True:
+        run = session(state, task, plan, files, on_event, resumed, healer)
         finding = healer.finding
         if finding is None:
             return run
-        before, plan = plan, healed(plan, finding).resolve(task)
-        plan, _ = _with_lr(task, plan, on_event)
+        earlier, old = plan, state
+        healer.recipe = plan = _remedied(task, plan, finding, on_event)
         state = State(task, plan, state.processes)
+        changes = plan.differences(earlier)
         best = run.best_step is not None and files.best.exists() and run.best_step < finding.step
-        if best and plan.optimizer == before.optimizer:
+        if best and not set(changes) & set(FIXED):
             state.take_up(_sound(files.best), str(files.best), files.checkpoints)
-        write_atomically(files.recipe, plan.to_toml())
-        changes = plan.differences(before)
+        state.watch = old.watch  # what was tried in vain took its time too
         back = {"event": "heal", "step": state.progress.step, "finding": finding.to_dict()}
-        resumed = _Resumed(files.best, None, changes, {**back, "changes": changes})
-    return _run(state, task, plan, files, on_event, resumed)
+        resumed = Resumed(files.best, None, changes, {**back, "changes": changes})
 
 
-@dataclass(frozen=True)
-class _Resumed:
-    """From where a run goes on.
-
-    Args:
-        source: the checkpoint.
-        records_size: how long the records were then; None keeps all of them.
-        changes: of the recipe since then: what was, and what is.
-        told: an event that says why, recorded first.
-    """
-
-    source: Path
-    records_size: int | None
-    changes: dict[str, tuple[Any, Any]]
-    told: Event | None = None
+def _remedied(task: Task, recipe: Recipe, finding: Finding, on_event: Sequence[Sink]) -> Recipe:
+    """The recipe with a finding's change; a learning rate is the range test's, or a lower one."""
+    plan = healed(recipe, finding).resolve(task)
+    if plan.lr == recipe.lr:
+        return plan
+    found, _ = _with_lr(task, plan.replace(lr=None), on_event)
+    assert found.lr is not None
+    return found if plan.lr is None else plan.replace(lr=min(plan.lr, found.lr))
 
 
 def _resume(
@@ -179,9 +183,12 @@ def _resume(
             f"the file {dict(task.source).get('spec', task.name)!r} or the split has changed. "
             "Resume with the same data, or start a new run."
         )
-    plan = _changed(run.recipe, changes).resolve(task)
+    own = run.recipe
+    if own.heal:  # a kill may have come between the changed recipe's checkpoint and its file
+        own = recipe_of(_sound(source)) or own
+    plan = _changed(own, changes).resolve(task)
     over = run.reason in ("finished", "early stop") and source == files.last
-    if over and plan == run.recipe:
+    if over and plan == own:
         return run
     _warn_of_other_threads(files)
     with joined(plan.strategy) as processes:
@@ -191,100 +198,11 @@ def _resume(
         if processes.first:
             remove_leftovers(files.checkpoints)
             write_atomically(files.recipe, plan.to_toml())
-        resumed = _Resumed(source, size, plan.differences(recipe_of(saved) or run.recipe))
-        return _run(state, task, plan, files, on_event, resumed)
-
-
-def _run(
-    state: State,
-    task: Task,
-    recipe: Recipe,
-    files: RunFiles,
-    on_event: Sequence[Sink],
-    resumed: _Resumed | None = None,
-    healer: Healer | None = None,
-) -> Run:
-    """Train; the first process writes every event to the records, and tells the sinks."""
-    processes = state.processes
-    with contextlib.ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt())
-        sinks: Sequence[Sink] = on_event if healer is None else [*on_event, healer]
-        book = _Book(files, sinks, recipe, state, resumed) if processes.first else None
-        if book is not None:
-            stack.enter_context(book)
-
-        def emit(event: Event) -> None:
-            if book is not None:
-                book.emit(event)
-            if watch is not None:
-                watch.follow(event)
-
-        def stop() -> bool:
-            return interrupt.requested or (healer is not None and healer.finding is not None)
-
-        watch: Watch | None = None
-
-        def save(which: Literal["last", "best"]) -> None:
-            state.watch.saved_at = state.watch.seconds
-            size = 0 if book is None else book.records.flushed_size()
-            kept = state.state_dict(records_size=size, folder=files.checkpoints)
-            if book is not None:
-                book.keeper.save(which, kept, state.progress.step)
-
-        if resumed is not None and resumed.told is not None:
-            emit(resumed.told)
-        emit(_start_event(state, task, recipe, resumed=resumed is not None))
-        if resumed is None:
-            save("last")
-        elif resumed.changes:
-            emit({"event": "recipe", "step": state.progress.step, "changes": resumed.changes})
-        watch = stack.enter_context(Watch(state, task, recipe, book.emit if book else _nobody))
-        try:
-            reason = train(state, task, recipe, emit=emit, save=save, stop=stop)
-        except TrainingDivergedError:
-            watch.trace()
-            emit(_end_event(state, "diverged"))
-            if healer is None or healer.finding is None:
-                raise
-            reason = "interrupted"
-        emit(_end_event(state, reason))
-    return processes.by_first(lambda: Run.load(files.path))
-
-
-def _nobody(event: Event) -> None:
-    """Where this process tells no one."""
-
-
-class _Book(contextlib.ExitStack):
-    """What the first process writes: records and checkpoints; and whom it tells."""
-
-    def __init__(
-        self,
-        files: RunFiles,
-        sinks: Sequence[Sink],
-        recipe: Recipe,
-        state: State,
-        resumed: _Resumed | None,
-    ) -> None:
-        super().__init__()
-        self._sinks = sinks
-        from_last = resumed is not None and resumed.source == files.last
-        self.keeper = self.enter_context(
-            Keeper(
-                files.checkpoints,
-                keep=recipe.checkpoint_keep,
-                background=recipe.checkpoint_background,
-                last_step=state.progress.step if from_last else None,
-            )
-        )
-        keep = 0 if resumed is None else resumed.records_size
-        self.records = self.enter_context(RecordWriter(files.records, keep=keep))
-
-    def emit(self, event: Event) -> None:
-        """Record an event and tell it."""
-        self.records.write(event)
-        for sink in self._sinks:
-            sink(event)
+        resumed = Resumed(source, size, plan.differences(recipe_of(saved) or run.recipe))
+        if not plan.heal:
+            return session(state, task, plan, files, on_event, resumed)
+        RecordWriter(files.records, keep=size).close()
+        return _heal(state, task, plan, files, on_event, resumed, read_records(files.records))
 
 
 def _with_lr(
@@ -392,37 +310,6 @@ def _write_settings(files: RunFiles, task: Task, recipe: Recipe, test: RangeTest
     write_atomically(files.environment, _json(environment(torch.device(recipe.device))))
     if test is not None:
         write_atomically(files.find_lr, _json(test.to_dict()))
-
-
-def _start_event(state: State, task: Task, recipe: Recipe, *, resumed: bool) -> Event:
-    judge = task.judge(recipe.best)
-    return {
-        "event": "start",
-        "task": task.name,
-        "metric": judge.name,
-        "higher_is_better": judge.higher_is_better,
-        "parameters": sum(p.numel() for p in state.model.parameters() if p.requires_grad),
-        "train_size": size(task.train),
-        "validation_size": size(task.validation),
-        "epochs": state.epochs,
-        "steps_per_epoch": state.steps_per_epoch,
-        "total_steps": state.total_steps,
-        "lr": recipe.lr,
-        "resumed_from": state.progress.step if resumed else None,
-    }
-
-
-def _end_event(state: State, reason: str) -> Event:
-    at = state.progress
-    return {
-        "event": "end",
-        "step": at.step,
-        "epoch": at.epoch,
-        "best_metric": at.best_metric,
-        "best_step": at.best_step,
-        "seconds": state.watch.seconds,
-        "reason": reason,
-    }
 
 
 def _check_same(given: Recipe, stored: Recipe, *, ignore_lr: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..doctor import Doctor, Finding
@@ -19,6 +20,7 @@ _SAFE = frozenset(
         "lr too high",
         "lr too low",
         "slow optimizer",
+        "dead units",
         "exploding gradients",
         "weight decay too strong",
         "schedule ended early",
@@ -33,24 +35,32 @@ class Healer:
 
     Args:
         recipe: what the run is trained by.
+        before: what was recorded of the run so far, where it is resumed.
 
-    ``finding`` is what was found, None so far.
+    ``finding`` is what was found, None so far. The event ``heal`` begins the search anew, by which
+    time ``recipe`` is to be the changed one.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, before: Iterable[Event] = ()) -> None:
         self.finding: Finding | None = None
-        self._recipe = recipe
+        self.recipe = recipe
+        self._made = 0
         self._doctor = Doctor(self._hear)
+        for event in before:
+            self(event)
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
+        if event["event"] == "heal":
+            self._made += 1
+            self.finding = None
         if self.finding is None:
             self._doctor(event)
 
     def _hear(self, finding: Finding) -> None:
-        if self.finding is None and finding.cause in _SAFE:
-            changed = healed(self._recipe, finding)
-            self.finding = finding if changed != self._recipe else None
+        if self.finding is None and finding.cause in _SAFE and self._made < MOST:
+            changed = healed(self.recipe, finding)
+            self.finding = finding if changed != self.recipe else None
 
 
 def healed(recipe: Recipe, finding: Finding) -> Recipe:

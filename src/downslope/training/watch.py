@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from ..monitor import Monitor, constant_loss
+from ..monitor import BUDGET, Monitor, constant_loss
 from ..randomness import randomness_restored
 from ..tasks import Task, batches
 from .recipe import Recipe
@@ -44,6 +45,8 @@ class Watch:
             constant_loss=_worthless(state, task),
             done=state.progress.step,
             losses=False,
+            # Healing depends on what was seen: a budget of time would make it a matter of luck.
+            budget=math.inf if recipe.heal else BUDGET,
             on_event=[emit],
         )
 

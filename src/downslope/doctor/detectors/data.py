@@ -16,7 +16,7 @@ FAR_MEAN = 10.0  # of the median feature, in its own standard deviations
 SAME = 4  # looks in a row at one and the same batch
 WAITING = 0.5  # of a step's time
 WAITS = 6  # looks
-NOTICEABLE = 2e-3  # seconds a step; less is what a busy machine does to any loop
+NOTICEABLE = 2e-3  # seconds in three of four looks; a busy machine does less, or seldom
 NOTHING_LEARNT = 0.94  # of the loss of the best constant outputs: lately
 EVER_LEARNT = 0.85  # the same: ever
 BY_HEART = 0.8  # the same: the training loss
@@ -84,7 +84,7 @@ def waiting(history: History) -> Finding | None:
     shares = [look["data_share"] for look in looks]
     if len(shares) < WAITS or np.median(shares) <= WAITING:
         return None
-    if np.median([look["data_seconds"] for look in looks]) < NOTICEABLE:
+    if np.quantile([look["data_seconds"] for look in looks], 0.25) < NOTICEABLE:
         return None
     return Finding(
         "waiting for data",
