@@ -1,7 +1,8 @@
 """``python -m benchmarks.doctor``: judge the doctor on runs that it was not tuned on.
 
 With ``--tuning`` on those that it was. The runs take some minutes the first time and are kept in
-the system's temporary folder; ``--again`` makes them anew.
+the system's temporary folder (or ``--keep``); ``--again`` makes them anew. ``--healing`` judges what
+``Recipe(heal=True)`` makes of faulty recipes instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from .healing import healings, told
 from .runs import made
 from .score import effective, flags, judge, summary
 
@@ -20,9 +22,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tuning", action="store_true", help="judge on the tuning runs")
     parser.add_argument("--again", action="store_true", help="train all runs again")
+    parser.add_argument("--healing", action="store_true", help="judge healing")
+    parser.add_argument(
+        "--keep", type=Path, default=Path(tempfile.gettempdir(), "downslope-doctor")
+    )
     options = parser.parse_args()
+    keep: Path = options.keep
+    if options.healing:
+        write("healing", told(healings(keep)))
+        return
     part = "tuning" if options.tuning else "test"
-    keep = Path(tempfile.gettempdir()) / "downslope-doctor"
     if options.again:
         (keep / f"{part}.pickle").unlink(missing_ok=True)
     runs = effective(made(tuning=options.tuning, keep=keep))
@@ -34,10 +43,14 @@ def main() -> None:
             one.run.fault is None or one.right
         ):
             lines.append(f"- {one.run.name}: said {said}")
-    text = "\n".join(lines) + "\n"
+    write(part, "\n".join(lines) + "\n")
+
+
+def write(name: str, text: str) -> None:
+    """To the terminal, and to the results."""
     print(text)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{part}.md").write_text(text, encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from downslope import Recipe, Run, diagnose, fit, load_task
+from downslope.cli.live import PlainView
+from downslope.report import write_report
 from downslope.training.heal import MOST
 
 from .test_resume import assert_same
@@ -15,7 +19,7 @@ from .tiny import Stop
 
 
 def healing(folder: Path, **changed: Any) -> Run:
-    recipe = Recipe(**{"lr": 5e-3, "epochs": 6, "heal": True, **changed})
+    recipe = Recipe(**{"lr": 5e-3, "epochs": 4, "heal": True, **changed})
     return fit(load_task("digits"), recipe, folder)
 
 
@@ -91,3 +95,15 @@ def test_a_healed_run_resumes_to_the_same_bits(
     ]
     assert changes[0] == changes[1]
     assert resumed.recipe == whole.recipe
+
+
+def test_a_heal_is_shown(whole: Run) -> None:
+    """The terminal and the report say what was found and what was changed."""
+    event = next(r for r in whole.records() if r["event"] == "heal")
+    words = io.StringIO()
+    PlainView(Console(file=words, width=200))(event)
+    assert words.getvalue().startswith("healed: lr too high (")
+    assert "lr 5 -> " in words.getvalue()
+    page = write_report(whole).read_text(encoding="utf-8")
+    assert "<h2>Healing</h2>" in page
+    assert "lr, changed" in page
