@@ -1,8 +1,8 @@
 """``python -m benchmarks.doctor``: judge the doctor on runs that it was not tuned on.
 
 With ``--tuning`` on those that it was. The runs take some minutes the first time and are kept in
-the system's temporary folder (or ``--keep``); ``--again`` makes them anew. ``--healing`` judges what
-``Recipe(heal=True)`` makes of faulty recipes instead.
+the system's temporary folder (or ``--keep``); ``--again`` makes them anew. ``--healing`` judges
+what ``Recipe(heal=True)`` makes of faulty recipes instead.
 """
 
 from __future__ import annotations
