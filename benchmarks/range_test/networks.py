@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from itertools import pairwise
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from downslope.tasks import models
+from downslope.tasks.models import mlp
 
 __all__ = ["Gru", "Transformer", "cnn", "mlp"]
-
-
-def mlp(
-    *sizes: int,
-    activation: Callable[[], nn.Module] = nn.ReLU,
-    norm: Callable[[int], nn.Module] | None = None,
-) -> nn.Module:
-    """Linear layers of these sizes, with a norm and an activation after each but the last."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes[:-1]):
-        layers.append(nn.Linear(before, after))
-        layers += [norm(after)] if norm else []
-        layers.append(activation())
-    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 def cnn(channels: int, classes: int, *, width: int = 6, norm: bool = False) -> nn.Module:
@@ -70,42 +55,12 @@ class Gru(nn.Module):
         return self.read(torch.stack(states, 1))
 
 
-class Transformer(nn.Module):
-    """A causal pre-norm Transformer over symbols: Vaswani et al., arXiv 1706.03762."""
+class Transformer(models.Transformer):
+    """The package's, small, with an attention that runs under ``vmap``."""
 
-    def __init__(
-        self, symbols: int, length: int, *, width: int = 16, heads: int = 2, blocks: int = 1
-    ) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(symbols, width)
-        self.place = nn.Parameter(0.02 * torch.randn(length, width))
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(blocks))
-        self.norm = nn.LayerNorm(width)
-        self.read = nn.Linear(width, symbols)
+    def __init__(self, symbols: int, length: int, *, blocks: int = 1) -> None:
+        super().__init__(symbols, length, width=16, heads=2, blocks=blocks, expansion=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        state = self.embed(x) + self.place
-        for block in self.blocks:
-            state = block(state)
-        return self.read(self.norm(state))
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.mix, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.feed = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, length, width = x.shape
-        mixed = self.mix(self.first(x)).view(rows, length, 3, self.heads, width // self.heads)
-        query, key, value = mixed.permute(2, 0, 3, 1, 4)
-        scores = query @ key.transpose(-1, -2) / math.sqrt(width // self.heads)
-        later = torch.ones(length, length, dtype=torch.bool).triu(1)
-        seen = F.softmax(scores.masked_fill(later, -math.inf), -1) @ value
-        x = x + self.out(seen.transpose(1, 2).reshape(rows, length, width))
-        return x + self.feed(self.second(x))
+        with sdpa_kernel(SDPBackend.MATH):
+            return super().forward(x)

@@ -30,7 +30,7 @@ TRAIN = [
     ("text.csv --target kind", "tall"),
     ("nan.csv --target kind", "width"),
     ("one_class.csv --target kind", "class"),
-    ("digits --target kind", "no target column"),
+    ("digits --target kind", "takes no target"),
     ("", "Missing TASK"),
     ("digits --optimizer rmsprob", "Did you mean 'rmsprop'"),
     ("digits --lr fast", "fast"),

@@ -100,7 +100,7 @@ def test_a_seed_that_nobody_takes_is_refused(own: Path) -> None:
 
 def test_a_target_is_refused(own: Path) -> None:
     """The function chose it."""
-    with pytest.raises(InputError, match="chooses its target itself, got 'y'"):
+    with pytest.raises(InputError, match="takes no target, got 'y': that is for"):
         load_task("mine:good", target="y")
 
 

@@ -206,7 +206,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     """A folder is not a table."""
-    with pytest.raises(InputError, match="is a directory"):
+    with pytest.raises(InputError, match="takes no target, got 'y': that is for table"):
         load_task(str(tmp_path), target="y")
 
 

@@ -63,7 +63,7 @@ def test_source_makes_the_task_again() -> None:
     ("arguments", "message"),
     [
         ({"spec": "digts"}, "Unknown task 'digts'. Did you mean 'digits'?"),
-        ({"spec": "digits", "target": "y"}, "has no target column"),
+        ({"spec": "digits", "target": "y"}, "takes no target, got 'y': that is for table"),
         ({"spec": "digits", "seed": -1}, "seed must be a whole number"),
         ({"spec": "digits", "seed": True}, "seed must be a whole number"),
         ({"spec": "digits", "seed": 2**32}, "seed must be a whole number"),

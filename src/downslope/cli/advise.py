@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .app import Debug
-from .model import TASK, named_model
+from .model import TASK, ImageSize, Target, named_model
 
 __all__ = ["command"]
 
@@ -20,12 +20,11 @@ def command(
             metavar="TASK",
         ),
     ],
-    target: Annotated[
-        str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
-    ] = None,
+    target: Target = None,
+    image_size: ImageSize = None,
     debug: Debug = False,
 ) -> None:
     """Advise a starting recipe for a task or a model, with a reason for every line."""
     from ..doctor import advise
 
-    typer.echo(str(advise(named_model(task, target))))
+    typer.echo(str(advise(named_model(task, target=target, image_size=image_size))))

@@ -17,6 +17,7 @@ import typer
 from ..errors import InputError
 from ..training import Recipe
 from .app import Debug
+from .model import TASK, Augment, ImageSize, Target
 from .options import assignments, of_fields, with_options
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 def _train(
     task: Annotated[
         str | None,
-        typer.Argument(help="digits, a CSV file, or package.module:function", metavar="TASK"),
+        typer.Argument(help=TASK, metavar="TASK"),
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
-    ] = None,
+    target: Target = None,
+    image_size: ImageSize = None,
+    augment: Augment = None,
     recipe: Annotated[
         Path | None,
         typer.Option(help="TOML file of settings; options given here come first", metavar="FILE"),
@@ -82,18 +83,18 @@ def _train(
     from ..tasks import load_task
 
     hyperparameters = assignments(settings or [])
+    data: dict[str, Any] = {"target": target, "image_size": image_size, "augment": augment}
     if resume is not None:
-        _refuse_with_resume(task, target, recipe, run_dir, auto_resume=auto_resume)
+        others = {**data, "recipe": recipe, "run_dir": run_dir, "auto_resume": auto_resume}
+        _refuse_with_resume(task, others)
         job = _resumed(resume, given, hyperparameters)
     else:
         if task is None:
-            raise InputError(
-                "Missing TASK: give digits, a CSV file, package.module:function, or --resume DIR."
-            )
+            raise InputError(f"Missing TASK: give {TASK}, or --resume DIR.")
         if auto_resume and run_dir is None:
             raise InputError("--auto-resume needs --run-dir DIR, where the run is or will be.")
         plan = _recipe(recipe, given, hyperparameters)
-        chosen = load_task(task, target=target)
+        chosen = load_task(task, **data)
         folder = run_dir or _fresh(Path("runs"), Path(chosen.name).stem)
         job = _Job(chosen, plan, folder, resume="auto" if auto_resume else False)
     if dry_run:
@@ -140,22 +141,9 @@ def _resumed(source: Path, changes: dict[str, Any], hyperparameters: dict[str, A
     return _Job(run.task(), run.recipe, folder, source == folder or source, changes)
 
 
-def _refuse_with_resume(
-    task: str | None,
-    target: str | None,
-    recipe: Path | None,
-    run_dir: Path | None,
-    *,
-    auto_resume: bool,
-) -> None:
+def _refuse_with_resume(task: str | None, others: dict[str, Any]) -> None:
     """A resumed run keeps its task and its directory; what is to change in its recipe is named."""
-    others = {
-        "--target": target,
-        "--recipe": recipe,
-        "--run-dir": run_dir,
-        "--auto-resume": auto_resume,
-    }
-    named = [option for option, value in others.items() if value]
+    named = [f"--{name.replace('_', '-')}" for name, value in others.items() if value]
     if task is not None:
         named.insert(0, f"TASK {task!r}")
     if named:

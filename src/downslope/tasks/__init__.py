@@ -4,6 +4,7 @@ Read ``task.py`` for the record itself and ``load.py`` for how a name becomes on
 """
 
 from .batches import batches, permutation, size, steps, steps_in
+from .fingerprint import Fingerprinted, fingerprint
 from .load import load_task
 from .metrics import LOSS, Metric, accuracy, rmse
 from .preparation import FileBatch, ModelSource, Preparation, restored
@@ -12,12 +13,14 @@ from .task import Task
 __all__ = [
     "LOSS",
     "FileBatch",
+    "Fingerprinted",
     "Metric",
     "ModelSource",
     "Preparation",
     "Task",
     "accuracy",
     "batches",
+    "fingerprint",
     "load_task",
     "permutation",
     "restored",

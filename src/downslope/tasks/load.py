@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import InputError, unknown
-from .functions import is_function
+from .functions import FORM, is_function
 from .own import own_task
 from .task import Task
 
-__all__ = ["load_task"]
+__all__ = ["check_options", "load_task"]
 
 TABLE_SUFFIXES = (".csv",)
 
+#: Kind of source -> the options that it takes, beside the seed.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "digits": (),
+    "function": ("folder",),
+    "table": ("target",),
+    "images": ("image_size", "augment"),
+}
+
 
 def load_task(
-    spec: str, *, target: str | None = None, seed: int = 0, folder: str | None = None
+    spec: str,
+    *,
+    target: str | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+    augment: str | None = None,
+    folder: str | None = None,
 ) -> Task:
     """The task named by ``spec``.
 
     Args:
-        spec: ``"digits"`` (scikit-learn's bundled handwritten digits), the path of a CSV file, or
-            ``"package.module:function"``, a function of your own that returns a :class:`Task`.
-        target: the column to predict; needed for a file, refused otherwise.
+        spec: ``"digits"`` (scikit-learn's bundled handwritten digits); the path of a CSV file, or
+            of a folder with a folder of images for each class; or ``"package.module:function"``, a
+            function of your own that returns a :class:`Task`.
+        target: the column to predict; needed for a table.
         seed: of the split into a training part and a validation part of a fifth; given to a
             function that takes it.
+        image_size: side in pixels that images are brought to; their own, at most 64, by default.
+        augment: ``"shift"`` moves training images by up to an eighth, ``"flip"`` mirrors half of
+            them too; by default they stay as they are.
         folder: where a function's module is looked for first; the current directory by default.
 
     Raises:
-        InputError: an unknown name or file, or data that cannot be trained on; the message names
-            the row and the column. A function that is missing or fails, or a task of which the
-            parts do not fit together.
+        InputError: an unknown name or file, an option that this kind of data does not have, or data
+            that cannot be trained on; the message names the place. A function that is missing or
+            fails, or a task of which the parts do not fit together.
         MissingExtraError: ``downslope[data]`` is not installed.
 
     >>> task = load_task("digits")
@@ -41,19 +60,53 @@ def load_task(
         raise InputError(
             f"load_task: seed must be a whole number from 0 to 2**32 - 1, got {seed!r}."
         )
-    path = Path(spec)
-    if spec == "digits":
-        if target is not None:
-            raise InputError(f"The task 'digits' has no target column to choose, got {target!r}.")
+    path, kind = Path(spec), _kind(spec)
+    options = {"target": target, "image_size": image_size, "augment": augment, "folder": folder}
+    check_options(spec, kind, options)
+    if kind == "digits":
         from .digits import digits
 
         return digits(seed)
-    if is_function(spec):
-        if target is not None:
-            raise InputError(f"The task {spec!r} chooses its target itself, got {target!r}.")
+    if kind == "function":
         return own_task(spec, seed=seed, folder=folder)
-    if path.suffix.lower() in TABLE_SUFFIXES or path.exists():
-        from .table import table
+    if kind == "images":
+        from .images import image_folder
 
-        return table(path, target, seed)
-    raise unknown("task", spec, ["digits", "FILE.csv", "package.module:function"])
+        return image_folder(path, seed, image_size=image_size, augment=augment)
+    from .table import table
+
+    return table(path, target, seed)
+
+
+def check_options(spec: str, kind: str, options: Mapping[str, object]) -> None:
+    """Refuse what was given and this kind of source does not take.
+
+    Args:
+        spec: what was named.
+        kind: of source: a key of :data:`OPTIONS`.
+        options: of :func:`load_task`; ``None``: not given.
+
+    Raises:
+        InputError: one that is for others.
+    """
+    for name, value in options.items():
+        if value is not None and name not in OPTIONS[kind]:
+            takes = [other for other, names in OPTIONS.items() if name in names]
+            raise InputError(
+                f"The task {spec!r} takes no {name}, got {value!r}: that is for "
+                f"{' and '.join(takes)}."
+            )
+
+
+def _kind(spec: str) -> str:
+    """Which kind of source a name stands for: a key of :data:`OPTIONS`."""
+    path = Path(spec)
+    if spec == "digits":
+        return "digits"
+    if is_function(spec):
+        return "function"
+    if path.is_dir():
+        return "images"
+    if path.suffix.lower() in TABLE_SUFFIXES or path.exists():
+        return "table"
+    raise unknown("task", spec, ["digits", "FILE.csv", "FOLDER", FORM])

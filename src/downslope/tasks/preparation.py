@@ -24,12 +24,19 @@ from .functions import FORM, called, found, is_function
 __all__ = ["FileBatch", "ModelSource", "Preparation", "restored"]
 
 #: Kind -> the class that reads files of it, imported when it is needed.
-KINDS = {"table": f"{__package__}.table_preparation:TablePreparation"}
+KINDS = {
+    "table": f"{__package__}.table_preparation:TablePreparation",
+    "images": f"{__package__}.image_preparation:ImagePreparation",
+}
 
 #: Built-in model -> the class or function that makes it.
 MODELS = {
     "table": f"{__package__}.table_model:TableModel",
     "digits": f"{__package__}.digits:convolutional_network",
+    "mlp": f"{__package__}.models:flat_mlp",
+    "cnn": f"{__package__}.models:Cnn",
+    "gru": f"{__package__}.models:Gru",
+    "transformer": f"{__package__}.models:Transformer",
 }
 
 

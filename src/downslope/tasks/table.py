@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from ..errors import InputError, unknown
+from .length import epochs_for
 from .metrics import accuracy, rmse
 from .preparation import ModelSource
 from .split import VALIDATION_SHARE, split_rows
 from .table_file import bad_cell, parse, read_table, to_numbers
-from .table_model import batch_size_for, epochs_for
+from .table_model import EPOCHS, batch_size_for
 from .table_preparation import NumberColumn, TablePreparation
 from .task import Metric, Task
 
@@ -73,6 +74,7 @@ def table(path: Path, target: str | None, seed: int) -> Task:
         deviation=goal.deviation,
     )
     x, y = preparation.inputs(path, frame), goal.targets
+    batch_size = batch_size_for(len(train))
     return Task(
         name=path.stem,
         model=preparation.model,
@@ -80,8 +82,8 @@ def table(path: Path, target: str | None, seed: int) -> Task:
         train=TensorDataset(x[train], y[train]),
         validation=TensorDataset(x[validation], y[validation]),
         metric=goal.metric,
-        batch_size=batch_size_for(len(train)),
-        epochs=epochs_for(len(train)),
+        batch_size=batch_size,
+        epochs=epochs_for(len(train), batch_size, fewest=EPOCHS),
         kind=goal.kind,
         train_rows=tuple(train.tolist()),
         validation_rows=tuple(validation.tolist()),

@@ -15,7 +15,7 @@ import math
 
 from torch import Tensor, nn
 
-__all__ = ["TableModel", "batch_size_for", "epochs_for"]
+__all__ = ["EPOCHS", "TableModel", "batch_size_for"]
 
 INPUT_PRIOR = 40  # rows; ridge penalty of the inputs
 HIDDEN_PRIOR = 1000  # rows; the hidden layer's prior
@@ -23,7 +23,6 @@ ROWS_A_UNIT = 25  # rows of training data that a hidden unit needs
 HIDDEN = (8, 256)  # fewest and most hidden units
 BATCHES = 16  # steps an epoch that a small table is cut into
 BATCH_SIZE = (32, 256)
-STEPS = 1000  # fewest steps of a run
 EPOCHS = 10  # fewest epochs of a run
 
 
@@ -68,15 +67,6 @@ def batch_size_for(rows: int) -> int:
     (32, 256)
     """
     return _power_of_two(rows / BATCHES, *BATCH_SIZE)
-
-
-def epochs_for(rows: int) -> int:
-    """Epochs that make at least :data:`STEPS` steps.
-
-    >>> epochs_for(455), epochs_for(100_000)
-    (67, 10)
-    """
-    return max(EPOCHS, math.ceil(STEPS / math.ceil(rows / batch_size_for(rows))))
 
 
 def _power_of_two(value: float, least: int, most: int) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from .answers import class_columns
 from .preparation import FileBatch, ModelSource, Preparation
 from .table_file import bad_cell, read_chunks, to_numbers
 
@@ -95,15 +96,9 @@ class TablePreparation(Preparation):
 
     def answers(self, outputs: Tensor) -> dict[str, NDArray[Any]]:
         """``predicted_TARGET``; for classes ``probability_CLASS`` as well, one column for each."""
-        name = f"predicted_{self.target}"
-        numbers = outputs.double().numpy()
-        if self.classes is None:
-            return {name: numbers * self.deviation + self.mean}
-        shares = outputs.double().softmax(dim=1).numpy()
-        return {
-            name: np.array(self.classes)[numbers.argmax(axis=1)],
-            **{f"probability_{c}": shares[:, i] for i, c in enumerate(self.classes)},
-        }
+        if self.classes is not None:
+            return class_columns(self.target, self.classes, outputs)
+        return {f"predicted_{self.target}": outputs.double().numpy() * self.deviation + self.mean}
 
     def settings(self) -> dict[str, Any]:
         """Plain data."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import warnings
@@ -12,14 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import TensorDataset
 
 from ..doctor import Finding
 from ..errors import CheckpointError, InputError
 from ..files import remove_leftovers, write_atomically
 from ..finder import RangeTest, find_lr
 from ..monitor import RecordWriter, read_records
-from ..tasks import Task, size
+from ..tasks import Task, fingerprint
 from . import checkpoint
 from ._session import Resumed, Sink, session
 from .environment import environment
@@ -177,7 +175,9 @@ def _resume(
     run = Run.load(files.path)
     if recipe is not None:
         _check_same(recipe.resolve(task), run.recipe, ignore_lr=recipe.lr is None)
-    if json.loads(files.task.read_text(encoding="utf-8"))["data"] != _fingerprint(task):
+    if json.loads(files.task.read_text(encoding="utf-8"))["data"] != fingerprint(
+        task.train, task.validation
+    ):
         raise InputError(
             f"{str(files.path)!r} was trained on other data than this task's: "
             f"the file {dict(task.source).get('spec', task.name)!r} or the split has changed. "
@@ -301,7 +301,7 @@ def _write_settings(files: RunFiles, task: Task, recipe: Recipe, test: RangeTest
     about: dict[str, Any] = {
         "name": task.name,
         "source": dict(task.source),
-        "data": _fingerprint(task),
+        "data": fingerprint(task.train, task.validation),
     }
     if task.preparation is not None:
         about["preparation"] = task.preparation.to_dict()
@@ -345,18 +345,6 @@ def _warn_of_other_threads(files: RunFiles) -> None:
             f"torch.set_num_threads({then['threads']}) first for the same bits.",
             stacklevel=4,
         )
-
-
-def _fingerprint(task: Task) -> str:
-    """A hash of the data, in order, so that resuming on other data is noticed."""
-    digest = hashlib.sha256()
-    for data in (task.train, task.validation):
-        digest.update(str(size(data)).encode())
-        if isinstance(data, TensorDataset):
-            for tensor in data.tensors:
-                digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-                digest.update(tensor.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _json(value: Any) -> str:
