@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .report import write_report
     from .tasks import Metric, Task, load_task
     from .training import Recipe, Run, fit, predict, write_predictions
+    from .tuning import Comparison, compare
 
 __version__ = "0.1.0"
 
@@ -41,10 +42,13 @@ _HOME = {
     "predict": "training",
     "write_predictions": "training",
     "write_report": "report",
+    "compare": "tuning",
+    "Comparison": "tuning",
 }
 
 __all__ = [
     "Advice",
+    "Comparison",
     "Doctor",
     "DownslopeError",
     "Finding",
@@ -56,6 +60,7 @@ __all__ = [
     "Task",
     "__version__",
     "advise",
+    "compare",
     "diagnose",
     "find_lr",
     "fit",

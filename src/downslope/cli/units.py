@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["in_bytes", "in_time"]
+from ..errors import InputError
+
+__all__ = ["in_bytes", "in_time", "minutes"]
 
 
 def in_bytes(size: float) -> str:
@@ -28,3 +30,20 @@ def in_time(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
+
+
+def minutes(text: str) -> float:
+    """A time with its unit, in minutes; minutes where it has none.
+
+    Raises:
+        InputError: something else.
+
+    >>> minutes("90s"), minutes("5m"), minutes("2h"), minutes("7")
+    (1.5, 5.0, 120.0, 7.0)
+    """
+    factors = {"s": 1 / 60, "m": 1.0, "h": 60.0}
+    number, factor = (text[:-1], factors[text[-1]]) if text[-1:] in factors else (text, 1.0)
+    try:
+        return float(number) * factor
+    except ValueError:
+        raise InputError(f"A time is a number with s, m or h, such as 5m; got {text!r}.") from None

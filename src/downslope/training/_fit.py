@@ -15,7 +15,7 @@ import torch
 from ..doctor import Finding
 from ..errors import CheckpointError, InputError
 from ..files import remove_leftovers, write_atomically
-from ..finder import RangeTest, find_lr
+from ..finder import RangeTest
 from ..monitor import RecordWriter, read_records
 from ..tasks import Task, fingerprint
 from . import checkpoint
@@ -24,7 +24,7 @@ from .environment import environment
 from .heal import Healer, healed
 from .keeper import newest_sound
 from .loop import Event
-from .precision import Precision
+from .prepare import range_test
 from .processes import joined
 from .recipe import Recipe
 from .run import Run, RunFiles
@@ -216,22 +216,7 @@ def _with_lr(
         for sink in on_event:
             sink(event)
 
-    device = torch.device(recipe.device)
-    precision = Precision(recipe.precision, device)
-    test = find_lr(
-        task,
-        optimizer=recipe.optimizer,
-        hyperparameters=recipe.optimizer_arguments(),
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        device=device,
-        steps=recipe.total_steps(task),
-        clip_norm=recipe.clip_norm,
-        autocast=precision.dtype,
-        scaler=precision.scaler if precision.scales else None,
-        progress=False,
-        on_step=tell,
-    )
+    test = range_test(task, recipe, tell)
     if test.suggestion is not None:
         return recipe.replace(lr=test.suggestion), test
     lr = recipe.default_lr()

@@ -1,0 +1,142 @@
+"""``downslope compare``: which optimizer reaches a target soonest, by experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from ..training import Recipe
+from .app import Debug
+from .options import assignments, of_fields, with_options
+from .phases import Phases, interrupted
+from .units import minutes
+
+__all__ = ["command"]
+
+#: Fields of the recipe that a comparison decides itself.
+_OWN = {"optimizer", "heal", "max_minutes", "strategy"}
+
+
+def _compare(
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="digits, the path of a CSV file, or package.module:function", metavar="TASK"
+        ),
+    ],
+    target: Annotated[
+        str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
+    ] = None,
+    optimizers: Annotated[
+        str,
+        typer.Option(
+            help="names with commas between, or LABEL=NAME where one is meant twice",
+            metavar="NAMES",
+        ),
+    ] = "sgd,adamw,lion,adam",
+    seeds: Annotated[int, typer.Option(help="runs that count, of each")] = 5,
+    trials: Annotated[int, typer.Option(help="tuning runs of each; 1: the range test alone")] = 5,
+    search: Annotated[
+        str,
+        typer.Option(help="hyperparameters to tune, with commas between", metavar="NAMES"),
+    ] = "lr",
+    goal: Annotated[
+        float | None,
+        typer.Option(help="the metric's value to reach; found by the tuning when left out"),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="time for all of it, such as 5m: runs are shortened to fit [default: as long as "
+            "the recipe says]",
+            metavar="TIME",
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of what all have in common", metavar="FILE"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="an argument of one of them, such as sgd.momentum=0.9",
+            metavar="LABEL.NAME=VALUE",
+        ),
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="directory of the comparison [default: runs/compare-TASK-... by what is asked]",
+            metavar="DIR",
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="runs side by side, a process each [default: one a core]")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print the answer only")] = False,
+    debug: Debug = False,
+    *,
+    given: dict[str, Any],
+) -> None:
+    """Find out by experiment which optimizer reaches a target soonest."""
+    from ..tasks import load_task
+    from ..tuning import compare
+
+    base = (Recipe() if recipe is None else Recipe.from_toml(recipe)).replace(**given)
+    contenders = _contenders(optimizers, settings or [], base)
+    chosen = load_task(task, target=target)
+    with interrupted(), Phases(quiet=quiet) as phases:
+        result = compare(
+            chosen,
+            contenders,
+            recipe=base,
+            seeds=seeds,
+            trials=trials,
+            search=[name.strip() for name in search.split(",") if name.strip()],
+            goal=goal,
+            budget=None if budget is None else minutes(budget),
+            run_dir=run_dir,
+            processes=processes,
+            on_event=phases,
+        )
+    typer.echo(str(result))
+    typer.echo(f"\nkept in     {result.path}")
+
+
+command = with_options(
+    _compare, (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)
+)
+
+
+def _contenders(names: str, settings: Sequence[str], base: Recipe) -> dict[str, Recipe]:
+    """By label the recipe: what all have in common, and what is set for it alone."""
+    parts = [part.strip().partition("=") for part in names.split(",") if part.strip()]
+    labels = [label for label, _, _ in parts]
+    twice = [label for k, label in enumerate(labels) if label in labels[:k]]
+    if twice:
+        raise InputError(
+            f"--optimizers: {twice[0]!r} is named twice. Give each a label of its own, such as "
+            f"again={twice[0]}."
+        )
+    own: dict[str, dict[str, Any]] = {label: {} for label in labels}
+    for text in settings:
+        label, dot, assignment = text.partition(".")
+        if not dot or label not in own:
+            raise InputError(
+                f"--set takes LABEL.NAME=VALUE with one of {', '.join(labels)}, got {text!r}."
+            )
+        own[label] |= assignments([assignment])
+    recipes = {}
+    for label, _, name in parts:
+        fields = {k: v for k, v in own[label].items() if k in Recipe.model_fields}
+        others = {k: v for k, v in own[label].items() if k not in fields}
+        arguments = {**base.hyperparameters, **others}
+        recipes[label] = base.replace(
+            **{"optimizer": name or label, **fields, "hyperparameters": arguments}
+        )
+    return recipes

@@ -1,0 +1,29 @@
+"""Choosing by experiment: comparisons of optimizers, and searches over recipes.
+
+Read ``_compare.py`` first: the phases of a comparison in their order. Decisions are pure functions
+(``plan.py``, ``statistics.py``); ``work.py`` is what a worker does, ``comparison.py`` the result.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..lazy import importer
+
+if TYPE_CHECKING:
+    from ._compare import compare
+    from .comparison import Comparison
+    from .space import Dimension, space_of
+
+_HOME = {
+    "Comparison": "comparison",
+    "compare": "_compare",
+    "Dimension": "space",
+    "space_of": "space",
+}
+
+__all__ = ["Comparison", "Dimension", "compare", "space_of"]
+
+__getattr__ = importer(__name__, _HOME)
+
+
+def __dir__() -> list[str]:
+    return __all__

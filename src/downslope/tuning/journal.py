@@ -1,0 +1,93 @@
+"""What was done, one JSON object a line, only ever appended: a kill loses the line at hand."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..errors import InputError
+from ..monitor.records import RecordWriter, read_records
+
+__all__ = ["Journal", "entries"]
+
+Entry = dict[str, Any]
+
+NAME = "journal.jsonl"
+PATIENCE = 10.0  # seconds in which the workers of a killed process notice that they are alone
+
+
+def entries(folder: Path) -> list[Entry]:
+    """All complete lines of a folder's journal; none where there is none.
+
+    Raises:
+        InputError: a line that is not a journal's.
+    """
+    path = folder / NAME
+    return read_records(path) if path.exists() else []
+
+
+class Journal:
+    """The one writer of a folder's journal, open in a ``with`` block.
+
+    Args:
+        folder: made where it is missing.
+
+    Raises:
+        InputError: another process is at work there.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, Journal(Path(folder)) as journal:
+    ...     journal.write({"event": "target", "value": 0.9})
+    ...     journal.entries
+    [{'event': 'target', 'value': 0.9}]
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(folder)
+        self.entries = entries(folder)
+        self._writer = RecordWriter(folder / NAME)
+
+    def write(self, entry: Entry) -> None:
+        """Append a line; it is on the disk when this returns."""
+        self._writer.write(entry)
+        self._writer.flushed_size()
+        self.entries.append(entry)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+        os.close(self._lock)
+
+
+def _locked(folder: Path) -> int:
+    """A descriptor that holds the folder's lock, as do workers that are forked meanwhile."""
+    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        import fcntl
+    except ImportError:  # not a system with such locks
+        return descriptor
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(descriptor)
+                raise InputError(
+                    f"Another process is at work in {str(folder)!r}. Wait for it, or choose "
+                    "another directory."
+                ) from None
+            time.sleep(0.1)
+        else:
+            return descriptor

@@ -1,0 +1,92 @@
+"""The decisions of a comparison as pure functions: how long, which target, which trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import InputError
+from .outcome import Outcome
+
+__all__ = ["affordable_steps", "chosen", "default_target"]
+
+RANGE_TEST = 200, 0.15  # what a range test costs: steps, or a share of the run, whichever is more
+SHARE = 0.99  # of the way from a model that knows nothing to what the optimizers hold
+FEWEST = 20  # steps that a run must have to show anything
+
+
+def default_target(tuned: Mapping[str, Sequence[Outcome]], *, higher_is_better: bool) -> float:
+    """A value that most of the optimizers can be expected to reach, from their tuning alone.
+
+    Of what each optimizer's best trial holds, the best value that at least half of them hold; and
+    of the way there, from the worst first validation of any trial, 99 %: the last bit of the way is
+    luck.
+
+    Raises:
+        InputError: no optimizer has a trial that ended well.
+    """
+    sign = 1 if higher_is_better else -1
+    values = [[v for o in outcomes if (v := o.held()) is not None] for outcomes in tuned.values()]
+    best = sorted((max(sign * v for v in held) for held in values if held), reverse=True)
+    if not best:
+        raise InputError(
+            "compare: every trial of every optimizer diverged or was given up, so there is no "
+            "target. Look at what the doctor found, or give a goal."
+        )
+    begin = min(sign * o.curve[0].metric for trials in tuned.values() for o in trials if o.curve)
+    held = best[min((len(tuned) - 1) // 2, len(best) - 1)]
+    return sign * (begin + SHARE * (held - begin))
+
+
+def chosen(outcomes: Sequence[Outcome], target: float, *, higher_is_better: bool) -> int | None:
+    """The trial that reaches the target first; where none does, the one that holds the best value.
+
+    None where every trial failed.
+    """
+    sign = 1 if higher_is_better else -1
+
+    def merit(k: int) -> tuple[float, float]:
+        held = outcomes[k].held()
+        steps = outcomes[k].steps_to(target, higher_is_better=higher_is_better)
+        return steps, math.inf if held is None else -sign * held
+
+    sound = [k for k, outcome in enumerate(outcomes) if not outcome.failed]
+    return min(sound, key=merit) if sound else None
+
+
+def affordable_steps(
+    plan: Mapping[str, Any], probes: Sequence[Mapping[str, Any]], workers: int
+) -> dict[str, int]:
+    """The steps of each run for which the budget lasts, never more than the recipes have.
+
+    Args:
+        plan: of the comparison.
+        probes: what a short run of each contender took: ``steps`` and ``seconds`` as measured on a
+            machine that was as busy as it will be.
+        workers: how many work side by side.
+
+    Raises:
+        InputError: the budget is too small for runs that show anything.
+    """
+    runs = plan["trials"] + len(plan["seeds"])
+    step_of_all = sum(p["seconds"] / p["steps"] for p in probes)
+    planned = plan["steps"]
+    core_seconds = plan["budget"] * 60 * max(workers, 1)
+    share = min(1.0, _share(core_seconds, step_of_all, runs, max(planned.values())))
+    steps = {label: int(share * count) for label, count in planned.items()}
+    if min(steps.values()) < FEWEST:
+        raise InputError(
+            f"compare: {plan['budget']:g} minutes pay for runs of {min(steps.values())} steps, and "
+            f"{FEWEST} at least are needed to see anything. Give more time, fewer seeds or trials."
+        )
+    return steps
+
+
+def _share(budget: float, step_of_all: float, runs: int, most: int) -> float:
+    """The share of the planned steps that a budget in core seconds pays for."""
+    least, part = RANGE_TEST
+    by_share = budget / (step_of_all * most * (runs + part))
+    if part * by_share * most >= least:
+        return by_share
+    return (budget - step_of_all * least) / (step_of_all * most * runs)
