@@ -57,6 +57,11 @@ TRAIN = [
     ("--resume nowhere", "not the directory of a run"),
     ("digits --resume nowhere --recipe a.toml", "TASK 'digits', --recipe"),
     ("digits --auto-resume", "--auto-resume needs --run-dir"),
+    ("shapes.csv --target kind --missing drop", "impute, refuse"),
+    ("shapes.csv --target kind --ignore depth", "'depth'"),
+    ("shapes.csv --target kind --dates height", "no date"),
+    ("shapes.csv --target kind --ignore height --ignore width", "nothing to predict"),
+    ("digits --categorical kind", "takes no categorical"),
 ]
 FIND = [
     ("dgits", "Did you mean 'digits'?"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import signal
 import subprocess
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from downslope import load_task
 from downslope.cli import app
 from downslope.cli.live import PlainView
+from downslope.cli.model import TASK_OPTIONS
 from downslope.training import Recipe, Run
 
 RUNNER = CliRunner()
@@ -254,9 +257,32 @@ def test_an_interrupt_before_training(csv: Path, monkeypatch: pytest.MonkeyPatch
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("downslope.training._fit"), "find_lr", interrupted)
+    monkeypatch.setattr(
+        importlib.import_module("downslope.training.prepare"), "find_lr", interrupted
+    )
     before = sorted(Path.cwd().iterdir())
     result = train(csv, "--target", "kind", "--quiet")
     assert result.exit_code == 130
     assert result.stderr == "interrupted; training had not begun, so nothing was written\n"
     assert sorted(Path.cwd().iterdir()) == before
+
+
+def test_every_argument_of_load_task_is_an_option() -> None:
+    """But the seed, which a recipe has, and the folder that a resumed run remembers."""
+    arguments = inspect.signature(load_task).parameters
+    names = {name for name, p in arguments.items() if p.kind is p.KEYWORD_ONLY}
+    assert {spec.name for spec in TASK_OPTIONS} == names - {"seed", "folder"}
+
+
+def test_columns_are_declared_by_options() -> None:
+    """A table with everything in it trains, says so in its task, and resumes."""
+    rows = (f"{i % 7},2024-01-{1 + i % 28:02},{'uv'[i % 2]},id {i},{i}\n" for i in range(60))
+    Path("t.csv").write_text("a,day,word,name,y\n" + "".join(rows).replace("\n3,", "\n?,", 1))
+    declared = ["--target", "y", "--missing", "impute", "--na", "?", "--ignore", "name"]
+    declared += ["--dates", "day", "--categorical", "a"]
+    options = ["--lr", 0.01, "--epochs", 2, "--run-dir", "r"]
+    result = train("t.csv", *declared, *options)
+    assert result.exit_code == 0, result.output
+    assert Run.load("r").task().train[0][0].shape == (17,)
+    assert train("--resume", "r", "--epochs", 3).exit_code == 0
+    assert "--na" in train("--resume", "r", "--na", "x").stderr

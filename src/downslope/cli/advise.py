@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .app import Debug
-from .model import TASK, ImageSize, Target, named_model
+from .model import TASK, TASK_OPTIONS, named_model
+from .options import with_options
 
 __all__ = ["command"]
 
 
-def command(
+def _advise(
     task: Annotated[
         str,
         typer.Argument(
@@ -20,11 +21,14 @@ def command(
             metavar="TASK",
         ),
     ],
-    target: Target = None,
-    image_size: ImageSize = None,
     debug: Debug = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Advise a starting recipe for a task or a model, with a reason for every line."""
     from ..doctor import advise
 
-    typer.echo(str(advise(named_model(task, target=target, image_size=image_size))))
+    typer.echo(str(advise(named_model(task, **given))))
+
+
+command = with_options(_advise, TASK_OPTIONS)

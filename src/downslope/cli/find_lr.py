@@ -11,7 +11,7 @@ import typer
 from ..finder import find_lr
 from .app import Debug
 from .curve import WIDTH, labelled
-from .model import TASK, Augment, ImageSize, Target
+from .model import TASK, TASK_OPTIONS, taken
 from .options import assignments, of_function, with_options
 from .plot import check_plot, save_plot
 
@@ -23,9 +23,6 @@ __all__ = ["command", "drawing"]
 
 def _find_lr(
     task: Annotated[str, typer.Argument(help=TASK, metavar="TASK")],
-    target: Target = None,
-    image_size: ImageSize = None,
-    augment: Augment = None,
     optimizer: Annotated[
         str | None, typer.Option(help="optimizer, such as sgd", metavar="NAME")
     ] = None,
@@ -51,7 +48,7 @@ def _find_lr(
     """Find a learning rate by a range test, and plot it."""
     from ..tasks import load_task
 
-    chosen = load_task(task, target=target, image_size=image_size, augment=augment)
+    chosen = load_task(task, **taken(given))
     page = plot or Path(f"find-lr-{Path(chosen.name).stem}.png")
     check_plot(page)
     if optimizer is not None:
@@ -62,7 +59,7 @@ def _find_lr(
     typer.echo(f"plot        {page}")
 
 
-command = with_options(_find_lr, of_function(find_lr))
+command = with_options(_find_lr, [*TASK_OPTIONS, *of_function(find_lr)])
 
 
 def drawing(test: RangeTest) -> list[str]:

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputTypeError, told
+from .options import Spec
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TASK", "Augment", "ImageSize", "Target", "named_model"]
+__all__ = ["TASK", "TASK_OPTIONS", "named_model", "taken"]
 
 #: What may stand for a task on the command line.
 TASK = "digits, a file or folder of data, or package.module:function"
 
-Target = Annotated[
-    str | None, typer.Option("--target", help="column of a table to predict", metavar="COLUMN")
-]
-ImageSize = Annotated[
-    int | None,
-    typer.Option(help="side in pixels of images; their own, at most 64, when left out"),
-]
-Augment = Annotated[
-    str | None,
-    typer.Option(
-        help="shift: training images are moved a little; flip: half of them mirrored too",
-        metavar="WORD",
-    ),
-]
+_COLUMNS = Sequence[str] | None
+
+#: Arguments of :func:`~downslope.load_task` as options; written out, for it imports torch.
+TASK_OPTIONS = (
+    Spec("target", str, None, "column of a table to predict", "COLUMN"),
+    Spec("missing", str, None, "empty cells of a table [default: refuse]", "refuse|impute"),
+    Spec("categorical", _COLUMNS, None, "column whose numbers are names of levels", "COLUMN"),
+    Spec("dates", _COLUMNS, None, "column that holds dates", "COLUMN"),
+    Spec("ignore", _COLUMNS, None, "column that is not looked at", "COLUMN"),
+    Spec("na", _COLUMNS, None, "text that stands for an empty cell", "TEXT"),
+    Spec("image_size", int, None, "side in pixels of images; their own, at most 64, if left out"),
+    Spec("augment", str, None, "move training images a little, or mirror some too", "shift|flip"),
+)
+
+
+def taken(given: dict[str, Any]) -> dict[str, Any]:
+    """Take those of :data:`TASK_OPTIONS` out of the options that were given."""
+    return {spec.name: given.pop(spec.name) for spec in TASK_OPTIONS if spec.name in given}
 
 
 def named_model(spec: str, **options: Any) -> nn.Module:

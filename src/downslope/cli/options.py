@@ -7,7 +7,7 @@ import inspect
 import re
 import tomllib
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -25,12 +25,21 @@ _PLAIN = {int, float, str, Literal, types.NoneType}
 
 @dataclass(frozen=True)
 class Spec:
-    """An option before typer knows it; ``default`` is shown, not used."""
+    """An option before typer knows it; ``default`` is shown, not used.
+
+    Args:
+        name: of the argument.
+        annotation: of the argument; ``Sequence[str] | None``: may be given several times.
+        default: of the argument.
+        help: in a line.
+        metavar: what stands for the value in the help; by the annotation where it is left out.
+    """
 
     name: str
     annotation: Any
     default: Any
     help: str
+    metavar: str | None = None
 
     @property
     def option(self) -> str:
@@ -52,10 +61,17 @@ class Spec:
                 default=None,
                 annotation=Annotated[bool | None, switch],
             )
+        metavar = self.metavar or _metavar(self.annotation)
+        if Sequence in _kinds(self.annotation):
+            several = typer.Option(self.option, help=f"{self.help}; once for each", metavar=metavar)
+            return inspect.Parameter(
+                self.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[list[str] | None, several],
+            )
         shown = "" if self.default is None else f" [default: {self.default}]"
-        option = typer.Option(
-            self.option, help=self.help + shown, metavar=_metavar(self.annotation)
-        )
+        option = typer.Option(self.option, help=self.help + shown, metavar=metavar)
         return inspect.Parameter(
             self.name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -85,7 +101,7 @@ def of_function(function: Callable[..., Any]) -> Iterator[Spec]:
     ...         seen: other things.
     ...     '''
     >>> list(of_function(f))
-    [Spec(name='rows', annotation=<class 'int'>, default=3, help='how many')]
+    [Spec(name='rows', annotation=<class 'int'>, default=3, help='how many', metavar=None)]
     """
     known = {**vars(builtins), **function.__globals__}
     told = dict(re.findall(r"^    (\w+): ((?:.|\n {6,})+)", inspect.getdoc(function) or "", re.M))
@@ -108,9 +124,9 @@ def with_options(command: Callable[..., None], specs: Iterable[Spec]) -> Callabl
     def wrapper(**arguments: Any) -> None:
         texts = {name: arguments.pop(name) for name in by_name}
         given = {
-            name: text if isinstance(text, bool) else from_text(by_name[name].annotation, text)
+            name: from_text(by_name[name].annotation, text) if isinstance(text, str) else text
             for name, text in texts.items()
-            if text is not None
+            if text not in (None, [])
         }
         command(**arguments, given=given)
 

@@ -17,7 +17,7 @@ import typer
 from ..errors import InputError
 from ..training import Recipe
 from .app import Debug
-from .model import TASK, Augment, ImageSize, Target
+from .model import TASK, TASK_OPTIONS, taken
 from .options import assignments, of_fields, with_options
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ def _train(
         str | None,
         typer.Argument(help=TASK, metavar="TASK"),
     ] = None,
-    target: Target = None,
-    image_size: ImageSize = None,
-    augment: Augment = None,
     recipe: Annotated[
         Path | None,
         typer.Option(help="TOML file of settings; options given here come first", metavar="FILE"),
@@ -83,7 +80,7 @@ def _train(
     from ..tasks import load_task
 
     hyperparameters = assignments(settings or [])
-    data: dict[str, Any] = {"target": target, "image_size": image_size, "augment": augment}
+    data = taken(given)
     if resume is not None:
         others = {**data, "recipe": recipe, "run_dir": run_dir, "auto_resume": auto_resume}
         _refuse_with_resume(task, others)
@@ -103,7 +100,7 @@ def _train(
     _run(job, tensorboard=tensorboard, quiet=quiet)
 
 
-command = with_options(_train, of_fields(Recipe.model_fields))
+command = with_options(_train, [*TASK_OPTIONS, *of_fields(Recipe.model_fields)])
 
 
 def _recipe(file: Path | None, given: dict[str, Any], hyperparameters: dict[str, Any]) -> Recipe:

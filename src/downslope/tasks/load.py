@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import InputError, unknown
 from .functions import FORM, is_function
 from .own import own_task
+from .table_file import TABLE_SUFFIXES
+from .table_options import TableOptions
 from .task import Task
 
 __all__ = ["check_options", "load_task"]
-
-TABLE_SUFFIXES = (".csv",)
 
 #: Kind of source -> the options that it takes, beside the seed.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "digits": (),
     "function": ("folder",),
-    "table": ("target",),
+    "table": ("target", "missing", "categorical", "dates", "ignore", "na"),
     "images": ("image_size", "augment"),
 }
 
@@ -30,20 +30,31 @@ def load_task(
     seed: int = 0,
     image_size: int | None = None,
     augment: str | None = None,
+    missing: str | None = None,
+    categorical: Sequence[str] | None = None,
+    dates: Sequence[str] | None = None,
+    ignore: Sequence[str] | None = None,
+    na: Sequence[str] | None = None,
     folder: str | None = None,
 ) -> Task:
     """The task named by ``spec``.
 
     Args:
-        spec: ``"digits"`` (scikit-learn's bundled handwritten digits); the path of a CSV file, or
-            of a folder with a folder of images for each class; or ``"package.module:function"``, a
-            function of your own that returns a :class:`Task`.
+        spec: ``"digits"`` (scikit-learn's bundled handwritten digits); the path of a table (CSV,
+            TSV or Parquet), or of a folder with a folder of images for each class; or
+            ``"package.module:function"``, a function of your own that returns a :class:`Task`.
         target: the column to predict; needed for a table.
         seed: of the split into a training part and a validation part of a fifth; given to a
             function that takes it.
         image_size: side in pixels that images are brought to; their own, at most 64, by default.
         augment: ``"shift"`` moves training images by up to an eighth, ``"flip"`` mirrors half of
             them too; by default they stay as they are.
+        missing: of a table, what becomes of empty cells: ``"refuse"``, as by default, or
+            ``"impute"``: the training part's median, and an input that says so.
+        categorical: columns of a table whose numbers are names; the target, for classes.
+        dates: columns of a table that hold dates, which become numbers.
+        ignore: columns of a table that are not looked at.
+        na: texts in a table that stand for an empty cell.
         folder: where a function's module is looked for first; the current directory by default.
 
     Raises:
@@ -61,8 +72,10 @@ def load_task(
             f"load_task: seed must be a whole number from 0 to 2**32 - 1, got {seed!r}."
         )
     path, kind = Path(spec), _kind(spec)
-    options = {"target": target, "image_size": image_size, "augment": augment, "folder": folder}
-    check_options(spec, kind, options)
+    columns = {"categorical": categorical, "dates": dates, "ignore": ignore, "na": na}
+    of_table = {"target": target, "missing": missing, **columns}
+    options = {"image_size": image_size, "augment": augment, "folder": folder}
+    check_options(spec, kind, {**of_table, **options})
     if kind == "digits":
         from .digits import digits
 
@@ -75,7 +88,7 @@ def load_task(
         return image_folder(path, seed, image_size=image_size, augment=augment)
     from .table import table
 
-    return table(path, target, seed)
+    return table(path, target, seed, TableOptions.of(missing, **columns))
 
 
 def check_options(spec: str, kind: str, options: Mapping[str, object]) -> None:

@@ -1,27 +1,27 @@
-"""A table's file as columns of text, then of numbers; what is wrong is named by row and column.
+"""A table's file, chunk by chunk, so that one of any size can be read in little memory.
 
-Every cell is read as text and turned into a number here, so that an error can say which one it was.
-The file comes in chunks, so a table of any size can be read in little memory.
+The cells of a CSV file are read as text, so that an error can say what stood there; those of a
+Parquet file have the types that it gives them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Chunk", "bad_cell", "parse", "read_chunks", "read_table", "to_numbers"]
+__all__ = ["TABLE_SUFFIXES", "Chunk", "check_rows", "read_chunks"]
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+SEPARATORS = {".tsv": "\t"}  # of all others, a comma
 MIN_ROWS = 10
 CELLS = 200_000  # of a chunk; larger ones are not read faster
 
@@ -31,7 +31,7 @@ class Chunk:
     """Some rows of a table.
 
     Args:
-        frame: stripped text, ``""`` where there was nothing.
+        frame: stripped text, ``""`` where there was nothing; other types of a Parquet file.
         first: number of the first of these rows in the file, from 0.
         share: of the file read so far, about.
     """
@@ -39,21 +39,6 @@ class Chunk:
     frame: pl.DataFrame
     first: int
     share: float
-
-
-def read_table(path: Path) -> pl.DataFrame:
-    """All rows of a table to train on.
-
-    Raises:
-        InputError: as :func:`read_chunks`, or there are too few rows.
-        MissingExtraError: polars is not installed.
-    """
-    frames = [chunk.frame for chunk in read_chunks(path)]
-    import polars as pl
-
-    frame = pl.concat(frames)
-    check_rows(path, frame.height)
-    return frame
 
 
 def check_rows(path: Path, rows: int) -> None:
@@ -65,13 +50,15 @@ def check_rows(path: Path, rows: int) -> None:
         )
 
 
-def read_chunks(path: Path) -> Iterator[Chunk]:
-    """The cells of a CSV file, chunk by chunk; at least one chunk, which may have no rows.
+def read_chunks(path: Path, na: Collection[str] = ()) -> Iterator[Chunk]:
+    """A table's rows; at least one chunk, which may have none.
 
-    The first line names the columns; blank lines at the end are left out.
+    Of a CSV or TSV file the first line names the columns; blank lines at the end are left out.
 
     Args:
-        path: the file. A chunk has about :data:`CELLS` of its cells.
+        path: the file; its suffix says the format, comma-separated where it is none of
+            :data:`TABLE_SUFFIXES`. A chunk has about :data:`CELLS` of its cells.
+        na: texts that stand for an empty cell.
 
     Raises:
         InputError: not a readable file, empty, rows of unequal length, or columns without a name
@@ -83,11 +70,26 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
     except ImportError:
         raise MissingExtraError("polars", "data", "Reading a table") from None
     if path.is_dir():
-        raise InputError(f"{str(path)!r} is a directory. Give a CSV file with a header line.")
+        raise InputError(f"{str(path)!r} is a directory. Give a CSV or Parquet file.")
+    chunks = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
+    for chunk in chunks:
+        if na:
+            words = pl.col(pl.String)
+            emptied = chunk.frame.with_columns(
+                pl.when(words.is_in(list(na))).then(pl.lit("")).otherwise(words).name.keep()
+            )
+            chunk = replace(chunk, frame=emptied)
+        yield chunk
+
+
+def _text(path: Path) -> Iterator[Chunk]:
+    """The chunks of a CSV or TSV file."""
+    import polars as pl
+
     names: list[str] = []
     blank: pl.DataFrame | None = None  # rows that are left out if nothing comes after them
     first, read = 0, 0
-    for cells in _csv(path):
+    for cells in _cells(path):
         frame = cells.with_columns(pl.all().str.strip_chars().fill_null(""))
         if not names:
             names, frame = list(frame.row(0)), frame[1:]
@@ -105,52 +107,50 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
         raise _empty(path)
 
 
-def to_numbers(path: Path, cells: pl.Series, first: int = 0) -> NDArray[np.float64]:
-    """A column of text as float64.
-
-    Raises:
-        InputError: a cell is empty, text, NaN or infinite; the message names it.
-    """
-    numbers, text = parse(cells)
-    if text.any():
-        raise bad_cell(path, cells, text, "text where numbers are wanted", first)
-    missing = ~np.isfinite(numbers)
-    if missing.any():
-        raise bad_cell(path, cells, missing, "no finite number", first)
-    return numbers
-
-
-def parse(cells: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Numbers, NaN where there is none; and which cells hold other text (an empty one does not)."""
+def _cells(path: Path) -> Iterator[pl.DataFrame]:
+    """The cells of a CSV or TSV file as they stand, the header's among them."""
     import polars as pl
 
-    numbers = cells.cast(pl.Float64, strict=False)
-    text = numbers.is_null() & (cells != "")
-    return numbers.fill_null(float("nan")).to_numpy(), text.to_numpy()
+    separator = SEPARATORS.get(path.suffix.lower(), ",")
+    between = "tabs" if separator == "\t" else "commas"
+    with _readable(
+        path, f"Every row needs as many cells as the header, separated by {between}, in UTF-8."
+    ):
+        lines = pl.scan_csv(
+            path, separator=separator, has_header=False, infer_schema=False, glob=False
+        )
+        yield from lines.collect_batches(chunk_size=_rows(lines))
 
 
-def bad_cell(
-    path: Path, cells: pl.Series, bad: NDArray[np.bool_], problem: str, first: int = 0
-) -> InputError:
-    """The error for the first of the bad cells of a column, whose first row is number ``first``."""
-    row = int(bad.argmax())
-    more = f" ({int(bad.sum()) - 1} more such cells in this column)" if bad.sum() > 1 else ""
-    value = cells[row]
-    shown = "an empty cell" if value == "" else repr(value)
-    return InputError(
-        f"{str(path)!r}, row {first + row + 1} (the header not counted), column {cells.name!r}: "
-        f"{problem}, got {shown}{more}. Remove the row or the column, or fill in a number."
-    )
+def _parquet(path: Path) -> Iterator[Chunk]:
+    """The chunks of a Parquet file; names of columns are text in a CSV file, and here as well."""
+    import polars as pl
+
+    with _readable(path, "Is it a Parquet file?"):
+        query = pl.scan_parquet(path, glob=False)
+        height = int(query.select(pl.len()).collect().item())
+        first = 0
+        _check_header(path, query.collect_schema().names())
+        words = pl.col(pl.String, pl.Categorical, pl.Enum)
+        for frame in query.collect_batches(chunk_size=_rows(query)):
+            frame = frame.with_columns(words.cast(pl.String).str.strip_chars().fill_null(""))
+            yield Chunk(frame, first, min(1.0, (first + frame.height) / max(1, height)))
+            first += frame.height
+        if not height:
+            yield Chunk(query.head(0).collect(), 0, 1.0)
 
 
-def _csv(path: Path) -> Iterator[pl.DataFrame]:
-    """The cells of a CSV file as they stand, the header's among them."""
+def _rows(query: pl.LazyFrame) -> int:
+    return max(1, CELLS // max(1, len(query.collect_schema())))
+
+
+@contextlib.contextmanager
+def _readable(path: Path, wanted: str) -> Iterator[None]:
+    """What goes wrong while a file is read, as one line that ends in what is wanted."""
     import polars as pl
 
     try:
-        lines = pl.scan_csv(path, has_header=False, infer_schema=False, glob=False)
-        rows = max(1, CELLS // len(lines.collect_schema()))
-        yield from lines.collect_batches(chunk_size=rows)
+        yield
     except FileNotFoundError:
         raise InputError(f"{str(path)!r} does not exist.{_nearest(path)}") from None
     except OSError as error:
@@ -159,9 +159,9 @@ def _csv(path: Path) -> Iterator[pl.DataFrame]:
         raise _empty(path) from None
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]
+        kind = "Parquet" if path.suffix.lower() == ".parquet" else "CSV"
         raise InputError(
-            f"{str(path)!r} cannot be read as a CSV file: {reason}. Every row needs as many "
-            "cells as the header, separated by commas, in UTF-8."
+            f"{str(path)!r} cannot be read as a {kind} file: {reason}. {wanted}"
         ) from None
 
 
@@ -188,7 +188,8 @@ def _check_header(path: Path, names: list[str]) -> None:
 
 def _nearest(path: Path) -> str:
     """A question about the files beside it whose name is close to that of a missing one."""
-    beside = [p.name for p in path.parent.glob("*.csv")] if path.parent.is_dir() else []
+    files = path.parent.iterdir() if path.parent.is_dir() else ()
+    beside = [p.name for p in files if p.suffix.lower() in TABLE_SUFFIXES]
     near = difflib.get_close_matches(path.name, beside, n=2)
     return (
         f" Did you mean {' or '.join(repr(str(path.with_name(n))) for n in near)}?" if near else ""

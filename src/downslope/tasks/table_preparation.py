@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,36 +16,14 @@ from torch import Tensor
 from ..errors import InputError
 from .answers import class_columns
 from .preparation import FileBatch, ModelSource, Preparation
-from .table_file import bad_cell, read_chunks, to_numbers
+from .table_cells import check_type
+from .table_columns import Column, column_from
+from .table_file import read_chunks
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["NumberColumn", "TablePreparation"]
-
-
-@dataclass(frozen=True)
-class NumberColumn:
-    """A column of numbers, standardised by the training part: ``(x - mean) / deviation``.
-
-    Args:
-        name: in the header.
-        mean: of the training part.
-        deviation: its standard deviation; 0 where it is constant, which becomes zero everywhere.
-    """
-
-    name: str
-    mean: float
-    deviation: float
-
-    def features(self, path: Path, cells: pl.Series, first: int) -> NDArray[np.float32]:
-        """What the model is given of these cells, ``(rows, 1)``."""
-        numbers = to_numbers(path, cells, first)
-        with np.errstate(over="ignore", invalid="ignore"):
-            z = ((numbers - self.mean) / (self.deviation or np.inf)).astype(np.float32)
-        if not np.isfinite(z).all():
-            raise bad_cell(path, cells, ~np.isfinite(z), "too far from all training rows", first)
-        return z[:, None]
+__all__ = ["TablePreparation"]
 
 
 @dataclass(frozen=True)
@@ -59,19 +37,21 @@ class TablePreparation(Preparation):
         classes: what the classes are called in the file; ``None`` for a regression.
         mean: of a regression's target.
         deviation: of a regression's target.
+        na: texts that stand for an empty cell.
     """
 
     kind: ClassVar[str] = "table"
     model: ModelSource
     target: str
-    columns: tuple[NumberColumn, ...]
+    columns: tuple[Column, ...]
     classes: tuple[str, ...] | None
     mean: float = 0.0
     deviation: float = 1.0
+    na: tuple[str, ...] = ()
 
     def read(self, path: Path, batch_size: int) -> Iterator[FileBatch]:
         """The rows of a file with the columns of the training data, in any order."""
-        for chunk in read_chunks(path):
+        for chunk in read_chunks(path, self.na):
             rows = self.inputs(path, chunk.frame, chunk.first)
             for inputs in torch.split(rows, batch_size):
                 yield FileBatch(inputs, chunk.share)
@@ -91,6 +71,7 @@ class TablePreparation(Preparation):
                     f"{str(path)!r} has no column {column.name!r}, which the model was trained "
                     f"with.{guess} Columns: {', '.join(frame.columns)}."
                 )
+            check_type(path, frame[column.name])
         parts = [c.features(path, frame[c.name], first) for c in self.columns]
         return torch.from_numpy(np.concatenate(parts, axis=1))
 
@@ -104,16 +85,17 @@ class TablePreparation(Preparation):
         """Plain data."""
         return {
             "target": self.target,
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [column.to_dict() for column in self.columns],
             "classes": None if self.classes is None else list(self.classes),
             "mean": self.mean,
             "deviation": self.deviation,
+            "na": list(self.na),
         }
 
     @classmethod
     def from_settings(cls, model: ModelSource, settings: Mapping[str, Any]) -> Self:
         """The preparation of these settings."""
         given = dict(settings)
-        columns = tuple(NumberColumn(**column) for column in given.pop("columns"))
-        classes = given.pop("classes")
-        return cls(model, columns=columns, classes=classes and tuple(classes), **given)
+        columns = tuple(map(column_from, given.pop("columns")))
+        classes, na = given.pop("classes"), tuple(given.pop("na", ()))
+        return cls(model, columns=columns, classes=classes and tuple(classes), na=na, **given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -71,7 +72,7 @@ class Task:
     metrics: tuple[Metric, ...] = ()
     train_rows: tuple[int, ...] = ()
     validation_rows: tuple[int, ...] = ()
-    source: Mapping[str, str | int | None] = field(default_factory=lambda: MappingProxyType({}))
+    source: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
