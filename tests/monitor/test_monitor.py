@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import downslope
 from downslope import Monitor
 from downslope.errors import InputError, InputTypeError
 from downslope.monitor import read_records
-from downslope.monitor.monitor import is_sampled
+from downslope.monitor.monitor import next_sampled
 
 
 def train(
@@ -254,7 +256,9 @@ def test_buffers_and_random_numbers_are_as_before_a_trace() -> None:
 
 def test_looks_thin_out() -> None:
     """Many at first; 8 to 16 while the number of steps doubles."""
-    sampled = [step for step in range(1, 100_000) if is_sampled(step, None)]
+    sampled = [1]
+    while sampled[-1] < 100_000:
+        sampled.append(next_sampled(sampled[-1], None))
     assert sampled[:6] == [1, 2, 4, 8, 16, 24]
     for low in (64, 1024, 8192):
         assert 8 <= sum(low <= step < 2 * low for step in sampled) <= 16
@@ -299,3 +303,29 @@ def test_the_best_constant(loss: Any) -> None:
 def test_the_monitor_is_public() -> None:
     """By the names that the documentation uses."""
     assert downslope.Monitor is Monitor
+
+
+@pytest.mark.parametrize("every", [1, 1000])
+def test_a_copy_is_not_watched(every: int) -> None:
+    """Copies and pickles of a watched model run, and the monitor sees nothing of them."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    events: list[dict[str, Any]] = []
+    with Monitor(model, optimizer, every=every, on_event=[events.append]) as monitor:
+        for x in torch.randn(3, 4, 3):
+            loss = model(x).sum()
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        seen = len(events)
+        for other in (copy.deepcopy(model), torch.load(file, weights_only=False)):
+            assert torch.equal(other(torch.ones(4, 3)), model(torch.ones(4, 3)))
+            with torch.no_grad():
+                other[0].weight.fill_(math.nan)
+            other(torch.full((4, 3), math.inf)).sum().backward()
+        monitor.trace()
+    kinds = [e["kind"] for e in events[seen:] if e["event"] == "nonfinite"]
+    assert kinds == ["loss"]  # the original's own passes are finite

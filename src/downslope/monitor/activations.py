@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .hooks import Hook
 from .tensors import plain
 
 __all__ = ["Look", "first_tensor", "input_facts", "output_facts"]
@@ -165,10 +166,12 @@ class Look:
         keep = self._handles.append
         for name, module in self._model.named_modules():
             if name:
-                keep(module.register_forward_pre_hook(lambda *_, n=name: self._stack.append(n)))
-                keep(module.register_forward_hook(lambda *_: self._leave(), always_call=True))
-        keep(self._model.register_forward_pre_hook(self._begin, with_kwargs=True))
-        keep(self._model.register_forward_hook(self._end, always_call=True))
+                keep(
+                    module.register_forward_pre_hook(Hook(lambda *_, n=name: self._stack.append(n)))
+                )
+                keep(module.register_forward_hook(Hook(lambda *_: self._leave()), always_call=True))
+        keep(self._model.register_forward_pre_hook(Hook(self._begin), with_kwargs=True))
+        keep(self._model.register_forward_hook(Hook(self._end), always_call=True))
         return self
 
     def __exit__(self, *_: object) -> None:

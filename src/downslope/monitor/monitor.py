@@ -15,43 +15,48 @@ from torch.optim import Optimizer
 
 from ..errors import InputError, InputTypeError
 from .activations import Look
+from .hooks import Batch, Hook, Noting
 from .locate import Origin, locate, locate_backward
 from .records import RecordWriter
 from .rows import data_event
 from .setup import setup_event
 from .tensors import finite, norms, zero_shares
 
-__all__ = ["BUDGET", "Monitor", "is_sampled"]
+__all__ = ["BUDGET", "Monitor", "next_sampled"]
 
 Event = dict[str, Any]
-Batch = tuple[Any, Any]  # a model's arguments, without and with names
 
 BUDGET = 0.02  # share of the time that looks may take
 MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")  # of each parameter
+MOST_ROWS = 100  # steps a record
 MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
 
 
-def is_sampled(step: int, every: int | None) -> bool:
-    """Whether a step is looked at closely.
+def next_sampled(step: int, every: int | None) -> int:
+    """The first step after ``step`` that is looked at closely.
 
     With ``every=None`` often at first and then less: every 8th step up to 128, then 8 to 16 times
     while the number of steps doubles.
 
-    >>> [step for step in range(1, 170) if is_sampled(step, None)]
+    >>> steps = [next_sampled(0, None)]
+    >>> while steps[-1] < 160:
+    ...     steps.append(next_sampled(steps[-1], None))
+    >>> steps
     [1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 144, 160]
     """
     if every is not None:
-        return step % every == 0 or step == 1
+        return (step // every + 1) * every if step else 1
     if step < 8:
-        return step & (step - 1) == 0
-    return step % max(8, 1 << (step.bit_length() - 4)) == 0
+        return 1 << step.bit_length()
+    period = max(8, 1 << (step.bit_length() - 4))
+    return (step // period + 1) * period
 
 
 class Monitor:
     """Watches a model being trained and writes records that ``downslope diagnose`` reads.
 
     Call :meth:`step` once after each optimizer step. The loss, the learning rate and the time of
-    every step are kept. On sampled steps (see :func:`is_sampled`) it also measures, for every
+    every step are kept. On sampled steps (see :func:`next_sampled`) it also measures, for every
     parameter: the norm of its gradient (before the clipping that the optimizer does itself, after
     yours), of its value and of its update, the share of zeros in its gradient; for every activation
     function: dead and saturated units; of the batch: size, scale, spread of inputs and outputs;
@@ -123,7 +128,8 @@ class Monitor:
         self._begin = self._last = time.perf_counter()
         self._rows: list[tuple[int, Any, float, float]] = []
         self._budget, self._spent, self._usual = budget, 0.0, 0.0
-        self._step = done
+        self._step = self._looked = done
+        self._looked_at = self._begin
         self._losses = losses
         self._look: Look | None = None
         self._gradients: dict[str, Any] = {}
@@ -131,12 +137,11 @@ class Monitor:
         self._kept: list[Tensor] = []
         self._waited = 0.0
         self._nonfinite = False
-        self._inputs: list[Batch] = []
-        self._pre = model.register_forward_pre_hook(self._note_inputs, with_kwargs=True)
+        self._noting = Noting()
+        self._pre = model.register_forward_pre_hook(self._noting, with_kwargs=True)
         self._hook: Any = None
         self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
-        if is_sampled(done + 1, every):
-            self._arm()
+        self._plan(self._begin)
 
     @property
     def steps(self) -> int:
@@ -150,7 +155,7 @@ class Monitor:
             loss: its loss, one number. A tensor on an accelerator is read later, without waiting.
         """
         now = time.perf_counter()
-        self._step += 1
+        step = self._step = self._step + 1
         value: Any
         if not isinstance(loss, Tensor):
             value = float(loss)
@@ -159,30 +164,48 @@ class Monitor:
         else:
             value = loss.detach()
         if self._losses:
-            self._rows.append((self._step, value, self._optimizer.param_groups[0]["lr"], now))
-        looked, before = self._look is not None, self._last
-        if looked:
-            self._finish_look(now)
-            self._flush()
-        elif len(self._rows) >= 100:
-            self._flush()
-        if isinstance(value, float) and not math.isfinite(value):
-            self._trace(self._step)
-        if is_sampled(self._step + 1, self._every) and self._affordable(now):
-            self._arm()
-            self._last = time.perf_counter()  # that was no waiting for data
+            self._rows.append((step, value, self._optimizer.param_groups[0]["lr"], now))
+        if type(value) is float and not math.isfinite(value):
+            self._attend(now)
+            self._trace(step)
+        elif step >= self._due:
+            self._attend(now)
         else:
             self._last = now
+
+    def _attend(self, now: float) -> None:
+        """Do what few steps ask for: finish a look, write rows, begin another look."""
+        looked, before = self._look is not None, self._last
+        if looked:
+            usual_steps = self._step - 1 - self._looked
+            if usual_steps:
+                self._usual = (before - self._looked_at) / usual_steps
+            self._finish_look(now)
+            self._flush()
+        elif len(self._rows) >= MOST_ROWS:
+            self._flush()
+        self._plan(now)
+        self._last = time.perf_counter()
         if looked:  # what it took beyond a usual step
-            self._last = time.perf_counter()
             self._spent += max(0.0, self._last - before - self._usual)
-        else:
-            self._usual += (now - before - self._usual) / min(self._step, 20)
+            self._looked, self._looked_at = self._step, self._last
+
+    def _plan(self, now: float) -> None:
+        """Begin a look, or say at which step to think about the next one."""
+        following = self._step + 1
+        sampled = next_sampled(self._step, self._every)
+        if sampled == following and self._affordable(now):
+            if self._look is None:
+                self._arm()
+            self._due = following
+            return
+        if sampled == following:
+            sampled = next_sampled(sampled, self._every)
+        self._due = min(sampled - 1, self._step + MOST_ROWS)
 
     def _affordable(self, now: float) -> bool:
         """Whether the next step may be looked at: what looks took is within the budget."""
-        following = self._step + 1
-        always = self._every is not None or following & self._step == 0
+        always = self._every is not None or (self._step + 1) & self._step == 0
         return always or self._spent <= self._budget * (now - self._begin)
 
     def skip(self) -> None:
@@ -266,17 +289,13 @@ class Monitor:
         if not all(map(math.isfinite, values)):
             self._trace(self._step)
 
-    def _note_inputs(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if module.training and torch.is_grad_enabled():
-            self._inputs = [*self._inputs[-1:], (args, kwargs)]
-
     def _arm(self) -> None:
         """Look closely at the step that comes."""
         self._gradients = {}
         self._waited = 0.0
         self._look = Look(self._model, self._check_stale).__enter__()
         self._hook = self._optimizer.register_step_pre_hook(lambda *_: self._measure_gradients())
-        self._data_hook = self._model.register_forward_pre_hook(lambda *_: self._note_wait())
+        self._data_hook = self._model.register_forward_pre_hook(Hook(lambda *_: self._note_wait()))
 
     def _disarm(self) -> None:
         if self._look is not None:
@@ -347,15 +366,14 @@ class Monitor:
 
     def _trace(self, step: int) -> None:
         """Say once where the first number that is not finite came from."""
-        if self._nonfinite or not self._inputs:
+        batches = self._noting.batches  # running them again notes them again
+        if self._nonfinite or not batches:
             return
         self._nonfinite = True
-        batches = self._inputs  # running them again notes them again
         try:
             step, origin = self._origin(step, batches)
         except RuntimeError as error:  # the pass cannot be run again, by its own nature
             origin = Origin("unknown", f"running the batch again failed: {error}")
-        self._inputs = batches
         self._emit({"event": "nonfinite", "step": step, "kind": origin.kind, "where": origin.name})
 
     def _origin(self, step: int, batches: list[Batch]) -> tuple[int, Origin]:
