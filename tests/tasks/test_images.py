@@ -152,7 +152,7 @@ def test_training_learns_and_predicts(folder: Path, tmp_path: Path) -> None:
     assert run.best_metric == 1
     preparation = restored(run.preparation().to_dict())
     [batch] = preparation.read(folder / "dark", 50)
-    answers = preparation.answers(run.model()(batch.inputs).detach())
+    answers = preparation.answers(run.model()(batch.inputs).detach(), batch.inputs)
     assert set(answers["predicted_class"]) == {"dark"}
     assert batch.keys["file"][0] == "00.png"
     total = np.asarray(answers["probability_dark"]) + np.asarray(answers["probability_bright"])

@@ -70,7 +70,7 @@ def test_classes_are_answered_in_their_own_words(tmp_path: Path) -> None:
     """The word of the largest score, and the softmax of the scores by class."""
     task = load_task(str(table(tmp_path, classes=True)), target="y")
     scores = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
-    answers = preparation(task).answers(scores)
+    answers = preparation(task).answers(scores, scores)
     share = 1 / (1 + np.exp(-1.0))
     assert answers["predicted_y"].tolist() == ["high", "low"]
     assert answers["probability_high"] == pytest.approx([share, 1 / (1 + np.exp(3.0))])
@@ -82,14 +82,17 @@ def test_numbered_classes_are_answered_as_whole_numbers(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("x,y\n" + "".join(f"{i},{(3, 7)[i % 2]}\n" for i in range(20)))
     task = load_task(str(path), target="y")
-    assert preparation(task).answers(torch.eye(2))["predicted_y"].tolist() == ["3", "7"]
+    assert preparation(task).answers(torch.eye(2), torch.eye(2))["predicted_y"].tolist() == [
+        "3",
+        "7",
+    ]
 
 
 def test_values_are_answered_in_the_units_of_the_target(tmp_path: Path) -> None:
     """Outputs equal to the standardised targets are the file's own numbers."""
     path = table(tmp_path, classes=False)
     task = load_task(str(path), target="y")
-    answered = preparation(task).answers(task.train[:][1])["predicted_y"]
+    answered = preparation(task).answers(task.train[:][1], task.train[:][0])["predicted_y"]
     written = np.array([float(line.split(",")[2]) for line in path.read_text().split()[1:]])
     np.testing.assert_allclose(answered, written[list(task.train_rows)], rtol=1e-6)
 

@@ -73,7 +73,7 @@ def test_the_newest_checkpoint_can_be_asked_for(tmp_path: Path) -> None:
     preparation, model = run.preparation("last"), run.model("last")
     [batch] = preparation.read(path, ROWS)
     with torch.no_grad():
-        expected = preparation.answers(model(batch.inputs))["predicted_y"]
+        expected = preparation.answers(model(batch.inputs), batch.inputs)["predicted_y"]
     np.testing.assert_allclose(predict(run, path, checkpoint="last")["predicted_y"], expected)
 
 

@@ -20,7 +20,8 @@ _COLUMNS = Sequence[str] | None
 
 #: Arguments of :func:`~downslope.load_task` as options; written out, for it imports torch.
 TASK_OPTIONS = (
-    Spec("target", str, None, "column of a table to predict", "COLUMN"),
+    Spec("target", str, None, "column of a table to predict, or array of the targets", "NAME"),
+    Spec("model", str, None, "of text [default: gru]", "gru|transformer"),
     Spec("missing", str, None, "empty cells of a table [default: refuse]", "refuse|impute"),
     Spec("categorical", _COLUMNS, None, "column whose numbers are names of levels", "COLUMN"),
     Spec("dates", _COLUMNS, None, "column that holds dates", "COLUMN"),

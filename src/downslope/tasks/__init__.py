@@ -6,7 +6,7 @@ Read ``task.py`` for the record itself and ``load.py`` for how a name becomes on
 from .batches import batches, permutation, size, steps, steps_in
 from .fingerprint import Fingerprinted, fingerprint
 from .load import load_task
-from .metrics import LOSS, Metric, accuracy, rmse
+from .metrics import LOSS, Metric, accuracy, bits, rmse
 from .preparation import FileBatch, ModelSource, Preparation, restored
 from .task import Task
 
@@ -20,6 +20,7 @@ __all__ = [
     "Task",
     "accuracy",
     "batches",
+    "bits",
     "fingerprint",
     "load_task",
     "permutation",

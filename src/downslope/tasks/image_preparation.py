@@ -59,7 +59,7 @@ class ImagePreparation(Preparation):
         deviation[deviation == 0] = torch.inf
         return (pixels.float() / BRIGHTEST - mean) / deviation
 
-    def answers(self, outputs: Tensor) -> dict[str, NDArray[Any]]:
+    def answers(self, outputs: Tensor, inputs: Tensor) -> dict[str, NDArray[Any]]:
         """``predicted_class``, and ``probability_CLASS`` for each class."""
         return class_columns("class", self.classes, outputs)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from ..errors import InputError, unknown
+from .array_file import ARRAY_SUFFIXES
 from .functions import FORM, is_function
+from .image_files import IMAGE_SUFFIXES
 from .own import own_task
 from .table_file import TABLE_SUFFIXES
 from .table_options import TableOptions
@@ -14,12 +17,16 @@ from .task import Task
 
 __all__ = ["check_options", "load_task"]
 
+LOOKED_AT = 1000  # files of a folder, to tell images from text
+
 #: Kind of source -> the options that it takes, beside the seed.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "digits": (),
     "function": ("folder",),
     "table": ("target", "missing", "categorical", "dates", "ignore", "na"),
     "images": ("image_size", "augment"),
+    "text": ("model",),
+    "arrays": ("target",),
 }
 
 
@@ -30,6 +37,7 @@ def load_task(
     seed: int = 0,
     image_size: int | None = None,
     augment: str | None = None,
+    model: str | None = None,
     missing: str | None = None,
     categorical: Sequence[str] | None = None,
     dates: Sequence[str] | None = None,
@@ -41,14 +49,17 @@ def load_task(
 
     Args:
         spec: ``"digits"`` (scikit-learn's bundled handwritten digits); the path of a table (CSV,
-            TSV or Parquet), or of a folder with a folder of images for each class; or
+            TSV or Parquet), of a folder with a folder of images for each class, of a text or a
+            folder of texts, of a file of arrays (``.npy``, ``.npz``, ``.safetensors``); or
             ``"package.module:function"``, a function of your own that returns a :class:`Task`.
-        target: the column to predict; needed for a table.
+        target: the column to predict, needed for a table; of arrays the one that holds the
+            targets, or a column's number where there is one array alone.
         seed: of the split into a training part and a validation part of a fifth; given to a
             function that takes it.
         image_size: side in pixels that images are brought to; their own, at most 64, by default.
         augment: ``"shift"`` moves training images by up to an eighth, ``"flip"`` mirrors half of
             them too; by default they stay as they are.
+        model: of text, ``"gru"``, as by default, or ``"transformer"``.
         missing: of a table, what becomes of empty cells: ``"refuse"``, as by default, or
             ``"impute"``: the training part's median, and an input that says so.
         categorical: columns of a table whose numbers are names; the target, for classes.
@@ -71,11 +82,11 @@ def load_task(
         raise InputError(
             f"load_task: seed must be a whole number from 0 to 2**32 - 1, got {seed!r}."
         )
-    path, kind = Path(spec), _kind(spec)
+    path, kind = Path(spec), _kind(spec, with_target=target is not None)
     columns = {"categorical": categorical, "dates": dates, "ignore": ignore, "na": na}
     of_table = {"target": target, "missing": missing, **columns}
-    options = {"image_size": image_size, "augment": augment, "folder": folder}
-    check_options(spec, kind, {**of_table, **options})
+    of_others = {"image_size": image_size, "augment": augment, "model": model, "folder": folder}
+    check_options(spec, kind, {**of_table, **of_others})
     if kind == "digits":
         from .digits import digits
 
@@ -86,6 +97,14 @@ def load_task(
         from .images import image_folder
 
         return image_folder(path, seed, image_size=image_size, augment=augment)
+    if kind == "text":
+        from .text import text
+
+        return text(path, seed, model=model)
+    if kind == "arrays":
+        from .arrays import arrays
+
+        return arrays(path, target, seed)
     from .table import table
 
     return table(path, target, seed, TableOptions.of(missing, **columns))
@@ -111,15 +130,31 @@ def check_options(spec: str, kind: str, options: Mapping[str, object]) -> None:
             )
 
 
-def _kind(spec: str) -> str:
+def _kind(spec: str, *, with_target: bool) -> str:
     """Which kind of source a name stands for: a key of :data:`OPTIONS`."""
     path = Path(spec)
+    suffix = path.suffix.lower()
     if spec == "digits":
         return "digits"
     if is_function(spec):
         return "function"
     if path.is_dir():
-        return "images"
-    if path.suffix.lower() in TABLE_SUFFIXES or path.exists():
+        return "images" if _mostly_images(path) else "text"
+    if suffix in ARRAY_SUFFIXES:
+        return "arrays"
+    if suffix in TABLE_SUFFIXES or (path.exists() and with_target):
         return "table"
-    raise unknown("task", spec, ["digits", "FILE.csv", "FOLDER", FORM])
+    if suffix in IMAGE_SUFFIXES:
+        raise InputError(
+            f"{spec!r} is an image. Give the folder that has a folder of images for each class."
+        )
+    if path.exists():
+        return "text"
+    raise unknown("task", spec, ["digits", "FILE", "FOLDER", FORM])
+
+
+def _mostly_images(folder: Path) -> bool:
+    """Whether images are more than half of the first files below a folder."""
+    files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    images = [p.suffix.lower() in IMAGE_SUFFIXES for p in islice(files, LOOKED_AT)]
+    return sum(images) > len(images) / 2

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError, InputTypeError, told
 
-__all__ = ["LOSS", "Metric", "accuracy", "rmse"]
+__all__ = ["LOSS", "Metric", "accuracy", "bits", "rmse", "symbol_loss"]
 
 LOSS = "loss"  #: the mean of the loss over the validation part, as the name of a metric
 
@@ -21,8 +23,10 @@ class Metric:
     Args:
         name: shown in records, curves and the report, such as ``"accuracy"``.
         function: ``(outputs, targets) -> float``, called once with all rows of the validation
-            part on the CPU.
+            part on the CPU, unless ``mean``.
         higher_is_better: whether a larger value is the better one.
+        mean: whether the value is the mean of those of the batches, each counted by its rows. The
+            function is then called batch by batch, and no outputs have to be kept.
 
     Raises:
         InputError: an empty name.
@@ -36,6 +40,7 @@ class Metric:
     name: str
     function: Callable[[Tensor, Tensor], float]
     higher_is_better: bool
+    mean: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -91,3 +96,27 @@ def rmse(outputs: Tensor, targets: Tensor, *, unit: float = 1.0) -> float:
             "the same shape"
         )
     return unit * (outputs.double() - targets.double()).square().mean().sqrt().item()
+
+
+def bits(outputs: Tensor, targets: Tensor) -> float:
+    """Cross-entropy in bits a symbol, ``mean(-log2 softmax(outputs)[target])``; 8 says nothing.
+
+    Args:
+        outputs: ``(..., symbols)``, scores.
+        targets: ``(...)``, the symbols that came; bytes, for bits per byte.
+
+    >>> import torch
+    >>> bits(torch.zeros(5, 7, 256), torch.zeros(5, 7, dtype=torch.uint8))
+    8.0...
+    """
+    return symbol_loss(outputs.double(), targets).item() / math.log(2)
+
+
+def symbol_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy over the last axis, the mean over all others.
+
+    Args:
+        outputs: ``(..., symbols)``, scores.
+        targets: ``(...)``, integers of any kind.
+    """
+    return F.cross_entropy(outputs.flatten(0, -2), targets.flatten().long())

@@ -27,6 +27,8 @@ __all__ = ["FileBatch", "ModelSource", "Preparation", "restored"]
 KINDS = {
     "table": f"{__package__}.table_preparation:TablePreparation",
     "images": f"{__package__}.image_preparation:ImagePreparation",
+    "text": f"{__package__}.text_preparation:TextPreparation",
+    "arrays": f"{__package__}.array_preparation:ArrayPreparation",
 }
 
 #: Built-in model -> the class or function that makes it.
@@ -122,11 +124,12 @@ class Preparation(ABC):
         """
 
     @abstractmethod
-    def answers(self, outputs: Tensor) -> dict[str, NDArray[Any]]:
+    def answers(self, outputs: Tensor, inputs: Tensor) -> dict[str, NDArray[Any]]:
         """What the model's outputs say, as named columns with one value for each row.
 
         Args:
             outputs: of the model for some rows, on the CPU.
+            inputs: that it was given.
         """
 
     @abstractmethod

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..errors import MissingExtraError
 
-__all__ = ["VALIDATION_SHARE", "mixed", "split_rows"]
+__all__ = ["VALIDATION_SHARE", "Rows", "mixed", "split_rows"]
 
 VALIDATION_SHARE = 0.2
 

@@ -75,7 +75,7 @@ class TablePreparation(Preparation):
         parts = [c.features(path, frame[c.name], first) for c in self.columns]
         return torch.from_numpy(np.concatenate(parts, axis=1))
 
-    def answers(self, outputs: Tensor) -> dict[str, NDArray[Any]]:
+    def answers(self, outputs: Tensor, inputs: Tensor) -> dict[str, NDArray[Any]]:
         """``predicted_TARGET``; for classes ``probability_CLASS`` as well, one column for each."""
         if self.classes is not None:
             return class_columns(self.target, self.classes, outputs)

@@ -166,7 +166,7 @@ def _predictions(
         with precision.autocast():
             outputs = model(batch.inputs.to(place))
         keys = {name: np.asarray(values) for name, values in batch.keys.items()}
-        yield {**keys, **preparation.answers(outputs.float().cpu())}, batch.share
+        yield {**keys, **preparation.answers(outputs.float().cpu(), batch.inputs)}, batch.share
     if empty:
         raise InputError(f"{str(file)!r} has no rows to predict for.")
 

@@ -78,32 +78,41 @@ def evaluate(
         TrainingDivergedError: one of them is not finite.
         StopAskedError: ``stop`` said so between two batches.
     """
-    processes = state.processes
-    outputs, targets, loss_sum = [], [], 0.0
+    processes, rows = state.processes, size(task.validation)
+    metrics = (task.metric, *task.metrics)
+    means = [metric for metric in metrics if metric.mean]
+    whole = [metric for metric in metrics if not metric.mean]
+    outputs, targets, sums = [], [], [0.0] * (1 + len(means))
     with state.evaluating():
-        for inputs, target in Batches(task.validation, _my_rows(state, size(task.validation))):
+        for inputs, target in Batches(task.validation, _my_rows(state, rows)):
             with state.precision.autocast():
                 output = state.model(inputs.to(state.device))
-                loss_sum += task.loss(output, target.to(state.device)).item() * len(target)
-            outputs.append(output.float().cpu())
-            targets.append(target)
+                loss = task.loss(output, target.to(state.device)).item()
+            output = output.float().cpu()
+            values = [loss, *(metric.function(output, target) for metric in means)]
+            sums = [a + value * len(target) for a, value in zip(sums, values, strict=True)]
+            if whole:
+                outputs.append(output)
+                targets.append(target)
             if processes.total([stop()])[0]:
                 raise StopAskedError
-    [loss_sum] = processes.total([loss_sum])
-    everybody = processes.gathered((torch.cat(outputs), torch.cat(targets)))
+    sums = processes.total(sums)
+    everybody = processes.gathered((torch.cat(outputs), torch.cat(targets))) if whole else []
 
     def measured() -> dict[str, float]:
         """Of all rows in their order, by the first process."""
-        all_outputs, all_targets = map(torch.cat, zip(*everybody, strict=True))
-        values = {LOSS: loss_sum / len(all_targets)}
-        for metric in (task.metric, *task.metrics):
-            values[metric.name] = metric.function(all_outputs, all_targets)
+        names = [LOSS, *(metric.name for metric in means)]
+        values = {name: total / rows for name, total in zip(names, sums, strict=True)}
+        if whole:
+            all_outputs, all_targets = map(torch.cat, zip(*everybody, strict=True))
+            for metric in whole:
+                values[metric.name] = metric.function(all_outputs, all_targets)
         return values
 
-    values = processes.by_first(measured)
-    if not all(map(math.isfinite, values.values())):
-        raise diverged(state, "validation " + ", ".join(f"{k} {v}" for k, v in values.items()))
-    return values
+    found = processes.by_first(measured)
+    if not all(map(math.isfinite, found.values())):
+        raise diverged(state, "validation " + ", ".join(f"{k} {v}" for k, v in found.items()))
+    return found
 
 
 def _my_rows(state: State, rows: int) -> list[torch.Tensor]:
