@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from benchmarks.range_test.many import OPTIMIZERS
-from benchmarks.range_test.problems import PROBLEMS, Data
+from benchmarks.range_test.problems import PROBLEMS, Data, classification
 from downslope import Recipe, Run, fit
 from downslope.schedules import Schedule
 from downslope.tasks import Metric, Task
 from downslope.training import TrainingDivergedError
 
-from .faults import Setting, deep, overfitted
+from .faults import Setting, deep, overfitted, pick
+from .planned import has_batch_norm
 from .runs import STEPS, setting_of
 
 __all__ = ["FAULTS", "Healed", "healings", "told"]
@@ -78,48 +80,44 @@ class Healed:
         return self.healed >= CLOSE * self.sound
 
 
-def _pick(variant: int, *choices: Any) -> Any:
-    return choices[variant % len(choices)]
-
-
-def _recurrent(s: Setting, v: int) -> Setting | None:
+def _steep(s: Setting, v: int) -> Setting | None:
     """Steep at first: a deep plain network with too much gain, and SGD, which feels it."""
     x, targets = s.data.inputs, s.data.targets
     if not x.is_floating_point() or targets.dim() > 2 or s.optimizer != "sgd":
         return None
-    return replace(deep(s, nn.ReLU, _pick(v, 5, 6), _pick(v, 2.0, 2.3, 2.6)), lr=0.01)
+    return replace(deep(s, nn.ReLU, pick(v, 5, 6), pick(v, 2.0, 2.3, 2.6)), lr=0.01)
 
 
 def _scaled_loss(s: Setting, v: int) -> Setting | None:
     """A loss so small that float16 loses its gradients even after scaling."""
     if s.optimizer != "lion":
         return None
-    scale, loss = _pick(v, 1e-10, 1e-11, 1e-12), s.loss
+    scale, loss = pick(v, 1e-10, 1e-11, 1e-12), s.loss
     return replace(s, loss=lambda outputs, targets: scale * loss(outputs, targets))
 
 
 def _decayed(recipe: Recipe, v: int) -> Recipe:
     strong = {"sgd": (0.3, 1.0), "adamw": (30.0, 100.0), "lion": (30.0, 100.0)}
-    return recipe.replace(weight_decay=_pick(v, *strong[recipe.optimizer]))
+    return recipe.replace(weight_decay=pick(v, *strong[recipe.optimizer]))
 
 
 def _no_momentum(recipe: Recipe, v: int) -> Recipe:
     return recipe.replace(
-        optimizer="sgd", hyperparameters={}, weight_decay=None, lr=_pick(v, 3e-3, 1e-3, 3e-4)
+        optimizer="sgd", hyperparameters={}, weight_decay=None, lr=pick(v, 3e-3, 1e-3, 3e-4)
     )
 
 
 def _much_momentum(recipe: Recipe, v: int) -> Recipe | None:
     if recipe.optimizer != "sgd":
         return None
-    momentum = _pick(v, 0.99, 0.995)
+    momentum = pick(v, 0.99, 0.995)
     return recipe.replace(hyperparameters={"momentum": momentum}, schedule="constant", warmup=0.0)
 
 
 def _times(*factors: float, **others: Any) -> Callable[[Recipe, int], Recipe]:
     def changed(recipe: Recipe, v: int) -> Recipe:
         assert recipe.lr is not None
-        return recipe.replace(lr=recipe.lr * _pick(v, *factors), **others)
+        return recipe.replace(lr=recipe.lr * pick(v, *factors), **others)
 
     return changed
 
@@ -131,7 +129,7 @@ def _with(**changes: Any) -> Callable[[Recipe, int], Recipe]:
 FAULTS = (
     RecipeFault("lr too high", _times(30, 100, 300, 1000, 50, 200), variants=18),
     RecipeFault("lr too low", _times(1 / 300, 1e-3, 1 / 3000, 1e-4), variants=18),
-    RecipeFault("exploding gradients", _with(clip_norm=None), _recurrent),
+    RecipeFault("exploding gradients", _with(clip_norm=None), _steep),
     RecipeFault("weight decay too strong", _decayed),
     RecipeFault("warmup missing", _times(5, 10, 20, schedule="cosine", warmup=0.0), variants=18),
     RecipeFault("float16 underflow", _with(precision="fp16"), _scaled_loss, 8),
@@ -139,7 +137,11 @@ FAULTS = (
     RecipeFault("oscillation", _much_momentum, variants=14),
     RecipeFault("slow optimizer", _no_momentum, variants=14),
     RecipeFault("batch too large", lambda r, v: r.replace(batch_size=512, max_steps=None)),
-    RecipeFault("batch too small", lambda r, v: r.replace(batch_size=_pick(v, 1, 2))),
+    RecipeFault(
+        "batch too small",
+        lambda r, v: r.replace(batch_size=pick(v, 1, 2)),
+        lambda s, v: None if has_batch_norm(s) else s,
+    ),
     RecipeFault("overfitting", _with(), overfitted, 18, own_best=True),
 )
 
@@ -167,7 +169,7 @@ def task_of(name: str, s: Setting) -> Task:
     return Task(
         name=name,
         model=s.model,
-        loss=s.loss,
+        loss=F.cross_entropy if s.loss is classification and data.targets.dim() == 1 else s.loss,
         train=TensorDataset(data.inputs, data.targets),
         validation=TensorDataset(data.validation_inputs, data.validation_targets),
         metric=Metric("quality", quality, higher_is_better=True),

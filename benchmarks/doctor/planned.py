@@ -13,14 +13,14 @@ from downslope.schedules import constant, cosine, multistep, warmup
 
 from .faults import Fault, Setting, pick
 
-__all__ = ["PLANNED"]
+__all__ = ["PLANNED", "has_batch_norm"]
 
 
 def _small_batch(s: Setting, v: int) -> Setting:
     return replace(s, batch_size=pick(v, 1, 2), lr=s.lr * pick(v, 1, 1.5))
 
 
-def _has_batch_norm(s: Setting) -> bool:
+def has_batch_norm(s: Setting) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in s.model().modules())
 
 
@@ -31,6 +31,11 @@ def _large_batch(s: Setting, v: int) -> Setting:
     rising = round(0.05 * steps)
     schedule = warmup(rising) >> cosine(steps - rising) if rising else cosine(steps)
     return replace(s, batch_size=rows, steps=steps, schedule=schedule)
+
+
+def _many_rows(problem: str, s: Setting) -> bool:
+    """On fewer a higher rate only overfits sooner, which is another fault."""
+    return s.rows >= 500
 
 
 def _no_warmup(s: Setting, v: int) -> Setting:
@@ -80,20 +85,26 @@ def _leak(s: Setting, v: int) -> Setting:
 PLANNED = (
     Fault(
         "batch too small",
-        ("batch too small",),
+        ("batch too small", "lr too high"),  # for such a batch
         _small_batch,
         14,
-        lambda problem, s: s.batch_size >= 16 and not _has_batch_norm(s),
+        lambda problem, s: s.batch_size >= 16 and not has_batch_norm(s),
     ),
     Fault("batch too large", ("batch too large",), _large_batch, 10),
-    Fault("warmup missing", ("warmup missing", "lr too high"), _no_warmup, 24),
+    Fault("warmup missing", ("warmup missing", "lr too high"), _no_warmup, 24, _many_rows),
     Fault(
         "lr lowered too early",
         ("schedule ended early", "lr too low", "plateau"),
         _lowered_too_early,
         12,
     ),
-    Fault("oscillation", ("lr too high", "lr not lowered", "oscillation"), _oscillating, 20),
+    Fault(
+        "oscillation",
+        ("lr too high", "lr not lowered", "oscillation"),
+        _oscillating,
+        20,
+        _many_rows,
+    ),
     Fault(
         "decay of biases and norms",
         ("decay of biases and norms", "weight decay too strong"),

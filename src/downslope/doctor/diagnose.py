@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..monitor.records import read_records
-from .detectors import data, flow, rate, settings
+from .detectors import data, flow, plan, rate, settings
 from .finding import Finding
 from .history import History
 
@@ -24,25 +24,37 @@ DETECTORS: tuple[Callable[[History], Finding | None], ...] = (
     flow.saturated_activations,
     flow.exploding_gradients,
     flow.vanishing_gradients,
+    plan.batch_too_small,
     rate.lr_too_high,
     flow.dead_units,
     flow.constant_outputs,
     settings.schedule_ended_early,
+    plan.batch_too_large,
     data.data_repeats,
     rate.lr_too_low,
     rate.slow_optimizer,
     data.labels_do_not_match,
     data.overfitting,
+    plan.oscillation,
     rate.lr_not_lowered,
+    plan.warmup_missing,
+    settings.decay_of_biases_and_norms,
+    data.data_leak,
     data.waiting,
 )
 
 #: What needs no other cause where one of these was found.
 _EFFECTS = {
     "lr too high", "lr too low", "slow optimizer", "labels do not match", "constant outputs",
-    "dead units", "lr not lowered", "vanishing gradients",
+    "dead units", "lr not lowered", "vanishing gradients", "warmup missing",
 }  # fmt: skip
-_NO_ROOT = {"waiting for data", "parameters not trained", "overfitting", "schedule ended early"}
+_NO_ROOT = {
+    "waiting for data",
+    "data leak",
+    "parameters not trained",
+    "overfitting",
+    "schedule ended early",
+}
 
 
 def findings(history: History) -> list[Finding]:

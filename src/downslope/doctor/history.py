@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,9 @@ class History:
         nonfinite: the event ``nonfinite``, if there was one.
         skips: the steps of skipped updates (float16).
         total_steps: how long the run was planned to be, if known.
+        data: the event ``data``; empty where nobody looked at the rows.
+        train_rows: how many there are, if known.
+        changed: the steps after which another recipe began.
     """
 
     steps: npt.NDArray[np.int64]
@@ -52,6 +56,9 @@ class History:
     nonfinite: Event | None
     skips: tuple[int, ...]
     total_steps: int | None
+    data: Event = field(default_factory=dict)
+    train_rows: int | None = None
+    changed: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> History:
@@ -74,28 +81,37 @@ class History:
             nonfinite=next(iter(found.get("nonfinite", [])), None),
             skips=tuple(r["step"] for r in found.get("skip", [])),
             total_steps=start.get("total_steps") or setup.get("total_steps"),
+            data=(data := next(reversed(found.get("data", [])), {})),
+            train_rows=start.get("train_size") or data.get("rows"),
+            changed=tuple(r["step"] for r in found.get("recipe", [])),
         )
 
     def until(self, step: int) -> History:
         """The same run as it was known after a step."""
         keep = self.steps <= step
         bad = self.nonfinite
-        return History(
+        return replace(
+            self,
             steps=self.steps[keep],
             losses=self.losses[keep],
             lrs=self.lrs[keep],
-            setup=self.setup,
             looks=tuple(e for e in self.looks if e["step"] <= step),
             validations=tuple(v for v in self.validations if v.step <= step),
             nonfinite=bad if bad is not None and bad["step"] <= step else None,
             skips=tuple(s for s in self.skips if s <= step),
-            total_steps=self.total_steps,
+            changed=tuple(s for s in self.changed if s <= step),
         )
 
     @property
     def count(self) -> int:
         """Steps recorded."""
         return len(self.steps)
+
+    @cached_property
+    def batch_rows(self) -> float | None:
+        """Rows a step, as the looks saw it; None where there was none."""
+        rows = [look["input"]["rows"] for look in self.looks if "input" in look]
+        return float(np.median(rows)) if rows else None
 
     @property
     def last_step(self) -> int:
@@ -149,8 +165,12 @@ class History:
 
     @property
     def lr_shares(self) -> Array:
-        """Each learning rate over the highest so far."""
-        return self.lrs / max(float(np.nanmax(self.lrs, initial=0.0)), 1e-300)
+        """Each learning rate over the highest so far by the same recipe."""
+        shares = np.empty_like(self.lrs)
+        for begin, end in pairwise((0, *np.searchsorted(self.steps, self.changed, "right"), None)):
+            part = self.lrs[begin:end]
+            shares[begin:end] = part / max(float(np.nanmax(part, initial=0.0)), 1e-300)
+        return shares
 
     def kind_of(self, tensor: str) -> str:
         """``weight``, ``bias``, ``norm`` or ``embedding``."""

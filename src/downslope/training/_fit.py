@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 
-from ..doctor import Finding
 from ..errors import CheckpointError, InputError
 from ..files import remove_leftovers, write_atomically
 from ..finder import RangeTest
@@ -21,7 +20,7 @@ from ..tasks import Task, fingerprint
 from . import checkpoint
 from ._session import Resumed, Sink, session
 from .environment import environment
-from .heal import Healer, healed
+from .heal import LATE, Healer, healed
 from .keeper import newest_sound
 from .loop import Event
 from .prepare import range_test
@@ -119,8 +118,8 @@ def _heal(
 ) -> Run:
     """Train; go back, change the recipe and train on as long as the doctor knows a safe remedy.
 
-    It goes back to the best checkpoint where that was written before the fault was seen and fits
-    the changed recipe, to the beginning otherwise.
+    It goes back to the best checkpoint where that was written before the fault was seen, fits the
+    changed recipe and is not spoilt, to the beginning otherwise.
 
     Args:
         state: where to begin.
@@ -143,25 +142,26 @@ def _heal(
         if finding is None:
             return run
         earlier, old = plan, state
-        healer.recipe = plan = _remedied(task, plan, finding, on_event)
+        plan = healed(plan, finding).resolve(task)
+        best = run.best_step is not None and files.best.exists() and run.best_step < finding.step
+        best &= finding.cause in LATE and not set(plan.differences(earlier)) & set(FIXED)
+        if plan.lr != earlier.lr and not best:
+            plan = _no_higher(task, plan, on_event)
+        healer.recipe = plan
         state = State(task, plan, state.processes)
         changes = plan.differences(earlier)
-        best = run.best_step is not None and files.best.exists() and run.best_step < finding.step
-        if best and not set(changes) & set(FIXED):
+        if best:
             state.take_up(_sound(files.best), str(files.best), files.checkpoints)
         state.watch = old.watch  # what was tried in vain took its time too
         back = {"event": "heal", "step": state.progress.step, "finding": finding.to_dict()}
         resumed = Resumed(files.best, None, changes, {**back, "changes": changes})
 
 
-def _remedied(task: Task, recipe: Recipe, finding: Finding, on_event: Sequence[Sink]) -> Recipe:
-    """The recipe with a finding's change; a learning rate is the range test's, or a lower one."""
-    plan = healed(recipe, finding).resolve(task)
-    if plan.lr == recipe.lr:
-        return plan
-    found, _ = _with_lr(task, plan.replace(lr=None), on_event)
+def _no_higher(task: Task, recipe: Recipe, on_event: Sequence[Sink]) -> Recipe:
+    """The recipe with the range test's learning rate, or its own where that is lower."""
+    found, _ = _with_lr(task, recipe.replace(lr=None), on_event)
     assert found.lr is not None
-    return found if plan.lr is None else plan.replace(lr=min(plan.lr, found.lr))
+    return found if recipe.lr is None else recipe.replace(lr=min(recipe.lr, found.lr))
 
 
 def _resume(

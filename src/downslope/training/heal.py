@@ -8,7 +8,7 @@ from typing import Any
 from ..doctor import Doctor, Finding
 from .recipe import Recipe
 
-__all__ = ["MOST", "Healer", "healed"]
+__all__ = ["LATE", "MOST", "Healer", "healed"]
 
 Event = dict[str, Any]
 
@@ -21,6 +21,10 @@ _SAFE = frozenset(
         "lr too low",
         "slow optimizer",
         "dead units",
+        "warmup missing",
+        "batch too small",
+        "batch too large",
+        "overfitting",
         "exploding gradients",
         "weight decay too strong",
         "schedule ended early",
@@ -28,6 +32,9 @@ _SAFE = frozenset(
         "float16 underflow",
     }
 )
+
+#: Those of them that leave what was learnt before as sound as it was.
+LATE = frozenset({"overfitting", "lr not lowered", "schedule ended early", "float16 underflow"})
 
 
 class Healer:
@@ -81,7 +88,8 @@ def healed(recipe: Recipe, finding: Finding) -> Recipe:
             changes[name] = None
         elif factor is not None:
             if now is not None:
-                changes[name] = float(f"{now * factor:.12g}")
+                times = now * factor
+                changes[name] = round(times) if isinstance(now, int) else float(f"{times:.12g}")
         elif name == "clip_norm" and now is not None:
             changes[name] = min(now, value)
         else:

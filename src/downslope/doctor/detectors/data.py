@@ -9,8 +9,16 @@ import numpy as np
 from ..finding import Finding
 from ..history import History
 
-__all__ = ["data_repeats", "inputs_not_scaled", "labels_do_not_match", "overfitting", "waiting"]
+__all__ = [
+    "data_leak",
+    "data_repeats",
+    "inputs_not_scaled",
+    "labels_do_not_match",
+    "overfitting",
+    "waiting",
+]
 
+LEAK, FEW_SHARED = 0.05, 3  # share of the validation rows; rows
 LARGE_STD = 10.0  # of a feature; networks are initialised for about 1 (LeCun et al. 1998)
 FAR_MEAN = 10.0  # of the median feature, in its own standard deviations
 SAME = 4  # looks in a row at one and the same batch
@@ -25,6 +33,8 @@ MOVES = 3e-4  # update over weight
 CHECKS = 4  # validations after the first
 GAP = 0.8  # training loss over validation loss
 LEARNT = 0.95  # of the first validation loss: there was something to learn
+MANY_ROWS = 100  # more cannot be learnt by heart and by nothing else
+FAST, EARLY_STEPS = 0.1, 32  # update over weight, up to this step
 RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
 
 
@@ -78,6 +88,26 @@ def data_repeats(history: History) -> Finding | None:
     )
 
 
+def data_leak(history: History) -> Finding | None:
+    """Rows that are both trained on and judged by, more than repeat among the training rows."""
+    facts = history.data
+    if not facts:
+        return None
+    shared, repeated = facts["shared"], facts["repeated"]
+    if shared <= LEAK + 1.3 * repeated or shared * facts["validation_rows"] < FEW_SHARED:
+        return None
+    return Finding(
+        "data leak",
+        f"{shared:.0%} of the validation rows are among the training rows",
+        "warning",
+        0,
+        {"shared": shared, "allowed": LEAK, "repeated in training": repeated},
+        "Split again so that no row is in both parts; split before oversampling or augmenting. "
+        "Until then the validation metric is too good.",
+        source="exact; a twentieth is let pass, and what repeats among the training rows by nature",
+    )
+
+
 def waiting(history: History) -> Finding | None:
     """Most of each step goes by before the forward pass begins."""
     looks = history.looks[2:]  # workers start during the first
@@ -112,7 +142,7 @@ def labels_do_not_match(history: History) -> Finding | None:
         return None
     if recent < NOTHING_LEARNT * nothing or min(losses) < EVER_LEARNT * nothing:
         return None
-    if history.level(0.9, 1) < BY_HEART * nothing:
+    if history.level(0.9, 1) < BY_HEART * nothing and (history.train_rows or 0) < MANY_ROWS:
         return None  # few rows, learnt by heart: see overfitting
     return Finding(
         "labels do not match",
@@ -147,6 +177,21 @@ def overfitting(history: History) -> Finding | None:
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
     if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
         return None
+    if not risen and (history.train_rows or 0) >= MANY_ROWS:
+        return None  # nobody learns so many by heart who could learn anything else from them
+    fast = largest_early_update(history)
+    if fast > FAST:
+        lr = float(history.lrs.max())
+        return Finding(
+            "lr too high",
+            f"validation loss rises, after steps that changed weights by {fast:.0%} of their norm",
+            "warning",
+            checks[min(low + 2, len(checks) - 1)].step,
+            {"update over weight": fast, "allowed": FAST, "lr": lr, "lowest": float(losses[low])},
+            f"Lower the learning rate to a tenth ({lr / 10:.1g}), or stop early.",
+            {"lr": "x0.1"},
+            "half of the healthy tuning runs stay below 0.03, those that overfit below 0.04",
+        )
     how = "validation loss rises" if risen else "validation is no better than constant outputs"
     return Finding(
         "overfitting",
@@ -162,6 +207,13 @@ def overfitting(history: History) -> Finding | None:
         f"Keep the checkpoint of step {checks[low].step} (best). Lower the learning rate to a "
         "tenth, raise weight decay, add data, augmentation or dropout, or stop early"
         + ("." if risen else ". Do labels and inputs belong together?"),
-        {"early_stop": 3, "weight_decay": "x10"},
+        {"early_stop": 3, "lr": "x0.1"},
         "the guides' table",
     )
+
+
+def largest_early_update(history: History) -> float:
+    """The largest median update over weight in the first looks; 0 where there is none."""
+    looks = [look for look in history.looks if look["step"] <= EARLY_STEPS]
+    ratios = [float(np.median(r)) for look in looks if len(r := history.update_ratios(look))]
+    return max(ratios, default=0.0)

@@ -175,6 +175,6 @@ def lr_not_lowered(history: History) -> Finding | None:
         },
         "Lower the learning rate in time: schedule = warmup-cosine, or ReduceLROnPlateau with a "
         "smaller patience.",
-        {"schedule": "warmup-cosine"},
+        {"schedule": "warmup-cosine", "lr": "x0.3"},
         "the guides' table",
     )

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..finding import Finding
 from ..history import History
 from .flow import CONSTANT, spread
 
-__all__ = ["not_trained", "schedule_ended_early", "weight_decay_too_strong"]
+__all__ = [
+    "decay_of_biases_and_norms",
+    "not_trained",
+    "schedule_ended_early",
+    "weight_decay_too_strong",
+]
 
 LOOKS = 3  # that a parameter must be without a gradient in
 DECAY_A_STEP = 2e-3  # lr x weight_decay; 1e-3 x 0.1 = 1e-4 is usual, 1e-2 x 0.1 the top of it
+LOST = 0.1  # of biases and norms over the run
 DECAY = 0.25  # below it the product is large for the learning rate's sake
 OVER = 1e-3  # of the highest learning rate: training has ended
 EARLY = 0.1  # of the planned steps are still to come
+LOW_RATE, LOWERED_EARLY = 0.02, 0.4  # the same where something is left: a cosine has 9% to come
 #: Rules that shrink weights by lr x weight_decay a step; SGD does, coupled or not.
 _SHRINK = frozenset(
     {"SGD", "AdamW", "NAdamW", "Lion", "StableAdamW", "Adan", "Signum", "AdamAtan2"}
@@ -53,25 +62,58 @@ def not_trained(history: History) -> Finding | None:
 
 def weight_decay_too_strong(history: History) -> Finding | None:
     """Decoupled decay that halves weights within 350 steps: no gradient holds against it."""
-    if history.setup.get("optimizer") not in _SHRINK or not history.count:
+    worst = max(_decays(history), key=lambda d: d[0], default=(0.0, 0.0, ()))
+    a_step, decay, tensors = worst
+    if a_step <= DECAY_A_STEP or decay < DECAY:
         return None
-    highest = float(np.max(history.lrs))
-    decays = [float(g.get("weight_decay") or 0) for g in history.setup["groups"]]
-    worst = max(decays)
-    if highest * worst <= DECAY_A_STEP or worst < DECAY:
-        return None
-    step = int(history.steps[int(np.argmax(history.lrs * worst > DECAY_A_STEP))])
+    lr = a_step / decay
+    alone = {history.kind_of(name) for name in tensors} <= {"bias", "norm"}
+    cause = "decay of biases and norms" if alone else "weight decay too strong"
     return Finding(
-        "weight decay too strong",
-        f"every weight loses {highest * worst:.2%} of itself each step",
+        cause,
+        f"every {'bias and norm' if alone else 'weight'} loses {a_step:.2%} of itself each step",
         "warning",
-        step,
-        {"lr": highest, "weight_decay": worst, "allowed": DECAY_A_STEP},
-        f"Use weight_decay = {0.05 * DECAY_A_STEP / highest:.1g} or so (a tenth of it first), and "
+        int(history.steps[int(np.argmax(history.lr_shares * a_step > DECAY_A_STEP))]),
+        {"lr": lr, "weight_decay": decay, "allowed": DECAY_A_STEP},
+        f"Use weight_decay = {0.05 * DECAY_A_STEP / lr:.1g} or so (a tenth of it first), and "
         "none for biases and norms: downslope.optim.param_groups(model).",
         {"weight_decay": "x0.01"},
         "lr x weight_decay of published recipes is at most 1e-3",
     )
+
+
+def decay_of_biases_and_norms(history: History) -> Finding | None:
+    """Biases and norms lose a tenth of themselves or more over the run to weight decay."""
+    total, seen = history.total_steps or history.count, float(np.sum(history.lr_shares))
+    if not history.count:
+        return None
+    for a_step, decay, tensors in _decays(history):
+        names = [name for name in tensors if history.kind_of(name) in ("bias", "norm")]
+        lost = 1 - math.exp(-a_step * seen * max(1.0, total / history.count))
+        if names and lost > LOST:
+            return Finding(
+                "decay of biases and norms",
+                f"weight decay takes {lost:.0%} of {len(names)} biases and norms over the run",
+                "note",
+                history.last_step,
+                {"lost": lost, "weight_decay": decay, "allowed": LOST},
+                "Decay weights alone: downslope.optim.param_groups(model, weight_decay=...).",
+                source="the guides: no decay for biases and norms; less than a tenth shows nowhere",
+            )
+    return None
+
+
+def _decays(history: History) -> list[tuple[float, float, tuple[str, ...]]]:
+    """Of each group that decays: its share a step at the highest rate, its decay, its tensors."""
+    if history.setup.get("optimizer") not in _SHRINK or not history.count:
+        return []
+    highest = float(np.max(history.lrs))
+    tensors = history.setup["tensors"]
+    return [
+        (highest * decay, decay, tuple(n for n, t in tensors.items() if t["group"] == number))
+        for number, group in enumerate(history.setup["groups"])
+        if (decay := float(group.get("weight_decay") or 0)) > 0
+    ]
 
 
 def schedule_ended_early(history: History) -> Finding | None:
@@ -79,21 +121,33 @@ def schedule_ended_early(history: History) -> Finding | None:
     total = history.total_steps
     if total is None or history.count < 3:
         return None
-    over = history.lr_shares <= OVER
+    ended = _over(history, OVER, EARLY) or _over(history, LOW_RATE, LOWERED_EARLY)
+    if ended is None:
+        return None
+    step, share = ended
+    return Finding(
+        "schedule ended early",
+        f"the learning rate is {share:.1%} of its highest with {1 - step / total:.0%} of the steps "
+        "to come",
+        "warning",
+        step,
+        {"lr": float(history.lrs[-1]), "highest lr": float(history.lrs.max()), "steps": total},
+        f"Let the schedule end with the run: {total} steps, not {step}; lower the rate later, or "
+        "less.",
+        {"schedule": "warmup-cosine"},
+        "exact",
+    )
+
+
+def _over(history: History, share: float, early: float) -> tuple[int, float] | None:
+    """After which step the rate was below a share of its highest for good, and what it was."""
+    total = history.total_steps or 0
+    over = history.lr_shares <= share
     over[: int(np.argmax(history.lrs)) + 1] = False  # a warmup begins there
     if not over.any():
         return None
     first = int(np.argmax(over))
     step, seen = int(history.steps[first]), int(over.sum())
-    if not over[first:].all() or total - step <= EARLY * total or seen < max(5, 0.03 * total):
+    if not over[first:].all() or total - step <= early * total or seen < max(5, 0.03 * total):
         return None
-    return Finding(
-        "schedule ended early",
-        f"the learning rate is 0 with {1 - step / total:.0%} of the steps to come",
-        "warning",
-        step,
-        {"lr": float(history.lrs[-1]), "highest lr": float(history.lrs.max()), "steps": total},
-        f"Let the schedule end with the run: {total} steps, not {step}.",
-        {"schedule": "warmup-cosine"},
-        "exact",
-    )
+    return step, float(history.lr_shares[-1])

@@ -1,0 +1,137 @@
+"""What the plan of a run shows in its course: batch size, warmup, a rate that swings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..finding import Finding
+from ..history import Array, History
+
+__all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
+
+FEW_ROWS = 2  # a step
+NOISY = 0.5  # deviation of the batches' losses over the loss
+NOT_FALLEN = 0.85  # of the first loss
+BEGUN = 0.1  # of the planned steps
+FEW_STEPS = 100  # in all
+MUCH = 0.2  # of the training rows in one batch
+STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
+UNWARMED = 0.99  # of the highest rate in the first step
+FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
+CHECKS = 6  # validations in a row
+FULL = 0.8  # of the highest rate all the while
+SWING = 0.18  # the median change from one validation to the next, over the loss
+VIOLENT = 0.4  # the same where it does get better; 0.31 is the most in healthy tuning runs
+FLOOR = 0.05  # of the untrained loss, added below: a loss near 0 may double
+NO_BETTER = 0.85  # the last two of them over the first two
+
+
+def batch_too_small(history: History) -> Finding | None:
+    """One or two rows a step, and losses that say more of the rows than of the model."""
+    rows = history.batch_rows
+    begin = max(30, BEGUN * (history.total_steps or 0))
+    if rows is None or rows > FEW_ROWS or history.last_step < begin:
+        return None
+    if history.train_rows is not None and history.train_rows < 20 * rows:
+        return None
+    level = history.level(0.5, 1)
+    if not history.noise > NOISY * level and not level > NOT_FALLEN * history.first:
+        return None
+    return Finding(
+        "batch too small",
+        f"with {rows:g} rows a step the loss differs by {history.noise / level:.0%} of itself from "
+        "one step to the next",
+        "warning",
+        int(begin),
+        {"rows": rows, "noise over loss": history.noise / level, "allowed": NOISY},
+        "Use 16 rows a step or more (accumulate gradients where memory is short), or lower the "
+        "learning rate with the batch.",
+        {"batch_size": "x8"},
+        "Masters and Luschi 2018: 4 to 32 rows do best; the noise is that of our tuning runs",
+    )
+
+
+def batch_too_large(history: History) -> Finding | None:
+    """A large part of the data in each step, few steps, and a loss that still falls."""
+    rows, total, data = history.batch_rows, history.total_steps, history.train_rows
+    if rows is None or total is None or data is None or rows < MUCH * data:
+        return None
+    if total >= FEW_STEPS or history.last_step < 0.6 * total or history.count < 4:
+        return None
+    before, now = history.level(0.6, 0.8), history.level(0.8, 1)
+    falls = now < STILL_FALLING * before
+    if not falls and not now > NOT_FALLEN * history.first:
+        return None
+    return Finding(
+        "batch too large",
+        f"{total} steps with {rows / data:.0%} of the rows in each, and the loss "
+        + ("still falls" if falls else "has hardly fallen"),
+        "warning",
+        int(np.ceil(0.6 * total)),
+        {"rows": rows, "of": data, "steps": total, "loss": now, "loss before": before},
+        "Use a smaller batch: 16 to 64 rows give more steps an epoch; or train for more epochs.",
+        {"batch_size": 32},
+        "Keskar et al. 2017, Masters and Luschi 2018: few large steps do not replace many",
+    )
+
+
+def warmup_missing(history: History) -> Finding | None:
+    """The very first step, at the full rate, moves weights by a good part of themselves."""
+    if not history.looks or not history.count or history.looks[0]["step"] != 1:
+        return None
+    ratios = history.update_ratios(history.looks[0])
+    unwarmed = history.lr_shares[0] >= UNWARMED and history.steps[0] == 1
+    if not unwarmed or not len(ratios) or not np.median(ratios) > FIRST_STEP:
+        return None
+    ratio, lr = float(np.median(ratios)), float(history.lrs[0])
+    return Finding(
+        "warmup missing",
+        f"the first step, at the full learning rate, changes weights by {ratio:.0%} of their norm",
+        "warning",
+        1,
+        {"update over weight": ratio, "allowed": FIRST_STEP, "lr": lr},
+        "Let the learning rate rise over the first 5 to 10% of the steps (warmup = 0.1), or lower "
+        f"it to a third ({lr / 3:.1g}).",
+        {"warmup": 0.1, "lr": "x0.3"},
+        "the guides: warmup; 10% is the most in healthy tuning runs",
+    )
+
+
+def oscillation(history: History) -> Finding | None:
+    """At the full rate validation goes to and fro by a good part of itself and gets no better."""
+    checks = [v for v in history.validations if v.step > 0]
+    for end in range(CHECKS, len(checks) + 1):
+        window = checks[end - CHECKS : end]
+        losses = np.array([v.loss for v in window])
+        since = history.steps >= window[0].step
+        shares = history.lr_shares[since & (history.steps <= window[-1].step)]
+        if not np.isfinite(losses).all() or not len(shares) or shares.min() < FULL:
+            continue
+        swing = swings(losses, FLOOR * history.untrained)
+        better = losses[-2:].mean() < NO_BETTER * losses[:2].mean()
+        if swing <= (VIOLENT if better else SWING):
+            continue
+        lr = float(history.lrs.max())
+        return Finding(
+            "lr too high",
+            f"validation goes to and fro by {swing:.0%} of itself at the full learning rate",
+            "warning",
+            window[-1].step,
+            {"swing": swing, "allowed": SWING, "lr": lr, "validations": CHECKS},
+            f"Lower the learning rate to a third ({lr / 3:.1g}), lower it while training "
+            "(schedule = warmup-cosine), or use less momentum.",
+            {"lr": "x0.3", "schedule": "warmup-cosine"},
+            "the guides' table: loss oscillates; the share is from our tuning runs",
+        )
+    return None
+
+
+def swings(losses: Array, floor: float) -> float:
+    """The median change between neighbours over the median, 0 unless it turns twice at least.
+
+    >>> swings(np.array([1.0, 2.0, 1.0, 2.0]), 0.5)
+    0.5
+    """
+    changes = np.diff(losses)
+    turns = int(np.sum(changes[1:] * changes[:-1] < 0))
+    return float(np.median(np.abs(changes)) / (np.median(losses) + floor)) if turns >= 2 else 0.0
