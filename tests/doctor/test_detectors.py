@@ -63,12 +63,17 @@ def run(
     scale: float = 1.0,
     loss_scale: float = 1.0,
     decays_until: int | None = None,
+    low_from: int | None = None,
+    constant: bool = False,
+    warmup: int = 0,
+    leaks: int = 0,
     parameters: Callable[[nn.Module], Any] = lambda m: m.parameters(),
     **arguments: Any,
 ) -> list[dict[str, Any]]:
     """Train on digits with one thing changed; returns the events."""
     x, y, held_x, held_y = digits()
     x, y, held_x = scale * x[:rows], y[:rows].clone(), scale * held_x
+    x, y = torch.cat([x, held_x[:leaks]]), torch.cat([y, held_y[:leaks]])
     if wrong_labels:
         y[::wrong_labels] = (y[::wrong_labels] + 1) % 10
     torch.manual_seed(0)
@@ -87,12 +92,15 @@ def run(
         on_event=[events.append],
         budget=math.inf,
     ) as monitor:
+        monitor.data(x, held_x)
         for step in range(steps):
             if step % (steps // 6) == 0:
                 with torch.no_grad():
                     monitor.validation(float(loss_of(net(held_x), held_y)))
-            share = 1 - step / (decays_until or steps)
-            stepper.param_groups[0]["lr"] = lr * max(share, 0.0)
+            share = 1.0 if constant else max(0.0, 1 - step / (decays_until or steps))
+            share = 0.01 if low_from is not None and step >= low_from else share
+            for group in stepper.param_groups:
+                group["lr"] = lr * share * min(1.0, (step + 1) / (warmup + 1))
             at = torch.arange(batch) if repeats else torch.randint(len(x), (batch,))
             with torch.autocast("cpu", torch.float16, enabled=loss_scale != 1):
                 outputs = net(x[at])
@@ -103,6 +111,17 @@ def run(
             stepper.step()
             monitor.step(loss)
     return events
+
+
+def norms_decay(net: nn.Module, decay: float = 50.0) -> list[dict[str, Any]]:
+    """Biases in a group of their own, with weight decay."""
+    parts: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for p in net.parameters():
+        parts[p.dim() == 1].append(p)
+    return [
+        {"params": parts[False], "weight_decay": 0.0},
+        {"params": parts[True], "weight_decay": decay},
+    ]
 
 
 def dead() -> nn.Module:
@@ -163,6 +182,24 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "schedule": ("schedule ended early", {"decays_until": 20}),
     "one batch": ("data repeats", {"repeats": True, "steps": 120}),
     "labels": ("labels do not match", {"shuffled": True, "steps": 120}),
+    "one row": ("batch too small", {"batch": 1}),
+    "all rows": ("batch too large", {"batch": 1400, "steps": 12}),
+    "cold start": ("warmup missing", {"lr": 0.02}),
+    "swinging": (
+        "lr too high",
+        {
+            "optimizer": SGD,
+            "lr": 0.4,
+            "momentum": 0.97,
+            "constant": True,
+            "steps": 120,
+            "warmup": 9,
+        },
+    ),
+    "low too early": ("schedule ended early", {"low_from": 10}),
+    "biases decay": ("decay of biases and norms", {"parameters": norms_decay}),
+    "leak": ("data leak", {"leaks": 100}),
+    "plain": ("slow optimizer", {"optimizer": SGD, "lr": 0.03, "steps": 120}),
     "few rows": ("overfitting", {"rows": 150, "wrong_labels": 3, "lr": 1e-2, "steps": 240}),
 }
 
@@ -228,3 +265,35 @@ def test_records_without_a_monitor_are_read_too() -> None:
     events = [{"event": "train", "step": k, "loss": 1.5**k, "lr": 1.0} for k in range(1, 40)]
     assert [f.cause for f in diagnose(events)] == ["lr too high"]
     assert diagnose([]) == []
+
+
+def test_rows_that_repeat_by_nature_are_no_leak() -> None:
+    """Where as many training rows repeat as validation rows are shared, nothing is said."""
+    events = run()
+    natural = {"event": "data", "rows": 1400, "validation_rows": 397, "repeated": 0.3}
+    kept = [e for e in events if e["event"] != "data"]
+    assert diagnose([*kept, {**natural, "shared": 0.3}]) == []
+    assert [f.cause for f in diagnose([*kept, {**natural, "shared": 0.6}])] == ["data leak"]
+
+
+def test_usual_decay_of_biases_is_worth_a_note_only_over_a_long_run() -> None:
+    """Up to a tenth of a bias nothing is said; beyond it a note, which no listener is told."""
+
+    def decayed(decay: float) -> list[tuple[str, str]]:
+        events = run(parameters=lambda net: norms_decay(net, decay), steps=120)
+        return [(f.cause, f.severity) for f in diagnose(events)]
+
+    assert decayed(0.1) == []
+    assert decayed(0.65) == [("decay of biases and norms", "note")]
+
+
+def test_rates_after_a_change_of_the_recipe_are_judged_by_themselves() -> None:
+    """A rate that was lowered a hundredfold by a new recipe is no schedule that ended."""
+    steps = [
+        {"event": "train", "step": k, "loss": 1 / k, "lr": 1.0 if k <= 20 else 0.01}
+        for k in range(1, 61)
+    ]
+    start = {"event": "start", "total_steps": 100}
+    assert [f.cause for f in diagnose([start, *steps])] == ["schedule ended early"]
+    change = {"event": "recipe", "step": 20, "changes": {"lr": [1.0, 0.01]}}
+    assert diagnose([start, *steps[:20], change, *steps[20:]]) == []

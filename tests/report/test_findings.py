@@ -15,13 +15,13 @@ from downslope.tasks import rmse
 
 def line() -> Task:
     x = torch.linspace(-1, 1, 64)[:, None]
-    data = TensorDataset(x, 2 * x)
+    data, held = TensorDataset(x, 2 * x), TensorDataset(x + 0.01, 2 * x + 0.02)
     return Task(
         name="line",
         model=lambda: nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1)),
         loss=nn.functional.mse_loss,
         train=data,
-        validation=data,
+        validation=held,
         metric=Metric("rmse", rmse, higher_is_better=False),
         batch_size=16,
         epochs=10,

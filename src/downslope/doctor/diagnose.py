@@ -29,9 +29,9 @@ DETECTORS: tuple[Callable[[History], Finding | None], ...] = (
     flow.dead_units,
     flow.constant_outputs,
     settings.schedule_ended_early,
-    plan.batch_too_large,
     data.data_repeats,
     rate.lr_too_low,
+    plan.batch_too_large,
     rate.slow_optimizer,
     data.labels_do_not_match,
     data.overfitting,
@@ -46,7 +46,7 @@ DETECTORS: tuple[Callable[[History], Finding | None], ...] = (
 #: What needs no other cause where one of these was found.
 _EFFECTS = {
     "lr too high", "lr too low", "slow optimizer", "labels do not match", "constant outputs",
-    "dead units", "lr not lowered", "vanishing gradients", "warmup missing",
+    "dead units", "lr not lowered", "vanishing gradients", "warmup missing", "batch too large",
 }  # fmt: skip
 _NO_ROOT = {
     "waiting for data",

@@ -19,6 +19,8 @@ __all__ = ["History", "Validation", "number"]
 Array = npt.NDArray[np.float64]
 Event = dict[str, Any]
 
+EARLY_STEPS = 32
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -163,7 +165,7 @@ class History:
         views = np.lib.stride_tricks.sliding_window_view(self.losses, width)
         return np.median(np.where(np.isfinite(views), views, np.inf), axis=1)
 
-    @property
+    @cached_property
     def lr_shares(self) -> Array:
         """Each learning rate over the highest so far by the same recipe."""
         shares = np.empty_like(self.lrs)
@@ -185,6 +187,12 @@ class History:
                 if self.kind_of(name) in kinds and t["weight_norm"] and t["update_norm"] is not None
             ]
         )
+
+    @cached_property
+    def early_update(self) -> float:
+        """The largest median of :meth:`update_ratios` in the first looks; 0 where there is none."""
+        ratios = [self.update_ratios(look) for look in self.looks if look["step"] <= EARLY_STEPS]
+        return max((float(np.median(r)) for r in ratios if len(r)), default=0.0)
 
     def weights(self, look: Event, quantity: str = "grad_norm") -> Array:
         """One number of each weight matrix in a look, in the order of the model's parameters."""

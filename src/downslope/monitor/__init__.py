@@ -3,6 +3,7 @@
 from .baseline import constant_loss
 from .monitor import BUDGET, Monitor
 from .records import RecordWriter, each, read_records
+from .rows import data_event
 from .tensorboard import TensorBoard
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "RecordWriter",
     "TensorBoard",
     "constant_loss",
+    "data_event",
     "each",
     "read_records",
 ]

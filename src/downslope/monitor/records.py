@@ -173,7 +173,7 @@ def gone_back(records: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
     >>> gone_back([{"event": "train", "step": 1}, {"event": "train", "step": 2}], 1)
     [{'event': 'train', 'step': 1}]
     """
-    own = ("train", "validation", "monitor", "nonfinite", "skip")
+    own = ("train", "validation", "monitor", "nonfinite", "skip", "recipe")
     return [
         r for r in records if r["event"] != "end" and not (r["event"] in own and r["step"] > step)
     ]

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from torch.utils.data import TensorDataset
+
 from ..files import write_atomically
-from ..monitor import RecordWriter
+from ..monitor import RecordWriter, data_event
 from ..tasks import Task, size
 from .heal import Healer
 from .interrupt import Interrupt
@@ -89,6 +91,8 @@ def session(
             emit(resumed.told)
         emit(_start_event(state, task, recipe, resumed=resumed is not None))
         if resumed is None:
+            if (rows := _rows(task)) is not None:
+                emit(rows)
             save("last")
         elif resumed.changes:
             emit({"event": "recipe", "step": state.progress.step, "changes": resumed.changes})
@@ -165,6 +169,14 @@ def _start_event(state: State, task: Task, recipe: Recipe, *, resumed: bool) -> 
         "lr": recipe.lr,
         "resumed_from": state.progress.step if resumed else None,
     }
+
+
+def _rows(task: Task) -> Event | None:
+    """What the training and the validation rows have in common, where they are in memory."""
+    train, validation = task.train, task.validation
+    if not isinstance(train, TensorDataset) or not isinstance(validation, TensorDataset):
+        return None
+    return data_event(train.tensors[0], validation.tensors[0])
 
 
 def _end_event(state: State, reason: str) -> Event:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..finding import Finding
 from ..history import Array, History
+from .rate import REPLACED
 
 __all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
 
@@ -14,7 +15,7 @@ NOISY = 0.5  # deviation of the batches' losses over the loss
 NOT_FALLEN = 0.85  # of the first loss
 BEGUN = 0.1  # of the planned steps
 FEW_STEPS = 100  # in all
-MUCH = 0.2  # of the training rows in one batch
+MUCH = 0.4  # of the training rows in one batch
 STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
 UNWARMED = 0.99  # of the highest rate in the first step
 FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
@@ -81,8 +82,8 @@ def warmup_missing(history: History) -> Finding | None:
         return None
     ratios = history.update_ratios(history.looks[0])
     unwarmed = history.lr_shares[0] >= UNWARMED and history.steps[0] == 1
-    if not unwarmed or not len(ratios) or not np.median(ratios) > FIRST_STEP:
-        return None
+    if not unwarmed or not len(ratios) or not FIRST_STEP < np.median(ratios) <= REPLACED:
+        return None  # beyond it no warmup helps
     ratio, lr = float(np.median(ratios)), float(history.lrs[0])
     return Finding(
         "warmup missing",

@@ -15,6 +15,7 @@ __all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
 RISE = 1.4  # of the smoothed loss over the first, and
 NOISES = 3.0  # deviations of the batches' noise more
 UPDATE = 0.3  # of a weight's norm in one step; 0.22 is the most in healthy tuning runs
+REPLACED = 1.0  # the same: hardly anything is left of the weight
 SURELY_LOW, LOW = 5e-5, 6e-4  # highest update over weight
 FALLEN_SURELY, FALLEN = 0.85, 0.93  # loss over first loss: it has hardly fallen
 WAIT = 0.1  # of the planned steps before a low rate is judged
@@ -73,11 +74,11 @@ def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
         ratios = history.update_ratios(look)
         if len(ratios) and (ratio := float(np.median(ratios))) > UPDATE:
             seen.append((look["step"], ratio))
-    if len(seen) < 2:
+    worst = max((ratio for _, ratio in seen), default=0.0)
+    if len(seen) < 2 and worst < REPLACED:
         return None
-    worst = max(ratio for _, ratio in seen)
     how = f"one step changes weights by {worst:.0%} of their norm"
-    return seen[1][0], how, {"update over weight": worst, "allowed": UPDATE}
+    return seen[min(1, len(seen) - 1)][0], how, {"update over weight": worst, "allowed": UPDATE}
 
 
 def lr_too_low(history: History) -> Finding | None:
