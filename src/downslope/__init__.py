@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .monitor import Monitor
     from .report import write_report
     from .tasks import Metric, Task, load_task
-    from .training import Recipe, Run, fit, predict, write_predictions
+    from .training import Recipe, Run, export, fit, predict, write_predictions
     from .tuning import Comparison, compare
 
 __version__ = "0.1.0"
@@ -39,6 +39,7 @@ _HOME = {
     "Recipe": "training",
     "Run": "training",
     "fit": "training",
+    "export": "training",
     "predict": "training",
     "write_predictions": "training",
     "write_report": "report",
@@ -62,6 +63,7 @@ __all__ = [
     "advise",
     "compare",
     "diagnose",
+    "export",
     "find_lr",
     "fit",
     "load_task",

@@ -24,6 +24,7 @@ __all__ = ["DEBUG", "Debug", "app", "main"]
 COMMANDS = {
     "train": "Find a learning rate, train, watch, save and report.",
     "predict": "Predict for every row of a file, with the model of a run.",
+    "export": "Write a run's model as safetensors, as a torch.export program, and what they need.",
     "checkpoint": "Say whether a checkpoint is sound, and what it holds.",
     "find-lr": "Find a learning rate by a range test, and plot it.",
     "schedule": "Draw a schedule of the learning rate, in the terminal and into a file.",

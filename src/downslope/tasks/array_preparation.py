@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from .answers import class_columns
 from .array_file import find_inputs, numbers, read_arrays
-from .preparation import FileBatch, ModelSource, Preparation
+from .preparation import FileBatch, ModelSource, Preparation, spread
 
 __all__ = ["ArrayPreparation"]
 
@@ -82,6 +82,10 @@ class ArrayPreparation(Preparation):
         deviation = np.where(deviation > 0, deviation, np.inf)
         standardised = (numbers(path, name, array) - mean) / deviation
         return torch.from_numpy(standardised.astype(np.float32))
+
+    def example(self, rows: int) -> Tensor:
+        """Rows of the shape."""
+        return spread(rows, *self.shape)
 
     def answers(self, outputs: Tensor, inputs: Tensor) -> dict[str, NDArray[Any]]:
         """``predicted_TARGET``, numbered where it is several values; probabilities of classes."""

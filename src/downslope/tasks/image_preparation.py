@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import InputError
 from .answers import class_columns
 from .image_files import BRIGHTEST, ImageShape, decode, images_in
-from .preparation import FileBatch, ModelSource, Preparation
+from .preparation import FileBatch, ModelSource, Preparation, spread
 
 __all__ = ["ImagePreparation"]
 
@@ -58,6 +58,10 @@ class ImagePreparation(Preparation):
         mean, deviation = (torch.tensor(v)[:, None, None] for v in (self.mean, self.deviation))
         deviation[deviation == 0] = torch.inf
         return (pixels.float() / BRIGHTEST - mean) / deviation
+
+    def example(self, rows: int) -> Tensor:
+        """Images of the shape."""
+        return spread(rows, self.shape.channels, self.shape.height, self.shape.width)
 
     def answers(self, outputs: Tensor, inputs: Tensor) -> dict[str, NDArray[Any]]:
         """``predicted_class``, and ``probability_CLASS`` for each class."""

@@ -9,19 +9,21 @@ line in :data:`KINDS`.
 from __future__ import annotations
 
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import InputError, InputTypeError, told, unknown
 from .functions import FORM, called, found, is_function
 
-__all__ = ["FileBatch", "ModelSource", "Preparation", "restored"]
+__all__ = ["FileBatch", "ModelSource", "Preparation", "restored", "spread"]
 
 #: Kind -> the class that reads files of it, imported when it is needed.
 KINDS = {
@@ -124,6 +126,14 @@ class Preparation(ABC):
         """
 
     @abstractmethod
+    def example(self, rows: int) -> Tensor:
+        """Inputs of the right shape and type, without meaning, to trace the model on.
+
+        Args:
+            rows: how many.
+        """
+
+    @abstractmethod
     def answers(self, outputs: Tensor, inputs: Tensor) -> dict[str, NDArray[Any]]:
         """What the model's outputs say, as named columns with one value for each row.
 
@@ -160,6 +170,11 @@ def restored(data: Mapping[str, Any]) -> Preparation:
     if not (isinstance(cls, type) and issubclass(cls, Preparation)):
         raise InputTypeError(f"{kind!r} must be a subclass of downslope.tasks.Preparation.")
     return cls.from_settings(ModelSource(**data["model"]), data["settings"])
+
+
+def spread(*shape: int) -> Tensor:
+    """Numbers of that shape, evenly from -1 to 1."""
+    return torch.linspace(-1, 1, math.prod(shape)).view(shape)
 
 
 def _builtin(reference: str) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .answers import class_columns
-from .preparation import FileBatch, ModelSource, Preparation
+from .preparation import FileBatch, ModelSource, Preparation, spread
 from .table_cells import check_type
 from .table_columns import Column, column_from
 from .table_file import read_chunks
@@ -74,6 +74,10 @@ class TablePreparation(Preparation):
             check_type(path, frame[column.name])
         parts = [c.features(path, frame[c.name], first) for c in self.columns]
         return torch.from_numpy(np.concatenate(parts, axis=1))
+
+    def example(self, rows: int) -> Tensor:
+        """As many numbers as the columns make."""
+        return spread(rows, int(self.model.arguments["features"] or 0))
 
     def answers(self, outputs: Tensor, inputs: Tensor) -> dict[str, NDArray[Any]]:
         """``predicted_TARGET``; for classes ``probability_CLASS`` as well, one column for each."""

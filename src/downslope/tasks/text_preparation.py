@@ -51,6 +51,10 @@ class TextPreparation(Preparation):
                 done = (number + (run[-1] + self.length) / max(1, len(content))) / len(files)
                 yield FileBatch(windows, min(1.0, done), {"file": [name] * len(run), "offset": run})
 
+    def example(self, rows: int) -> Tensor:
+        """Windows of bytes."""
+        return torch.arange(rows * self.length).remainder(256).byte().view(rows, self.length)
+
     def answers(self, outputs: Tensor, inputs: Tensor) -> dict[str, NDArray[Any]]:
         """``bytes`` that were scored, their ``bits_per_byte``, and what is likely to follow.
 

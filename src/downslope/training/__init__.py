@@ -9,6 +9,7 @@ from ..lazy import importer
 
 if TYPE_CHECKING:
     from . import checkpoint
+    from ._export import Exported, export
     from ._fit import fit
     from ._predict import predict, write_predictions
     from .outcome import TrainingDivergedError
@@ -21,15 +22,19 @@ _HOME = {
     "TrainingDivergedError": "outcome",
     "checkpoint": "checkpoint",
     "fit": "_fit",
+    "Exported": "_export",
+    "export": "_export",
     "predict": "_predict",
     "write_predictions": "_predict",
 }
 
 __all__ = [
+    "Exported",
     "Recipe",
     "Run",
     "TrainingDivergedError",
     "checkpoint",
+    "export",
     "fit",
     "predict",
     "write_predictions",

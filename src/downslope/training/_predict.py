@@ -148,8 +148,6 @@ def _predictions(
 ) -> Iterator[tuple[Columns, float]]:
     """The answers for each batch, and the share of the file that is done; at least one row."""
     run = run if isinstance(run, Run) else Run.load(run)
-    if checkpoint not in ("best", "last"):
-        raise InputError(f"predict: checkpoint must be 'best' or 'last', got {checkpoint!r}.")
     preparation = run.preparation(checkpoint)
     place = _device(device)
     model = run.model(checkpoint).to(place)

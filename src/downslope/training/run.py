@@ -214,16 +214,23 @@ class Run:
             InputError: the task had none.
             CheckpointError: as :meth:`model`.
         """
-        state = self._state(which)
-        if "preparation" not in state:
+        found = self.prepared(which)
+        if found is None:
             raise InputError(
                 f"The task {self.task_name!r} does not say how a file becomes its inputs, so there "
                 "is nothing to predict for. Give the Task a preparation, or use run.model()."
             )
-        return restored(state["preparation"])
+        return found
+
+    def prepared(self, which: Which = "best") -> Preparation | None:
+        """As :meth:`preparation`; ``None`` where the task had none."""
+        state = self._state(which)
+        return restored(state["preparation"]) if "preparation" in state else None
 
     def _file(self, which: Which) -> Path:
         """The path of a checkpoint."""
+        if which not in ("best", "last"):
+            raise InputError(f"checkpoint must be 'best' or 'last', got {which!r}.")
         return {"best": self.files.best, "last": self.files.last}[which]
 
     def _state(self, which: Which) -> dict[str, Any]:
