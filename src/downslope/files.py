@@ -9,9 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["LEFTOVER", "flush_folder", "remove_leftovers", "staged", "write_atomically"]
+__all__ = [
+    "LEFTOVER",
+    "cache_home",
+    "flush_folder",
+    "remove_leftovers",
+    "staged",
+    "write_atomically",
+]
 
 LEFTOVER = ".tmp"  #: how the names of temporary files end
+
+
+def cache_home() -> Path:
+    """``$DOWNSLOPE_CACHE``, else ``downslope`` in the user's cache folder; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("DOWNSLOPE_CACHE") or Path(base) / "downslope")
 
 
 @contextlib.contextmanager

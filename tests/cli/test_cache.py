@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from downslope import load_task
 from downslope.cli import app
 from downslope.cli.cache import table
 from downslope.engines import cache
@@ -146,3 +147,16 @@ def test_an_unknown_action_is_one_line() -> None:
 def test_ages_are_counted_from_now(folder: Path) -> None:
     """What was just made is seconds old."""
     assert all(time.time() - 60 < k.made <= time.time() + 1 for k in cache.kernels())
+
+
+def test_converted_tables_are_shown_and_cleared(tmp_path: Path, folder: Path) -> None:
+    """Rows of a large table are listed by its path, and go with the kernels."""
+    path = tmp_path / "big.csv"
+    path.write_text("x,y\n" + "".join(f"{i},{i % 2}\n" for i in range(100)))
+    load_task(str(path), target="y", stream=True)
+    *_, where, line = run().stdout.splitlines()
+    assert where.startswith(f"{tmp_path}/tables: 1 converted table, ")
+    assert line.endswith(f"  {path}")
+    assert run("clear", "--yes").stdout.startswith("removed 3 kernels and 1 converted table, ")
+    assert not left(tmp_path / "tables")
+    assert len(run().stdout.splitlines()) == 1

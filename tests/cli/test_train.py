@@ -268,10 +268,10 @@ def test_an_interrupt_before_training(csv: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_argument_of_load_task_is_an_option() -> None:
-    """But the seed, which a recipe has, and the folder that a resumed run remembers."""
+    """But the seed, which a recipe has, the folder that a resumed run remembers, and the bar."""
     arguments = inspect.signature(load_task).parameters
     names = {name for name, p in arguments.items() if p.kind is p.KEYWORD_ONLY}
-    assert {spec.name for spec in TASK_OPTIONS} == names - {"seed", "folder"}
+    assert {spec.name for spec in TASK_OPTIONS} == names - {"seed", "folder", "on_progress"}
 
 
 def test_columns_are_declared_by_options() -> None:

@@ -28,7 +28,7 @@ COMMANDS = {
     "checkpoint": "Say whether a checkpoint is sound, and what it holds.",
     "find-lr": "Find a learning rate by a range test, and plot it.",
     "schedule": "Draw a schedule of the learning rate, in the terminal and into a file.",
-    "cache": "Show the compiled kernels that are kept, or remove them.",
+    "cache": "Show the compiled kernels and converted tables that are kept, or remove them.",
     "diagnose": "Say what is wrong with a run, why, and what to change.",
     "advise": "Advise a starting recipe for a task or a model, with a reason for every line.",
     "compare": "Find out by experiment which optimizer reaches a target soonest.",

@@ -1,4 +1,4 @@
-"""``downslope cache``: the kernels that were compiled for this user, and how to be rid of them."""
+"""``downslope cache``: kernels and converted tables that are kept, and how to be rid of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from ..engines import cache
 from ..errors import InputError
 from .app import Debug
 from .units import in_bytes, in_time
+
+if TYPE_CHECKING:
+    from ..tasks.row_cache import Entry
 
 __all__ = ["command", "table"]
 
@@ -30,13 +33,20 @@ def command(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="clear without asking")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show the compiled kernels that are kept on this machine, or remove them."""
-    found = cache.kernels()
+    """Show the compiled kernels and the converted tables that are kept, or remove them."""
+    from ..tasks import row_cache
+
+    found, tables = cache.kernels(), row_cache.entries()
     if action is Action.SHOW:
         typer.echo("\n".join(table(found, time.time())))
+        if tables:
+            typer.echo("\n".join(table_of_tables(tables)))
         return
-    what = f"{_count(found)}, {in_bytes(sum(k.size for k in found))}, in {cache.folder()}"
-    if found and not yes:
+    size = sum(k.size for k in found) + sum(t.size for t in tables)
+    kinds = [_count(found), *([_count_tables(tables)] if tables else [])]
+    home = cache.folder().parent if tables else cache.folder()
+    what = f"{' and '.join(kinds)}, {in_bytes(size)}, in {home}"
+    if (found or tables) and not yes:
         if not sys.stdin.isatty():
             raise InputError(f"This would remove {what}. Nobody can be asked here: give --yes.")
         try:
@@ -46,7 +56,8 @@ def command(
         if not agreed:
             typer.echo("nothing was removed")
             return
-    typer.echo(f"removed {_count(found)}, {in_bytes(cache.clear())}, from {cache.folder()}")
+    freed = in_bytes(cache.clear() + row_cache.clear())
+    typer.echo(f"removed {' and '.join(kinds)}, {freed}, from {home}")
 
 
 def table(found: Sequence[cache.Kernel], now: float) -> Iterator[str]:
@@ -71,6 +82,20 @@ def table(found: Sequence[cache.Kernel], now: float) -> Iterator[str]:
     for row in rows:
         first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join((row[0].ljust(len(first)), *rest))
+
+
+def table_of_tables(found: Sequence[Entry]) -> Iterator[str]:
+    """Where the rows of large tables are, and a line for each table, the largest first."""
+    from ..tasks import row_cache
+
+    size = in_bytes(sum(t.size for t in found))
+    yield f"{row_cache.folder()}: {_count_tables(found)}, {size}"
+    widest = max(len(in_bytes(t.size)) for t in found)
+    yield from (f"{in_bytes(t.size):>{widest}}  {t.source}" for t in found)
+
+
+def _count_tables(found: Sequence[Entry]) -> str:
+    return f"{len(found)} converted table{'s' * (len(found) != 1)}"
 
 
 def _count(found: Sequence[cache.Kernel]) -> str:

@@ -11,7 +11,7 @@ import typer
 from ..finder import find_lr
 from .app import Debug
 from .curve import WIDTH, labelled
-from .model import TASK, TASK_OPTIONS, taken
+from .model import TASK, TASK_OPTIONS, chosen_task, taken
 from .options import assignments, of_function, with_options
 from .plot import check_plot, save_plot
 
@@ -46,9 +46,7 @@ def _find_lr(
     given: dict[str, Any],
 ) -> None:
     """Find a learning rate by a range test, and plot it."""
-    from ..tasks import load_task
-
-    chosen = load_task(task, **taken(given))
+    chosen = chosen_task(task, taken(given))
     page = plot or Path(f"find-lr-{Path(chosen.name).stem}.png")
     check_plot(page)
     if optimizer is not None:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputTypeError, told
+from .bar import bar
 from .options import Spec
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TASK", "TASK_OPTIONS", "named_model", "taken"]
+    from ..tasks import Task
+
+__all__ = ["TASK", "TASK_OPTIONS", "chosen_task", "named_model", "taken"]
 
 #: What may stand for a task on the command line.
 TASK = "digits, a file or folder of data, or package.module:function"
@@ -27,6 +30,7 @@ TASK_OPTIONS = (
     Spec("dates", _COLUMNS, None, "column that holds dates", "COLUMN"),
     Spec("ignore", _COLUMNS, None, "column that is not looked at", "COLUMN"),
     Spec("na", _COLUMNS, None, "text that stands for an empty cell", "TEXT"),
+    Spec("stream", bool, None, "read a table in little memory [default: if above 256 MiB]"),
     Spec("image_size", int, None, "side in pixels of images; their own, at most 64, if left out"),
     Spec("augment", str, None, "move training images a little, or mirror some too", "shift|flip"),
 )
@@ -35,6 +39,14 @@ TASK_OPTIONS = (
 def taken(given: dict[str, Any]) -> dict[str, Any]:
     """Take those of :data:`TASK_OPTIONS` out of the options that were given."""
     return {spec.name: given.pop(spec.name) for spec in TASK_OPTIONS if spec.name in given}
+
+
+def chosen_task(spec: str, options: dict[str, Any], *, quiet: bool = False) -> Task:
+    """The task of this name, with a bar where its data take long to be read."""
+    from ..tasks import load_task
+
+    with bar(shown=not quiet) as tell:
+        return load_task(spec, **options, on_progress=tell)
 
 
 def named_model(spec: str, **options: Any) -> nn.Module:
@@ -46,13 +58,13 @@ def named_model(spec: str, **options: Any) -> nn.Module:
     """
     from torch import nn
 
-    from ..tasks import Task, load_task
+    from ..tasks import Task
     from ..tasks.checks import check_together
     from ..tasks.functions import called, is_function
     from ..tasks.load import check_options
 
     if not is_function(spec):
-        return load_task(spec, **options).model()
+        return chosen_task(spec, options).model()
     check_options(spec, "function", options)
     made = called(spec)
     if isinstance(made, Task):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .app import Debug
+from .bar import bar
 
 __all__ = ["command"]
 
@@ -47,24 +47,9 @@ def command(
 
     target = out or Path(f"{file.stem}-predictions.csv")
     trained = Run.load(run)
-    with _bar(file.name) as on_share:
+    with bar() as tell:
+        on_share = None if tell is None else partial(tell, file.name)
         rows = write_predictions(
             trained, file, target, checkpoint=checkpoint.value, device=device, on_share=on_share
         )
     typer.echo(f"{rows:,} rows predicted with {checkpoint.value}.pt of {run} -> {target}")
-
-
-@contextlib.contextmanager
-def _bar(name: str) -> Iterator[Callable[[float], None] | None]:
-    """A bar on a terminal, gone when it is done; nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(name, total=1.0)
-        yield lambda share: progress.update(task, completed=share)

@@ -17,7 +17,7 @@ import typer
 from ..errors import InputError
 from ..training import Recipe
 from .app import Debug
-from .model import TASK, TASK_OPTIONS, taken
+from .model import TASK, TASK_OPTIONS, chosen_task, taken
 from .options import assignments, of_fields, with_options
 
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ def _train(
     given: dict[str, Any],
 ) -> None:
     """Find a learning rate, train, watch, save and report."""
-    from ..tasks import load_task
-
     hyperparameters = assignments(settings or [])
     data = taken(given)
     if resume is not None:
@@ -91,7 +89,7 @@ def _train(
         if auto_resume and run_dir is None:
             raise InputError("--auto-resume needs --run-dir DIR, where the run is or will be.")
         plan = _recipe(recipe, given, hyperparameters)
-        chosen = load_task(task, **data)
+        chosen = chosen_task(task, data, quiet=quiet)
         folder = run_dir or _fresh(Path("runs"), Path(chosen.name).stem)
         job = _Job(chosen, plan, folder, resume="auto" if auto_resume else False)
     if dry_run:

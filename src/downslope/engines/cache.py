@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import EngineError
+from ..files import cache_home
 
 __all__ = ["Kernel", "clear", "folder", "kernels", "load"]
 
@@ -58,8 +59,7 @@ def folder() -> Path:
 
     Code is loaded from it, so it must belong to this user alone; it is made with mode 700.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(os.environ.get("DOWNSLOPE_CACHE") or Path(base) / "downslope") / "kernels"
+    path = cache_home() / "kernels"
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         writable = os.access(path, os.W_OK)

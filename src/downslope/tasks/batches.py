@@ -8,6 +8,7 @@ it is read (augmentation): each batch has a seed of its own, whoever reads it.
 from __future__ import annotations
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
 from typing import cast
@@ -15,16 +16,27 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset, default_collate
 
 from ..randomness import drawing_from
 
-__all__ = ["Batches", "batches", "permutation", "size", "steps", "steps_in"]
+__all__ = ["BatchDataset", "Batches", "batches", "permutation", "size", "steps", "steps_in"]
 
 LEAST_ROWS = 2  # that batch norm can train on
 
 Pair = tuple[Tensor, ...]
 Part = tuple[Tensor, Tensor, float]
+
+
+class BatchDataset(Dataset[Pair], ABC):
+    """A map-style data set that gives a batch in one call, and draws nothing while it is read."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, rows: Tensor) -> Pair:
+        """The rows of these indices: inputs and targets."""
 
 
 def size(dataset: Dataset[Pair]) -> int:
@@ -49,8 +61,9 @@ def permutation(size: int, seed: int, epoch: int) -> Tensor:
 class Batches:
     """The batches of a data set, one for each index tensor; can be read again and again.
 
-    A :class:`~torch.utils.data.TensorDataset` gives a batch in one indexing call a tensor; other
-    data sets give their rows one by one to torch's collation. Nothing is drawn from the global
+    A :class:`~torch.utils.data.TensorDataset` gives a batch in one indexing call a tensor, a
+    :class:`BatchDataset` in a call of its own; others give their rows one by one to torch's
+    collation. Nothing is drawn from the global
     generators but by the data set itself, and nothing at all where there are ``seeds``.
 
     Args:
@@ -81,12 +94,14 @@ class Batches:
         if type(self._dataset) is TensorDataset:  # draws nothing: a loader would only cost time
             tensors = self._dataset.tensors
             return (tuple([_rows_of(t, rows) for t in tensors]) for rows in self._rows)
+        if isinstance(self._dataset, BatchDataset) and not self._workers:
+            return map(self._dataset.batch, self._rows)
         seeds: Sequence[int | None] = self._seeds or [None] * len(self._rows)
         return iter(
             DataLoader(
                 _Reading(self._dataset),
                 batch_size=None,
-                sampler=[(r.tolist(), seed) for r, seed in zip(self._rows, seeds, strict=True)],
+                sampler=_Order(self._rows, seeds),
                 num_workers=self._workers,
                 worker_init_fn=_leave_signals_alone,
                 generator=torch.Generator(),  # or a seed would be drawn from the global one
@@ -182,7 +197,7 @@ def steps(
             for piece in chunk.tensor_split(cut * processes)[process * cut : (process + 1) * cut]
         ]
     seeds = None
-    if type(dataset) is not TensorDataset:
+    if type(dataset) is not TensorDataset and not isinstance(dataset, BatchDataset):
         seeds = [
             _mixed(seed, epoch, step, process * cut + k)
             for step, cut in enumerate(cuts, start=skip)
@@ -192,6 +207,20 @@ def steps(
     for chunk, cut in zip(chunks, cuts, strict=True):
         rows = len(chunk)
         yield [(x, y, len(y) / rows) for x, y in islice(loader, cut)]
+
+
+class _Order(Sampler[tuple[list[int], int | None]]):
+    """The items for :class:`_Reading`, made one by one: a list of all rows would take gigabytes."""
+
+    def __init__(self, rows: Sequence[Tensor], seeds: Sequence[int | None]) -> None:
+        self._rows, self._seeds = rows, seeds
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[list[int], int | None]]:
+        for rows, seed in zip(self._rows, self._seeds, strict=True):
+            yield rows.tolist(), seed
 
 
 class _Reading(Dataset[Pair]):
@@ -205,6 +234,8 @@ class _Reading(Dataset[Pair]):
         with drawing_from(seed):
             if isinstance(self._dataset, TensorDataset):
                 return cast(Pair, self._dataset[cast(int, torch.tensor(rows))])
+            if isinstance(self._dataset, BatchDataset):
+                return self._dataset.batch(torch.tensor(rows))
             pair: Pair = default_collate([self._dataset[row] for row in rows])
             return pair
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .array_file import ARRAY_SUFFIXES
 from .functions import FORM, is_function
 from .image_files import IMAGE_SUFFIXES
 from .own import own_task
-from .table_file import TABLE_SUFFIXES
+from .table_file import STREAM_BYTES, TABLE_SUFFIXES
 from .table_options import TableOptions
 from .task import Task
 
@@ -23,7 +23,7 @@ LOOKED_AT = 1000  # files of a folder, to tell images from text
 OPTIONS: dict[str, tuple[str, ...]] = {
     "digits": (),
     "function": ("folder",),
-    "table": ("target", "missing", "categorical", "dates", "ignore", "na"),
+    "table": ("target", "missing", "categorical", "dates", "ignore", "na", "stream"),
     "images": ("image_size", "augment"),
     "text": ("model",),
     "arrays": ("target",),
@@ -43,7 +43,9 @@ def load_task(
     dates: Sequence[str] | None = None,
     ignore: Sequence[str] | None = None,
     na: Sequence[str] | None = None,
+    stream: bool | None = None,
     folder: str | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> Task:
     """The task named by ``spec``.
 
@@ -66,7 +68,10 @@ def load_task(
         dates: columns of a table that hold dates, which become numbers.
         ignore: columns of a table that are not looked at.
         na: texts in a table that stand for an empty cell.
+        stream: whether a table is read in memory that does not grow with it: its rows are kept as
+            numbers in the user's cache folder; by default, above 256 MiB.
         folder: where a function's module is looked for first; the current directory by default.
+        on_progress: told what takes long (a large table's conversion), and how much of it is done.
 
     Raises:
         InputError: an unknown name or file, an option that this kind of data does not have, or data
@@ -84,7 +89,7 @@ def load_task(
         )
     path, kind = Path(spec), _kind(spec, with_target=target is not None)
     columns = {"categorical": categorical, "dates": dates, "ignore": ignore, "na": na}
-    of_table = {"target": target, "missing": missing, **columns}
+    of_table = {"target": target, "missing": missing, "stream": stream, **columns}
     of_others = {"image_size": image_size, "augment": augment, "model": model, "folder": folder}
     check_options(spec, kind, {**of_table, **of_others})
     if kind == "digits":
@@ -105,9 +110,14 @@ def load_task(
         from .arrays import arrays
 
         return arrays(path, target, seed)
+    table_options = TableOptions.of(missing, **columns)
+    if stream or (stream is None and path.is_file() and path.stat().st_size > STREAM_BYTES):
+        from .table_stream import streamed_table
+
+        return streamed_table(path, target, seed, table_options, on_progress)
     from .table import table
 
-    return table(path, target, seed, TableOptions.of(missing, **columns))
+    return table(path, target, seed, table_options)
 
 
 def check_options(spec: str, kind: str, options: Mapping[str, object]) -> None:

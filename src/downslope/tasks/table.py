@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from ..errors import InputError
-from .batches import size
+from .batches import BatchDataset, size
 from .length import epochs_for
 from .preparation import ModelSource
 from .split import split_rows
@@ -20,8 +20,8 @@ from .table_preparation import TablePreparation
 from .table_summary import TableSummary
 from .table_target import (
     Goal,
+    Target,
     TargetSummary,
-    classification,
     moments_of,
     regression,
     target_name,
@@ -61,19 +61,19 @@ def table(path: Path, target: str | None, seed: int, options: TableOptions) -> T
     classes = seen.classes()
     if classes is None:
         train, validation = split_rows(frame.height, seed)
-        goal = regression(seen, moments_of(frame[name].gather(train)))
+        aim = regression(seen, moments_of(frame[name].gather(train)))
     else:
-        goal = classification(classes)
-        of_rows = goal.of(frame[name]).numpy()
+        aim = Target(classes)
+        of_rows = aim.of(frame[name]).numpy()
         train, validation = split_rows(frame.height, seed, classes=of_rows)
     training = np.zeros(frame.height, bool)
     training[train] = True
     summary = TableSummary(path, inputs, options)
     summary.add(frame, training, 0)
-    preparation = prepared(name, goal, summary, options, len(train))
-    x, y = preparation.inputs(path, frame), goal.of(frame[name])
+    preparation = prepared(name, aim, summary, options, len(train))
+    x, y = preparation.inputs(path, frame), aim.of(frame[name])
     return table_task(
-        *(path, seed, options, goal, preparation),
+        *(path, seed, options, preparation),
         train=TensorDataset(x[train], y[train]),
         validation=TensorDataset(x[validation], y[validation]),
         rows=(tuple(train.tolist()), tuple(validation.tolist())),
@@ -100,13 +100,14 @@ def chosen_columns(
 
 
 def prepared(
-    target: str, goal: Goal, summary: TableSummary, options: TableOptions, rows: int
+    target: str, goal: Target, summary: TableSummary, options: TableOptions, rows: int
 ) -> TablePreparation:
     """How rows become inputs and outputs answers, after so many training rows were summed up."""
     columns = summary.columns()
     features = sum(len(column.means) for column in columns)
+    outputs = Goal.of(goal.words, goal.deviation).outputs
     return TablePreparation(
-        ModelSource("table", {"features": features, "outputs": goal.outputs, "rows": rows}),
+        ModelSource("table", {"features": features, "outputs": outputs, "rows": rows}),
         target=target,
         columns=columns,
         classes=goal.words,
@@ -120,7 +121,6 @@ def table_task(
     path: Path,
     seed: int,
     options: TableOptions,
-    goal: Goal,
     preparation: TablePreparation,
     *,
     train: Dataset[tuple[Tensor, ...]],
@@ -129,7 +129,9 @@ def table_task(
 ) -> Task:
     """The task of a table whose rows are ready to be trained on."""
     source = {"spec": str(path.resolve()), "target": preparation.target, "seed": seed}
+    source["stream"] = isinstance(train, BatchDataset)
     batch_size = batch_size_for(size(train))
+    goal = Goal.of(preparation.classes, preparation.deviation)
     return Task(
         name=path.stem,
         model=preparation.model,

@@ -18,10 +18,11 @@ from ..errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["TABLE_SUFFIXES", "Chunk", "check_rows", "read_chunks"]
+__all__ = ["STREAM_BYTES", "TABLE_SUFFIXES", "Chunk", "check_rows", "read_chunks"]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = {".tsv": "\t"}  # of all others, a comma
+STREAM_BYTES = 1 << 28  # a larger file is streamed where nobody says what is to be done
 MIN_ROWS = 10
 CELLS = 200_000  # of a chunk; larger ones are not read faster
 

@@ -24,7 +24,7 @@ from .table_moments import Moments
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Goal", "TargetSummary", "classification", "moments_of", "regression", "target_name"]
+__all__ = ["Goal", "Target", "TargetSummary", "moments_of", "regression", "target_name"]
 
 MAX_NUMBERED_CLASSES = 20
 MAX_CLASSES = 10_000
@@ -39,26 +39,55 @@ class Goal:
 
     Args:
         kind: ``"classification"`` or ``"regression"``.
-        words: what the classes are called.
-        of: a column of the file as targets, ``(rows,)``.
+        outputs: how many numbers the model gives for a row.
         loss: as in :class:`~downslope.Task`.
         metric: as in :class:`~downslope.Task`.
-        mean: of the values over the training part; targets are standardised.
-        deviation: of the values.
     """
 
     kind: str
-    words: tuple[str, ...] | None
-    of: Callable[[pl.Series], Tensor]
+    outputs: int
     loss: Callable[[Tensor, Tensor], Tensor]
     metric: Metric
+
+    @classmethod
+    def of(cls, classes: Sequence[str] | None, deviation: float) -> Goal:
+        """To tell these classes apart; or to predict values of this standard deviation."""
+        if classes is not None:
+            right = Metric("accuracy", accuracy, higher_is_better=True)
+            return cls("classification", len(classes), F.cross_entropy, right)
+        error = Metric("rmse", partial(rmse, unit=deviation), higher_is_better=False)
+        return cls("regression", 1, F.mse_loss, error)
+
+
+@dataclass(frozen=True)
+class Target:
+    """How the cells of the target column become targets.
+
+    Args:
+        labels: the classes in their order, texts or numbers; ``None``: values are predicted.
+        mean: of the values over the training part.
+        deviation: of the values; targets are standardised.
+    """
+
+    labels: tuple[Any, ...] | None
     mean: float = 0.0
     deviation: float = 1.0
 
     @property
-    def outputs(self) -> int:
-        """How many numbers the model gives for a row."""
-        return 1 if self.words is None else len(self.words)
+    def words(self) -> tuple[str, ...] | None:
+        """What the classes are called."""
+        return None if self.labels is None else tuple(map(_word, self.labels))
+
+    def of(self, cells: pl.Series) -> Tensor:
+        """Numbers of classes, or standardised values, ``(rows,)``."""
+        if self.labels is None:
+            return torch.from_numpy((numbers(cells)[0] - self.mean) / self.deviation).float()
+        if isinstance(self.labels[0], str):
+            import polars as pl
+
+            numbered = texts(cells).cast(pl.Enum(list(self.labels))).to_physical()
+            return torch.from_numpy(numbered.cast(pl.Int64).to_numpy(writable=True))
+        return torch.from_numpy(np.searchsorted(np.array(self.labels), numbers(cells)[0]))
 
 
 def target_name(path: Path, columns: Sequence[str], target: str | None) -> str:
@@ -135,6 +164,11 @@ class TargetSummary:
                 f"different texts, such as {words[0]!r}. Choose another target."
             )
 
+    @property
+    def numeric(self) -> bool:
+        """Whether all cells so far are numbers, and are no names."""
+        return self._texts == 0
+
     def classes(self) -> tuple[Any, ...] | None:
         """The classes in their order, texts or numbers; ``None`` where values are to be predicted.
 
@@ -175,17 +209,6 @@ class TargetSummary:
         )
 
 
-def classification(classes: tuple[Any, ...]) -> Goal:
-    """To tell classes apart, texts or numbers in their order."""
-    return Goal(
-        kind="classification",
-        words=tuple(map(_word, classes)),
-        of=partial(_indices, classes),
-        loss=F.cross_entropy,
-        metric=Metric("accuracy", accuracy, higher_is_better=True),
-    )
-
-
 def moments_of(cells: pl.Series, moments: Moments | None = None) -> Moments:
     """Moments of a column of numbers, after those of the rows that came before."""
     moments = moments or Moments(1)
@@ -193,7 +216,7 @@ def moments_of(cells: pl.Series, moments: Moments | None = None) -> Moments:
     return moments
 
 
-def regression(summary: TargetSummary, moments: Moments) -> Goal:
+def regression(summary: TargetSummary, moments: Moments) -> Target:
     """To predict values, standardised by the moments of the training part.
 
     Raises:
@@ -202,29 +225,7 @@ def regression(summary: TargetSummary, moments: Moments) -> Goal:
     [mean], [deviation] = moments.means, moments.deviations
     if deviation == 0:
         raise summary.constant(mean)
-    return Goal(
-        kind="regression",
-        words=None,
-        of=partial(_standardised, mean, deviation),
-        loss=F.mse_loss,
-        metric=Metric("rmse", partial(rmse, unit=deviation), higher_is_better=False),
-        mean=mean,
-        deviation=deviation,
-    )
-
-
-def _indices(classes: tuple[Any, ...], cells: pl.Series) -> Tensor:
-    """The number of each cell's class."""
-    if isinstance(classes[0], str):
-        import polars as pl
-
-        numbered = texts(cells).cast(pl.Enum(list(classes))).to_physical()
-        return torch.from_numpy(numbered.cast(pl.Int64).to_numpy(writable=True))
-    return torch.from_numpy(np.searchsorted(np.array(classes), numbers(cells)[0]))
-
-
-def _standardised(mean: float, deviation: float, cells: pl.Series) -> Tensor:
-    return torch.from_numpy((numbers(cells)[0] - mean) / deviation).float()
+    return Target(None, mean, deviation)
 
 
 def _word(label: Any) -> str:
