@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .report import write_report
     from .tasks import Metric, Task, load_task
     from .training import Recipe, Run, export, fit, predict, write_predictions
-    from .tuning import Comparison, compare
+    from .tuning import Comparison, Study, compare, tune
 
 __version__ = "0.1.0"
 
@@ -45,6 +45,8 @@ _HOME = {
     "write_report": "report",
     "compare": "tuning",
     "Comparison": "tuning",
+    "Study": "tuning",
+    "tune": "tuning",
 }
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "RangeTest",
     "Recipe",
     "Run",
+    "Study",
     "Task",
     "__version__",
     "advise",
@@ -70,6 +73,7 @@ __all__ = [
     "optim",
     "predict",
     "schedules",
+    "tune",
     "write_predictions",
     "write_report",
 ]

@@ -32,6 +32,7 @@ COMMANDS = {
     "diagnose": "Say what is wrong with a run, why, and what to change.",
     "advise": "Advise a starting recipe for a task or a model, with a reason for every line.",
     "compare": "Find out by experiment which optimizer reaches a target soonest.",
+    "tune": "Search for a better recipe, and say whether it beats the default.",
     "race": "Let optimizers race on a surface; writes a page that plays it, and a picture.",
     "memory": "Tell the bytes a parameter that training takes: weights, gradients, state.",
     "explain": "Explain an optimizer: its formula, arguments, memory and sources.",

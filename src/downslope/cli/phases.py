@@ -17,7 +17,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class Phases:
-    """Listens to the events of :func:`downslope.compare`.
+    """Listens to the events of :func:`downslope.compare` and :func:`downslope.tune`.
 
     The bar begins with the first event: by then workers are forked, which must not happen while
     the bar's thread runs.
@@ -78,19 +78,35 @@ class Phases:
 
 def _line(event: Event) -> str:
     """A finished job in a line."""
-    what, result = event["event"], event["result"]
-    name = f"{event['label']:12}"
-    match what:
-        case "probe":
-            return f"{name} {1e3 * result['seconds'] / result['steps']:.1f} ms a step"
-        case "range test":
-            found = result["suggestion"]
-            return f"{name} lr {found:.3g}" if found else f"{name} no lr found: {result['reason']}"
-    which = f"trial {event['number']}" if what == "trial" else f"seed {event['number']}"
-    told = f"{name} {which:9} lr {event['recipe']['lr']:<9.3g}"
-    if result["curve"]:
+    if event["event"] == "search":
+        job = event["job"]
+        return _job(job.kind, job.recipe.optimizer, job.number, job.recipe.lr, event["result"])
+    lr = event["recipe"]["lr"]
+    return _job(event["event"], event["label"], event["number"], lr, event["result"])
+
+
+def _job(what: str, label: str, number: int, lr: float | None, result: Event) -> str:
+    """What was done of what, and what came out.
+
+    >>> _job("range test", "adam", 0, None, {"suggestion": 0.00213})
+    'adam         lr 0.00213'
+    >>> seen = {"curve": [], "ending": "pruned", "finding": "lr too high"}
+    >>> _job("trial", "adam", 3, 0.1, seen)
+    'adam         trial 3   lr 0.1      ; pruned: lr too high'
+    """
+    name = f"{label:12}"
+    if what == "probe":
+        return f"{name} {1e3 * result['seconds'] / result['steps']:.1f} ms a step"
+    if what == "range test":
+        found = result["suggestion"]
+        return f"{name} lr {found:.3g}" if found else f"{name} no lr found: {result['reason']}"
+    which = f"{'seed' if what == 'run' else what} {number}"
+    told = f"{name} {which:9} lr {lr:<9.3g}"
+    if result.get("curve"):
         step, metric, loss = result["curve"][-1]
         told += f" metric {metric:.4g}, loss {loss:.4g} after {step} steps"
+    if result.get("value") is not None:
+        told += f" {result['value']:.5g}"
     if result["ending"] in ("diverged", "pruned"):
         told += f"; {result['ending']}{': ' * bool(result['finding'])}{result['finding']}"
     return told

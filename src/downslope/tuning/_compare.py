@@ -103,7 +103,7 @@ def compare(
     _check(contenders, seeds, trials, search, goal, budget)
     plan = _plan(task, contenders, seeds, trials, search, goal, budget, base.seed)
     folder = Path(run_dir) if run_dir is not None else _usual_folder(task, plan)
-    count = _workers(processes, contenders)
+    count = processes_for("compare", processes, contenders.values())
     if not (folder / "journal.jsonl").exists() and folder.exists() and any(folder.iterdir()):
         raise InputError(f"{str(folder)!r} holds something else. Choose a new directory.")
     threads = torch.get_num_threads()
@@ -242,16 +242,21 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def _workers(processes: int | None, contenders: Mapping[str, Recipe]) -> int:
-    on_cpu = all(r.device == "cpu" for r in contenders.values())
+def processes_for(owner: str, processes: int | None, recipes: Iterable[Recipe]) -> int:
+    """How many processes to fork: what was asked for, or one for each core of a CPU.
+
+    Raises:
+        InputError: a number that is not allowed, or processes on a device.
+    """
+    on_cpu = all(r.device == "cpu" for r in recipes)
     if processes is None:
         return default_workers() if on_cpu else 0
     if not isinstance(processes, int) or isinstance(processes, bool) or not 0 <= processes <= 256:
         raise InputError(
-            f"compare: processes must be a whole number from 0 to 256, got {processes!r}."
+            f"{owner}: processes must be a whole number from 0 to 256, got {processes!r}."
         )
     if processes and not on_cpu:
-        raise InputError("compare: processes share a CPU's cores; on a device use processes = 0.")
+        raise InputError(f"{owner}: processes share a CPU's cores; on a device use processes = 0.")
     return processes
 
 

@@ -51,6 +51,17 @@ class Dimension:
         """The number itself, from what was drawn between ``low`` and ``high``."""
         return 1 - drawn if self.complement else drawn
 
+    def complemented(self, number: float) -> float:
+        """What is drawn, for a number: the inverse of :meth:`value`."""
+        return 1 - number if self.complement else number
+
+    def of(self, recipe: Recipe) -> float:
+        """Its value in a recipe, or the optimizer's own default."""
+        if self.key in type(recipe).model_fields and getattr(recipe, self.key) is not None:
+            return float(getattr(recipe, self.key))
+        value = _centres(optim.get(recipe.optimizer), recipe)[self.key]
+        return float(value if self.index is None else value[self.index])
+
     def at(self, share: float) -> float:
         """The number at a share, from 0 to 1, of the range.
 

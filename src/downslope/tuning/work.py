@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import warnings
@@ -22,7 +23,7 @@ from ..training.prepare import range_test
 from ..training.run import RunFiles
 from .outcome import Outcome
 
-__all__ = ["Interrupted", "Job", "Pruned", "do", "hopeless"]
+__all__ = ["Hope", "Interrupted", "Job", "Pruned", "do", "trained", "warm_up"]
 
 Event = dict[str, Any]
 
@@ -69,11 +70,7 @@ class Interrupted(DownslopeError):  # noqa: N818 - not a fault: somebody asked f
 
 
 class Pruned(Exception):  # noqa: N818 - as above
-    """Raised among a run's listeners to end it: there is no hope for it."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(str(finding))
-        self.finding = finding
+    """Raised among a run's listeners to end it, with the reason: there is no hope for it."""
 
 
 def do(task: Task, job: Job, alive: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -120,12 +117,12 @@ def trained(
     """
     if prune:
         shutil.rmtree(folder, ignore_errors=True)
-    doctor = Doctor(_give_up)
+    hope = Hope()
 
     def listen(event: Event) -> None:
         alive()
         if prune:
-            doctor(event)
+            hope(event)
         if on_event is not None:
             on_event(event)
 
@@ -135,22 +132,45 @@ def trained(
     except TrainingDivergedError:
         return _kept(files, Outcome.of(read_records(files.records), "diverged"))
     except Pruned as end:
-        seen = f"{end.finding.cause} ({end.finding.symptom}, step {end.finding.step})"
-        return _kept(files, Outcome.of(read_records(files.records), "pruned", seen))
+        return _kept(files, Outcome.of(read_records(files.records), "pruned", str(end)))
     if reason not in ("finished", "early stop"):
         raise Interrupted(f"interrupted in {str(folder)!r}")
     ending: Any = reason
     return _kept(files, Outcome.of(read_records(files.records), ending))
 
 
-def hopeless(finding: Finding) -> bool:
-    """Whether to give up a trial in which the doctor found this."""
-    return finding.severity == "fatal" or finding.cause in HOPELESS
+class Hope:
+    """Listens to a run; raises :class:`Pruned` where there is none left.
 
+    At once where the doctor finds something fatal; where it finds what no later step will mend,
+    at the next validation that is no better than constant outputs would be. The doctor alone would
+    give up healthy runs: a small model's weights may double in a step and be the better for it.
+    """
 
-def _give_up(finding: Finding) -> None:
-    if hopeless(finding):
-        raise Pruned(finding)
+    def __init__(self) -> None:
+        self._doctor = Doctor(self._hear)
+        self._finding: Finding | None = None
+        self._worthless = math.inf
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        self._doctor(event)
+        if event["event"] == "setup" and event.get("constant_loss") is not None:
+            self._worthless = event["constant_loss"]
+        elif event["event"] == "train" and math.isinf(self._worthless):
+            self._worthless = event["loss"]  # of a loss of the user's own: the first
+        elif event["event"] == "validation" and event["loss"] >= self._worthless:
+            self._give_up()
+
+    def _hear(self, finding: Finding) -> None:
+        if finding.severity == "fatal" or finding.cause in HOPELESS:
+            self._finding = self._finding or finding
+        if finding.severity == "fatal":
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if (found := self._finding) is not None:
+            raise Pruned(f"{found.cause} ({found.symptom}, step {found.step})")
 
 
 def _kept(files: RunFiles, outcome: Outcome) -> Outcome:

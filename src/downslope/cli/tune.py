@@ -1,0 +1,123 @@
+"""``downslope tune``: a search for a better recipe, and whether it beats the default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from ..training import Recipe
+from .app import Debug
+from .options import assignments, of_fields, with_options
+from .phases import Phases, interrupted
+
+__all__ = ["command"]
+
+#: Fields of the recipe that a search decides itself.
+_OWN = {"optimizer", "heal", "max_minutes", "strategy"}
+
+
+def _tune(
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="digits, the path of a CSV file, or package.module:function", metavar="TASK"
+        ),
+    ],
+    target: Annotated[
+        str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
+    ] = None,
+    optimizers: Annotated[
+        str | None,
+        typer.Option(
+            help="names with commas between, to choose among [default: the recipe's]",
+            metavar="NAMES",
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="how many, over all processes together")] = 40,
+    folds: Annotated[int, typer.Option(help="of the cross validation; 1: none")] = 5,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="hyperparameters to search, with commas between [default: all there are ranges "
+            "for]",
+            metavar="NAMES",
+        ),
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="how points are chosen", metavar="tpe|random")] = (
+        "tpe"
+    ),
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of a storage of Optuna's, to share a study between machines [default: a "
+            "journal file in the directory]",
+            metavar="URL",
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of the recipe to begin with", metavar="FILE"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="another argument of the optimizer, such as momentum=0.9",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="directory of the search [default: runs/tune-TASK-... by what is asked]",
+            metavar="DIR",
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="runs side by side, a process each [default: one a core]")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print the answer only")] = False,
+    debug: Debug = False,
+    *,
+    given: dict[str, Any],
+) -> None:
+    """Search for a better recipe, and say whether it beats the default."""
+    from ..tasks import load_task
+    from ..tuning import tune
+    from ..tuning.search import Sampler
+
+    names = None if optimizers is None else _listed(optimizers)
+    base = Recipe() if recipe is None else Recipe.from_toml(recipe)
+    if names:
+        given["optimizer"] = names[0]
+    arguments = {**base.hyperparameters, **assignments(settings or [])}
+    base = base.replace(**given, hyperparameters=arguments)
+    chosen = load_task(task, target=target)
+    with interrupted(), Phases(quiet=quiet) as phases:
+        study = tune(
+            chosen,
+            names,
+            recipe=base,
+            trials=trials,
+            folds=folds,
+            search=None if search is None else _listed(search),
+            sampler=cast(Sampler, sampler),
+            storage=storage,
+            run_dir=run_dir,
+            processes=processes,
+            on_event=phases,
+        )
+    typer.echo(str(study))
+    if study.verdict is not None:
+        typer.echo(f"recipe in   {study.path / 'recipe.toml'}")
+
+
+command = with_options(
+    _tune, (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)
+)
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
