@@ -87,7 +87,7 @@ PLANNED = (
         "batch too small",
         ("batch too small", "lr too high"),  # for such a batch
         _small_batch,
-        14,
+        18,
         lambda problem, s: s.batch_size >= 16 and not has_batch_norm(s),
     ),
     Fault("batch too large", ("batch too large",), _large_batch, 10),

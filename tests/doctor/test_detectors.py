@@ -10,12 +10,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from downslope import Monitor
-from downslope.doctor import Doctor, History, diagnose, findings
+from downslope.doctor import Doctor, History, diagnose, findings, trace
 from downslope.monitor import constant_loss
 from downslope.optim import SGD, AdamW
 
@@ -204,14 +205,47 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@cache
+def faulty(name: str) -> History:
+    return History.of(run(**FAULTS[name][1]))
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_cause_is_named_first(name: str) -> None:
     """A run with one fault: its cause is the first finding."""
-    cause, changed = FAULTS[name]
-    found = diagnose(run(**changed))
+    cause, _ = FAULTS[name]
+    found = findings(faulty(name))
     assert [f.cause for f in found][:1] == [cause]
     assert found[0].remedy
     assert found[0].evidence
+
+
+#: Facts, not courses; and a loss that is NaN from the first step.
+WITHOUT_CURVE = {
+    "gradients not cleared",
+    "parameters not trained",
+    "data repeats",
+    "data leak",
+    "not a number",
+}
+
+
+@pytest.mark.parametrize("name", [n for n, f in FAULTS.items() if f[0] not in WITHOUT_CURVE])
+def test_the_evidence_can_be_drawn(name: str) -> None:
+    """What was compared is a series of finite numbers, on the wrong side of its threshold once."""
+    history = faulty(name)
+    finding = findings(history)[0]
+    drawn = trace(history, finding)
+    assert drawn is not None
+    assert len(drawn.steps) == len(drawn.values) > 0
+    assert np.isfinite(drawn.values).all()
+    if "allowed" in finding.evidence and drawn.limit is not None:
+        beyond = [(v - drawn.limit) * (1 - 2 * (name in BELOW)) for v in drawn.values]
+        assert max(beyond) > 0
+
+
+#: Faults that are seen by numbers below a threshold.
+BELOW = {"sigmoids", "cut"}
 
 
 @pytest.mark.parametrize("optimizer", [AdamW, SGD])

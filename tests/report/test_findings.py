@@ -45,3 +45,11 @@ def test_a_fault_is_told_with_its_remedy(tmp_path: Path) -> None:
 def test_a_healthy_run_has_no_such_section(tmp_path: Path) -> None:
     """Nothing is said where nothing is wrong."""
     assert "<h2>Findings</h2>" not in page_at(0.1, tmp_path / "good")
+
+
+def test_the_evidence_is_drawn_and_told(tmp_path: Path) -> None:
+    """A curve with its threshold, in words for who cannot see it."""
+    page = page_at(1e-6, tmp_path / "low")
+    assert "What the doctor saw" in page
+    assert 'aria-label="Line chart: update over weight, median from ' in page
+    assert "usual 0.001" in page

@@ -5,5 +5,17 @@ from .diagnose import diagnose, findings
 from .finding import Finding, healing
 from .history import History
 from .live import Doctor
+from .traces import Trace, trace
 
-__all__ = ["Advice", "Doctor", "Finding", "History", "advise", "diagnose", "findings", "healing"]
+__all__ = [
+    "Advice",
+    "Doctor",
+    "Finding",
+    "History",
+    "Trace",
+    "advise",
+    "diagnose",
+    "findings",
+    "healing",
+    "trace",
+]

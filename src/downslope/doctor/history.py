@@ -24,10 +24,11 @@ EARLY_STEPS = 32
 
 @dataclass(frozen=True)
 class Validation:
-    """One validation: after which step, with which loss."""
+    """One validation: after which step, with which loss; a metric, negated if lower is better."""
 
     step: int
     loss: float
+    metric: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,17 @@ class History:
         start = next(reversed(found.get("start", [])), {})  # a changed recipe begins anew
         setup = next(reversed(found.get("setup", [])), {})
         checks = found.get("validation", [])
+        sign = 1 if start.get("higher_is_better", True) else -1
         return cls(
             steps=np.array([r["step"] for r in rows], np.int64),
             losses=np.array([number(r["loss"]) for r in rows]),
             lrs=np.array([number(r["lr"]) for r in rows]),
             setup=setup,
             looks=tuple(found.get("monitor", [])),
-            validations=tuple(Validation(v["step"], number(v.get("loss"))) for v in checks),
+            validations=tuple(
+                Validation(v["step"], number(v.get("loss")), sign * number(v.get("metric")))
+                for v in checks
+            ),
             nonfinite=next(iter(found.get("nonfinite", [])), None),
             skips=tuple(r["step"] for r in found.get("skip", [])),
             total_steps=start.get("total_steps") or setup.get("total_steps"),

@@ -35,6 +35,8 @@ class Doctor:
         self._tell = tell or print
         self._events: list[Event] = []
         self._told: set[str] = set()
+        #: What was wrong at the last look, notes left out.
+        self.latest: list[Finding] = []
 
     @property
     def findings(self) -> list[Finding]:
@@ -46,10 +48,12 @@ class Doctor:
         if event["event"] == "heal":
             self._events = gone_back(self._events, event["step"])
             self._told.clear()
+            self.latest = []
         self._events.append(event)
         if event["event"] not in ("monitor", "validation", "nonfinite"):
             return
-        for finding in self.findings:
-            if finding.severity != "note" and finding.cause not in self._told:
+        self.latest = [f for f in self.findings if f.severity != "note"]
+        for finding in self.latest:
+            if finding.cause not in self._told:
                 self._told.add(finding.cause)
                 self._tell(finding)

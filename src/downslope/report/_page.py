@@ -9,8 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from .. import __version__
-from ..doctor import diagnose
+from .. import __version__, doctor
 from ..files import write_atomically
 from . import _words
 from ._figures import Curve, Mark, draw
@@ -83,15 +82,38 @@ def _page(run: Run, history: History, range_test: RangeTest | None) -> str:
 def _findings(run: Run) -> str:
     """What the doctor says, the cause first; nothing where nothing is wrong."""
     told = []
-    for finding in (f for f in diagnose(run.records()) if f.severity != "note"):
+    history = doctor.History.of(run.records())
+    found = [f for f in doctor.findings(history) if f.severity != "note"]
+    for number, finding in enumerate(found, start=1):
         rows = [
             ("seen", f"{finding.symptom}, at step {finding.step}"),
             *((name, _words.evidence(value)) for name, value in finding.evidence.items()),
             ("remedy", finding.remedy),
             ("source", finding.source or "exact"),
         ]
-        told.append(titled(f"{finding.severity}: {finding.cause}", pairs(finding.cause, rows)))
+        words = titled(f"{finding.severity}: {finding.cause}", pairs(finding.cause, rows))
+        seen = doctor.trace(history, finding)
+        told.append(words if seen is None else grid(words, _evidence(f"finding-{number}", seen)))
     return "\n".join(told)
+
+
+def _evidence(name: str, seen: doctor.Trace) -> str:
+    """What the doctor looked at, and what it compared that with; nothing where that is nothing."""
+    series = Series(list(seen.steps), list(seen.values))
+    if not series.finite:
+        return ""
+    curves, keys = [Curve(series, "train")], [key("train", seen.name)]
+    words = _words.told(seen.name, series)
+    if seen.beside is not None:
+        beside = Series(*map(list, seen.beside))
+        curves.append(Curve(beside, "validation", faint=True))
+        keys.append(key("validation", seen.beside_name))
+        words += f"; {_words.told(seen.beside_name, beside)}"
+    if seen.limit is not None:
+        keys.append(key("level", f"{seen.limit_name} {seen.limit:.4g}"))
+        words += f"; {seen.limit_name} {seen.limit:.4g}"
+    svg = draw(name, f"Line chart: {words}.", curves, level=seen.limit)
+    return figure("What the doctor saw", svg, " ".join(keys))
 
 
 def _healing(history: History) -> str:

@@ -12,6 +12,7 @@ __all__ = ["LATE", "MOST", "Healer", "healed"]
 
 Event = dict[str, Any]
 
+SURE = 4  # validations since the best, before overfitting is believed
 MOST = 3  # changes a run; after them its findings stand
 
 #: Causes whose remedy is a change of the recipe that cannot make a sound run worse for long.
@@ -52,7 +53,8 @@ class Healer:
         self.finding: Finding | None = None
         self.recipe = recipe
         self._made = 0
-        self._doctor = Doctor(self._hear)
+        self._worse = 0  # validations since the best
+        self._doctor = Doctor(lambda finding: None)
         for event in before:
             self(event)
 
@@ -60,14 +62,20 @@ class Healer:
         """Take note of an event."""
         if event["event"] == "heal":
             self._made += 1
-            self.finding = None
-        if self.finding is None:
-            self._doctor(event)
+            self.finding, self._worse = None, 0
+        if self.finding is not None:
+            return
+        self._doctor(event)
+        if event["event"] == "validation":
+            self._worse = 0 if event["best"] else self._worse + 1
+        if self._made < MOST and event["event"] in ("monitor", "validation", "nonfinite"):
+            self.finding = next(filter(self._mends, self._doctor.latest), None)
 
-    def _hear(self, finding: Finding) -> None:
-        if self.finding is None and finding.cause in _SAFE and self._made < MOST:
-            changed = healed(self.recipe, finding)
-            self.finding = finding if changed != self.recipe else None
+    def _mends(self, finding: Finding) -> bool:
+        """Whether the recipe changes, and nothing that still gets better is cut short."""
+        if finding.cause not in _SAFE or healed(self.recipe, finding) == self.recipe:
+            return False
+        return finding.cause != "overfitting" or self._worse >= SURE
 
 
 def healed(recipe: Recipe, finding: Finding) -> Recipe:
@@ -81,7 +89,12 @@ def healed(recipe: Recipe, finding: Finding) -> Recipe:
     0.001
     """
     changes: dict[str, Any] = {}
+    own = {k: v for k, v in finding.change.items() if k in recipe.hyperparameters}
+    if own:
+        changes["hyperparameters"] = {**recipe.hyperparameters, **own}
     for name, value in finding.change.items():
+        if name not in Recipe.model_fields:
+            continue
         now = getattr(recipe, name)
         factor = float(value[1:]) if isinstance(value, str) and value.startswith("x") else None
         if name == "lr" and (value == "found" or (factor or 0) > 1):

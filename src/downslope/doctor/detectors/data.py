@@ -34,6 +34,7 @@ MOVES = 3e-4  # update over weight
 CHECKS = 4  # validations after the first
 GAP = 0.8  # training loss over validation loss
 LEARNT = 0.95  # of the first validation loss: there was something to learn
+WORSE = 0.05  # of the best metric
 MANY_ROWS = 100  # more cannot be learnt by heart and by nothing else
 RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
 
@@ -58,7 +59,8 @@ def inputs_not_scaled(history: History) -> Finding | None:
         what,
         "warning",
         history.looks[0]["step"],
-        {name: facts[name] for name in ("std_max", "std_min", "mean_over_std", "largest")},
+        {name: facts[name] for name in ("std_max", "std_min", "mean_over_std", "largest")}
+        | ({"allowed": LARGE_STD} if wide else {}),
         "Standardise each feature with the training part's mean and deviation; divide pixels by "
         "255.",
         source="LeCun et al., Efficient BackProp (1998), section 4.3",
@@ -173,6 +175,7 @@ def overfitting(history: History) -> Finding | None:
         and losses[low] < LEARNT * losses[0]
         and now < min(before, GAP * recent)
     )
+    risen |= low + 3 < len(losses) and now < before and _fallen(history)
     nothing = history.setup.get("constant_loss") or math.inf
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
     if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
@@ -210,3 +213,12 @@ def overfitting(history: History) -> Finding | None:
         {"early_stop": 3, "lr": "x0.1"},
         "the guides' table",
     )
+
+
+def _fallen(history: History) -> bool:
+    """Whether the metric was clearly worse than its best in each of the last three validations."""
+    metrics = np.array([v.metric for v in history.validations])
+    if len(metrics) < CHECKS or not np.isfinite(metrics).all():
+        return False
+    best = float(metrics.max())
+    return bool((metrics[-3:] < best - WORSE * abs(best)).all())

@@ -13,12 +13,15 @@ from ..history import History, number
 __all__ = [
     "constant_outputs",
     "dead_units",
+    "deadest",
     "exploding_gradients",
     "float16_underflow",
     "gradients_not_cleared",
+    "most_saturated",
     "not_a_number",
     "saturated_activations",
     "spread",
+    "steepness",
     "vanishing_gradients",
 ]
 
@@ -87,7 +90,7 @@ def not_a_number(history: History) -> Finding | None:
 def vanishing_gradients(history: History) -> Finding | None:
     """From the start the first layer's gradient is tiny, or no input reaches the outputs."""
     looks = [k for k in history.looks if k["step"] <= EARLY_STEP and len(history.weights(k)) >= 3]
-    if len(looks) < 2 or _dead(looks[0]) >= DEAD:
+    if len(looks) < 2 or deadest(looks[0]) >= DEAD:
         return None
     norms = [history.weights(look) for look in looks]
     ratios = [float(n[0] / n[-1]) if n[-1] > 0 else math.nan for n in norms]
@@ -130,7 +133,11 @@ def exploding_gradients(history: History) -> Finding | None:
                 f"gradient norm x weight norm is {slope:.1e} times the loss",
                 "warning",
                 step,
-                {"gradient norm": number(look["grad_norm"]), "steepness": slope},
+                {
+                    "gradient norm": number(look["grad_norm"]),
+                    "steepness": slope,
+                    "allowed": EXPLODING,
+                },
                 "Initialise with less gain (He, Glorot), normalise the layers, and clip the "
                 "gradient: clip_norm = 1.0.",
                 {"clip_norm": 1.0},
@@ -144,7 +151,7 @@ def float16_underflow(history: History) -> Finding | None:
     shares = []
     for look in history.looks[:8]:
         zeros = history.weights(look, "zero_share")
-        if not len(zeros) or _dead(look) >= DEAD or spread(look) < CONSTANT:
+        if not len(zeros) or deadest(look) >= DEAD or spread(look) < CONSTANT:
             return None
         shares.append(float(np.median(zeros)))
     if len(shares) < 3 or not min(shares[:3]) > UNDERFLOW:
@@ -167,9 +174,9 @@ def dead_units(history: History) -> Finding | None:
     for k in range(2, len(looks)):
         three = looks[k - 2 : k + 1]
         least = DEAD if three[0]["step"] <= EARLY_STEP else DEAD_LATER
-        if min(map(_dead, three)) < least or wild(history, looks[k]["step"]):
+        if min(map(deadest, three)) < least or wild(history, looks[k]["step"]):
             continue
-        if _dead(looks[0]) < DEAD and history.early_update > FAST:
+        if deadest(looks[0]) < DEAD and history.early_update > FAST:
             return _killed(history, looks[k]["step"], "most units of a layer died")
         acts = looks[k]["activations"]
         name = max(acts, key=lambda n: acts[n].get("dead", 0.0))
@@ -190,9 +197,9 @@ def dead_units(history: History) -> Finding | None:
 def saturated_activations(history: History) -> Finding | None:
     """From the start, before training could do it, most outputs of a layer are in the flat part."""
     looks = [look for look in history.looks if look["step"] <= EARLY_STEP]
-    if len(looks) < 2 or min(_saturated(look)[0] for look in looks) < SATURATED:
+    if len(looks) < 2 or min(most_saturated(look)[0] for look in looks) < SATURATED:
         return None
-    share, name = _saturated(looks[0])
+    share, name = most_saturated(looks[0])
     return Finding(
         "saturated activations",
         f"{share:.0%} of the outputs of {name!r} are in the flat part",
@@ -263,12 +270,14 @@ def wild(history: History, until: int) -> bool:
     return False
 
 
-def _dead(look: Event) -> float:
+def deadest(look: Event) -> float:
+    """The largest share of dead units of a layer."""
     acts = look.get("activations", {}).values()
     return max((a["dead"] for a in acts if "dead" in a), default=0.0)
 
 
-def _saturated(look: Event) -> tuple[float, str]:
+def most_saturated(look: Event) -> tuple[float, str]:
+    """The largest share of a layer's outputs in the flat part, and which layer that is."""
     acts = look.get("activations", {}).items()
     return max(
         ((a["saturated"], n) for n, a in acts if "saturated" in a and not a.get("output")),

@@ -6,14 +6,14 @@ import numpy as np
 
 from ..finding import Finding
 from ..history import Array, History
-from .rate import REPLACED
+from .rate import REPLACED, calmed
 
 __all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
 
 FEW_ROWS = 2  # a step
 NOISY = 0.5  # deviation of the batches' losses over the loss
 NOT_FALLEN = 0.85  # of the first loss
-BEGUN = 0.1  # of the planned steps
+BEGUN = 16  # steps
 FEW_STEPS = 100  # in all
 MUCH = 0.4  # of the training rows in one batch
 STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
@@ -24,14 +24,14 @@ FULL = 0.8  # of the highest rate all the while
 SWING = 0.18  # the median change from one validation to the next, over the loss
 VIOLENT = 0.4  # the same where it does get better; 0.31 is the most in healthy tuning runs
 FLOOR = 0.05  # of the untrained loss, added below: a loss near 0 may double
+LEARNT = 0.7  # the lowest validation loss over the untrained
 NO_BETTER = 0.85  # the last two of them over the first two
 
 
 def batch_too_small(history: History) -> Finding | None:
     """One or two rows a step, and losses that say more of the rows than of the model."""
     rows = history.batch_rows
-    begin = max(30, BEGUN * (history.total_steps or 0))
-    if rows is None or rows > FEW_ROWS or history.last_step < begin:
+    if rows is None or rows > FEW_ROWS or history.last_step < BEGUN:
         return None
     if history.train_rows is not None and history.train_rows < 20 * rows:
         return None
@@ -43,11 +43,11 @@ def batch_too_small(history: History) -> Finding | None:
         f"with {rows:g} rows a step the loss differs by {history.noise / level:.0%} of itself from "
         "one step to the next",
         "warning",
-        int(begin),
+        BEGUN,
         {"rows": rows, "noise over loss": history.noise / level, "allowed": NOISY},
         "Use 16 rows a step or more (accumulate gradients where memory is short), or lower the "
         "learning rate with the batch.",
-        {"batch_size": "x8"},
+        {"batch_size": 32},
         "Masters and Luschi 2018: 4 to 32 rows do best; the noise is that of our tuning runs",
     )
 
@@ -71,7 +71,7 @@ def batch_too_large(history: History) -> Finding | None:
         int(np.ceil(0.6 * total)),
         {"rows": rows, "of": data, "steps": total, "loss": now, "loss before": before},
         "Use a smaller batch: 16 to 64 rows give more steps an epoch; or train for more epochs.",
-        {"batch_size": 32},
+        {"batch_size": 16},
         "Keskar et al. 2017, Masters and Luschi 2018: few large steps do not replace many",
     )
 
@@ -112,16 +112,17 @@ def oscillation(history: History) -> Finding | None:
         better = losses[-2:].mean() < NO_BETTER * losses[:2].mean()
         if swing <= (VIOLENT if better else SWING):
             continue
+        learnt = min(v.loss for v in checks) < LEARNT * history.untrained
         lr = float(history.lrs.max())
+        change, words = calmed(history, {} if learnt else {"lr": "x0.3"})
         return Finding(
-            "lr too high",
+            "lr not lowered" if learnt else "lr too high",
             f"validation goes to and fro by {swing:.0%} of itself at the full learning rate",
             "warning",
             window[-1].step,
-            {"swing": swing, "allowed": SWING, "lr": lr, "validations": CHECKS},
-            f"Lower the learning rate to a third ({lr / 3:.1g}), lower it while training "
-            "(schedule = warmup-cosine), or use less momentum.",
-            {"lr": "x0.3", "schedule": "warmup-cosine"},
+            {"swing": swing, "allowed": VIOLENT if better else SWING, "lr": lr},
+            f"Lower the learning rate while training (schedule = warmup-cosine){words}.",
+            {**change, "schedule": "warmup-cosine"},
             "the guides' table: loss oscillates; the share is from our tuning runs",
         )
     return None

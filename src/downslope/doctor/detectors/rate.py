@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,9 @@ FALLEN_SURELY, FALLEN = 0.85, 0.93  # loss over first loss: it has hardly fallen
 WAIT = 0.1  # of the planned steps before a low rate is judged
 SLOW, FAR = 5e-4, 0.6  # update over weight; loss over first
 SLOW_PLAIN, FAR_PLAIN = 2.5e-3, 0.25  # the same for SGD without momentum
+FAR_AT_END, FALLING = 0.15, 0.96  # loss over first; over that of a quarter of the run before
 USUAL = 1e-3  # update over weight
+HEAVY = 0.97  # momentum: 33 steps in one
 LATE = 0.6  # of the planned steps
 WORSE = 1.25  # the last two validations over the best: more than a plateau
 STILL_MOVING = 2e-3  # update over weight
@@ -36,6 +39,7 @@ def lr_too_high(history: History) -> Finding | None:
         return None
     fatal = history.nonfinite is not None
     lr = float(history.lrs.max())
+    change, words = calmed(history, {"lr": "x0.1"})
     return Finding(
         "lr too high",
         how,
@@ -43,8 +47,8 @@ def lr_too_high(history: History) -> Finding | None:
         step,
         {"lr": lr, **evidence},
         f"Lower the learning rate to a tenth ({lr / 10:.1g}) and begin again; a warmup and "
-        "clip_norm = 1.0 help.",
-        {"lr": "x0.1", "clip_norm": 1.0},
+        f"clip_norm = 1.0 help{words}.",
+        {**change, "clip_norm": 1.0},
         "the guides' table",
     )
 
@@ -107,10 +111,38 @@ def lr_too_low(history: History) -> Finding | None:
         int(begin),
         {"lr": lr, "update over weight": highest, "usual": USUAL, "loss over first": fallen},
         f"Raise the learning rate {times:g} times ({lr * times:.1g}), or find one: "
-        "downslope find-lr.",
-        {"lr": f"x{times:g}"},
+        "downslope find-lr." + " Add momentum = 0.9, or use AdamW." * _plain(history),
+        _FASTER if _plain(history) else {"lr": f"x{times:g}"},
         "the guides' table; updates of about 1e-3 of the weights are usual",
     )
+
+
+def _falls_at_the_end(history: History, start: float) -> bool:
+    """Whether the steps are nearly over while the loss is far from 0 and still falling."""
+    if history.last_step < 0.9 * (history.total_steps or math.inf):
+        return False
+    before, now = history.level(0.6, 0.75), history.level(0.85, 1)
+    return now > FAR_AT_END * start and now < FALLING * before
+
+
+_FASTER = {"optimizer": "adamw", "lr": "found"}
+
+
+def _plain(history: History) -> bool:
+    """Whether it is SGD without momentum."""
+    groups = history.setup.get("groups", [{}])
+    return history.setup.get("optimizer") == "SGD" and not any(g.get("momentum") for g in groups)
+
+
+def calmed(history: History, change: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """A change that lowers the rate, in the form of less momentum where that is extreme."""
+    groups = history.setup.get("groups", [{}])
+    most = max(float(g.get("momentum") or 0) for g in groups)
+    if most < HEAVY:
+        return change, ""
+    return {
+        "momentum": 0.9
+    }, f"; with momentum = {most:g} a step goes {1 / (1 - most):.0f} times far"
 
 
 def _times(ratio: float) -> float:
@@ -125,21 +157,26 @@ def slow_optimizer(history: History) -> Finding | None:
         return None
     ratios = [float(np.median(r)) for k in history.looks if len(r := history.update_ratios(k))]
     start, now = history.level(0, 0.05), history.level(0.9, 1)
-    groups = history.setup.get("groups", [{}])
-    plain = history.setup.get("optimizer") == "SGD" and not any(g.get("momentum") for g in groups)
+    plain = _plain(history)
     most, far = (SLOW_PLAIN, FAR_PLAIN) if plain else (SLOW, FAR)
-    if not ratios or max(ratios) >= most or not now > far * start:
+    crawls = bool(ratios) and max(ratios) < most and now > far * start
+    if not crawls and not (plain and _falls_at_the_end(history, start)):
         return None
-    times = _times(max(ratios))
+    times = _times(max(ratios, default=USUAL))
     return Finding(
         "slow optimizer" if plain else "lr too low",
-        f"after half of the steps the loss is {now / start:.0%} of its first",
+        f"after {'half' if crawls else 'nearly all'} of the steps the loss is {now / start:.0%} of "
+        "its first" + ("" if crawls else " and still falls"),
         "warning",
-        int(0.5 * total),
-        {"loss over first": now / start, "update over weight": max(ratios), "usual": USUAL},
+        int((0.5 if crawls else 0.9) * total),
+        {
+            "loss over first": now / start,
+            "update over weight": max(ratios, default=math.nan),
+            "usual": USUAL,
+        },
         f"Raise the learning rate {times:g} times"
         + (", add momentum = 0.9, or use AdamW." if plain else ", or find it: downslope find-lr."),
-        {"optimizer": "adamw", "lr": "found"} if plain else {"lr": f"x{times:g}"},
+        _FASTER if plain else {"lr": f"x{times:g}"},
         "the guides: another optimizer where convergence is slow",
     )
 
@@ -162,6 +199,7 @@ def lr_not_lowered(history: History) -> Finding | None:
     unsure = 1.25 * history.noise / math.sqrt(len(now))
     if now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()):
         return None
+    change, words = calmed(history, {})
     checks = [v.loss for v in history.validations]
     worse = len(checks) > 2 and np.mean(checks[-2:]) > WORSE * min(checks)
     return Finding(
@@ -175,7 +213,7 @@ def lr_not_lowered(history: History) -> Finding | None:
             "update over weight": float(np.median(ratios)),
         },
         "Lower the learning rate in time: schedule = warmup-cosine, or ReduceLROnPlateau with a "
-        "smaller patience.",
-        {"schedule": "warmup-cosine", "lr": "x0.3"},
+        f"smaller patience{words}.",
+        {**change, "schedule": "warmup-cosine"},
         "the guides' table",
     )
