@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +182,26 @@ def test_a_bad_cell_leaves_nothing(tmp_path: Path, cache: Path) -> None:
     path.write_text("\n".join(lines))
     with pytest.raises(InputError, match=r"row 311 .*column 'x': text where numbers"):
         streamed(path)
-    assert not list(cache.glob("*")) if cache.exists() else True
+    assert not [file for file in cache.iterdir() if file.suffix != ".lock"]
+
+
+def test_processes_that_start_together_convert_once(tmp_path: Path) -> None:
+    """The second waits for the first, and finds its rows."""
+    path = table(tmp_path, classes=True)
+    code = (
+        "import sys; from downslope import load_task\n"
+        "from downslope.tasks import table_stream\n"
+        "inner = table_stream._summed_up\n"
+        "table_stream._summed_up = lambda *a: print('summed up') or inner(*a)\n"
+        "load_task(sys.argv[1], target='y', missing='impute', dates=['day'], stream=True)\n"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert "".join(printed) == "summed up\n"
 
 
 def test_batches_are_the_rows_asked_for(tmp_path: Path) -> None:

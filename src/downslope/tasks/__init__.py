@@ -3,7 +3,7 @@
 Read ``task.py`` for the record itself and ``load.py`` for how a name becomes one.
 """
 
-from .batches import batches, permutation, size, steps, steps_in
+from .batches import BatchDataset, batches, permutation, size, steps, steps_in
 from .fingerprint import Fingerprinted, fingerprint
 from .load import load_task
 from .metrics import LOSS, Metric, accuracy, bits, rmse
@@ -12,6 +12,7 @@ from .task import Task
 
 __all__ = [
     "LOSS",
+    "BatchDataset",
     "FileBatch",
     "Fingerprinted",
     "Metric",

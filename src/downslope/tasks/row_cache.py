@@ -8,6 +8,7 @@ content, so a table that changes has one entry still, and whoever reads the old 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from ..errors import InputError
 from ..files import cache_home, remove_leftovers, staged, write_atomically
 from .row_file import RowFile
 
-__all__ = ["Entry", "Rows", "clear", "entries", "find", "folder", "key_of", "written"]
+__all__ = ["Entry", "Rows", "alone", "clear", "entries", "find", "folder", "key_of", "written"]
 
 VERSION = 1  # of the rows and of what is told of them
 SAMPLES, SAMPLE = 64, 1 << 16  # pieces of a table, and their bytes, that its key is made from
@@ -113,6 +114,14 @@ def name_of(path: Path, declared: Mapping[str, Any]) -> str:
     return hashlib.blake2b(told.encode()).hexdigest()[:24]
 
 
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """While entered, no other process makes this entry: one of torchrun's does, the others wait."""
+    with (folder() / f"{name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # which ends with the process, however that ends
+        yield
+
+
 def find(name: str, key: str) -> tuple[Rows, Path] | None:
     """The rows of a table, where they were made from this content of it."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # as good as not there
@@ -172,7 +181,7 @@ def clear() -> int:
     if not (cache_home() / "tables").is_dir():
         return 0
     remove_leftovers(folder())
-    for path in (*folder().glob("*.json"), *folder().glob("*.rows")):
+    for path in (p for kind in ("json", "rows", "lock") for p in folder().glob(f"*.{kind}")):
         with contextlib.suppress(FileNotFoundError):  # another process was first
             size = path.stat().st_size
             path.unlink()

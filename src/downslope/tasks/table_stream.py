@@ -67,11 +67,12 @@ def streamed_table(
     name, inputs = chosen_columns(path, header, target, options)
     declared = {"target": name, "seed": seed, **options.given()}
     entry, key = row_cache.name_of(path, declared), row_cache.key_of(path)
-    found = row_cache.find(entry, key)
-    if found is None:
-        aim, preparation, counts = _summed_up(path, name, inputs, seed, options, tell)
-        rows = _converted(path, aim, preparation, counts, seed, entry, key, tell)
-        found = rows, row_cache.commit(entry, path, rows)
+    with row_cache.alone(entry):
+        found = row_cache.find(entry, key)
+        if found is None:
+            aim, preparation, counts = _summed_up(path, name, inputs, seed, options, tell)
+            rows = _converted(path, aim, preparation, counts, seed, entry, key, tell)
+            found = rows, row_cache.commit(entry, path, rows)
     rows, file = found
     stored = restored(rows.preparation)
     if not isinstance(stored, TablePreparation):
