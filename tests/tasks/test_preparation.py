@@ -45,7 +45,7 @@ def test_a_file_is_read_as_the_training_data_was(tmp_path: Path, classes: bool) 
 
 def test_a_file_is_read_batch_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No batch is larger than was asked for, and the share that was read grows to the whole."""
-    monkeypatch.setattr("downslope.tasks.table_file.CELLS", 30)
+    monkeypatch.setattr("downslope.tasks.tables.file.CELLS", 30)
     path = table(tmp_path, classes=True)
     batches = list(preparation(load_task(str(path), target="y")).read(path, 7))
     shares = [batch.share for batch in batches]

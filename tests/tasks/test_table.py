@@ -12,7 +12,7 @@ import torch
 
 from downslope.errors import InputError, MissingExtraError
 from downslope.tasks import Task, load_task
-from downslope.tasks.table_model import TableModel
+from downslope.tasks.tables.model import TableModel
 
 Cell = str | float
 

@@ -17,7 +17,7 @@ import torch
 
 from downslope.errors import InputError
 from downslope.tasks import Task, load_task, restored
-from downslope.tasks.table_moments import Moments
+from downslope.tasks.tables.moments import Moments
 
 Rows = list[list[float]]
 

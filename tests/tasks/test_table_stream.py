@@ -15,9 +15,10 @@ import torch
 
 from downslope import Recipe, Task, fit, load_task, predict
 from downslope.errors import InputError
-from downslope.tasks import fingerprint, row_cache, steps
+from downslope.tasks import fingerprint, steps
 from downslope.tasks.batches import Batches
 from downslope.tasks.split import mixed
+from downslope.tasks.tables import row_cache
 
 from ..training.tiny import break_at
 
@@ -28,7 +29,7 @@ ROWS = 500
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own, and chunks of 20 rows."""
     monkeypatch.setenv("DOWNSLOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("downslope.tasks.table_file.CELLS", 100)
+    monkeypatch.setattr("downslope.tasks.tables.file.CELLS", 100)
     return tmp_path / "cache" / "tables"
 
 
@@ -105,7 +106,7 @@ def test_the_median_of_many_rows_is_that_of_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Drawn from all of the file: a sorted column's median is near the true one."""
-    monkeypatch.setattr("downslope.tasks.table_stream.SAMPLED", 400)
+    monkeypatch.setattr("downslope.tasks.tables.stream.SAMPLED", 400)
     path = tmp_path / "t.csv"
     rows = (f"{'' if i % 50 == 7 else i},{i % 2}" for i in range(4000))
     path.write_text("x,y\n" + "\n".join(rows) + "\n")
@@ -135,7 +136,7 @@ def test_a_second_time_nothing_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     def fails(*_: object) -> None:
         raise AssertionError("the file was summed up again")
 
-    monkeypatch.setattr("downslope.tasks.table_stream._summed_up", fails)
+    monkeypatch.setattr("downslope.tasks.tables.stream._summed_up", fails)
     again = streamed(path)
     assert fingerprint(first.train, first.validation) == fingerprint(again.train, again.validation)
     with pytest.raises(AssertionError, match="summed up again"):
@@ -190,9 +191,9 @@ def test_processes_that_start_together_convert_once(tmp_path: Path) -> None:
     path = table(tmp_path, classes=True)
     code = (
         "import sys; from downslope import load_task\n"
-        "from downslope.tasks import table_stream\n"
-        "inner = table_stream._summed_up\n"
-        "table_stream._summed_up = lambda *a: print('summed up') or inner(*a)\n"
+        "from downslope.tasks.tables import stream\n"
+        "inner = stream._summed_up\n"
+        "stream._summed_up = lambda *a: print('summed up') or inner(*a)\n"
         "load_task(sys.argv[1], target='y', missing='impute', dates=['day'], stream=True)\n"
     )
     started = [

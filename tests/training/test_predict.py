@@ -83,7 +83,7 @@ def test_what_is_written_is_what_is_predicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, classes: bool
 ) -> None:
     """Row by row in the order of the file, whatever the words hold; and nothing else is left."""
-    monkeypatch.setattr("downslope.tasks.table_file.CELLS", 200)  # several chunks
+    monkeypatch.setattr("downslope.tasks.tables.file.CELLS", 200)  # several chunks
     run, path, _ = trained(tmp_path, classes=classes)
     out = tmp_path / "out" / f"answers{suffix}"
     out.parent.mkdir()
@@ -104,7 +104,7 @@ def test_a_bad_cell_late_in_the_file_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     """What was there before stays, and no temporary file is left."""
-    monkeypatch.setattr("downslope.tasks.table_file.CELLS", 40)
+    monkeypatch.setattr("downslope.tasks.tables.file.CELLS", 40)
     run, _, _ = trained(tmp_path, classes=True)
     bad = tmp_path / "bad.csv"
     bad.write_text("a,b,c\n" + "1,2,3\n" * 50 + "1,,3\n")

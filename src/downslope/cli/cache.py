@@ -16,7 +16,7 @@ from .app import Debug
 from .units import in_bytes, in_time
 
 if TYPE_CHECKING:
-    from ..tasks.row_cache import Entry
+    from ..tasks.tables.row_cache import Entry
 
 __all__ = ["command", "table"]
 
@@ -34,7 +34,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Show the compiled kernels and the converted tables that are kept, or remove them."""
-    from ..tasks import row_cache
+    from ..tasks.tables import row_cache
 
     found, tables = cache.kernels(), row_cache.entries()
     if action is Action.SHOW:
@@ -86,7 +86,7 @@ def table(found: Sequence[cache.Kernel], now: float) -> Iterator[str]:
 
 def table_of_tables(found: Sequence[Entry]) -> Iterator[str]:
     """Where the rows of large tables are, and a line for each table, the largest first."""
-    from ..tasks import row_cache
+    from ..tasks.tables import row_cache
 
     size = in_bytes(sum(t.size for t in found))
     yield f"{row_cache.folder()}: {_count_tables(found)}, {size}"

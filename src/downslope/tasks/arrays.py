@@ -22,8 +22,8 @@ from .length import epochs_for
 from .metrics import Metric, accuracy, rmse
 from .preparation import ModelSource
 from .split import VALIDATION_SHARE, Rows, split_rows
-from .table_model import EPOCHS, batch_size_for
-from .table_target import MAX_NUMBERED_CLASSES, ROWS_A_CLASS
+from .tables.model import EPOCHS, batch_size_for
+from .tables.target import MAX_NUMBERED_CLASSES, ROWS_A_CLASS
 from .task import Task
 
 __all__ = ["arrays"]

@@ -11,8 +11,8 @@ from .array_file import ARRAY_SUFFIXES
 from .functions import FORM, is_function
 from .image_files import IMAGE_SUFFIXES
 from .own import own_task
-from .table_file import STREAM_BYTES, TABLE_SUFFIXES
-from .table_options import TableOptions
+from .tables.file import STREAM_BYTES, TABLE_SUFFIXES
+from .tables.options import TableOptions
 from .task import Task
 
 __all__ = ["check_options", "load_task"]
@@ -112,10 +112,10 @@ def load_task(
         return arrays(path, target, seed)
     table_options = TableOptions.of(missing, **columns)
     if stream or (stream is None and path.is_file() and path.stat().st_size > STREAM_BYTES):
-        from .table_stream import streamed_table
+        from .tables.stream import streamed_table
 
         return streamed_table(path, target, seed, table_options, on_progress)
-    from .table import table
+    from .tables.table import table
 
     return table(path, target, seed, table_options)
 

@@ -27,7 +27,7 @@ __all__ = ["FileBatch", "ModelSource", "Preparation", "restored", "spread"]
 
 #: Kind -> the class that reads files of it, imported when it is needed.
 KINDS = {
-    "table": f"{__package__}.table_preparation:TablePreparation",
+    "table": f"{__package__}.tables.preparation:TablePreparation",
     "images": f"{__package__}.image_preparation:ImagePreparation",
     "text": f"{__package__}.text_preparation:TextPreparation",
     "arrays": f"{__package__}.array_preparation:ArrayPreparation",
@@ -35,7 +35,7 @@ KINDS = {
 
 #: Built-in model -> the class or function that makes it.
 MODELS = {
-    "table": f"{__package__}.table_model:TableModel",
+    "table": f"{__package__}.tables.model:TableModel",
     "digits": f"{__package__}.digits:convolutional_network",
     "mlp": f"{__package__}.models:flat_mlp",
     "cnn": f"{__package__}.models:Cnn",

@@ -8,17 +8,18 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from ..errors import InputError
-from .batches import BatchDataset, size
-from .length import epochs_for
-from .preparation import ModelSource
-from .split import split_rows
-from .table_file import check_rows, read_chunks
-from .table_model import EPOCHS, batch_size_for
-from .table_options import TableOptions
-from .table_preparation import TablePreparation
-from .table_summary import TableSummary
-from .table_target import (
+from ...errors import InputError
+from ..batches import BatchDataset, size
+from ..length import epochs_for
+from ..preparation import ModelSource
+from ..split import split_rows
+from ..task import Task
+from .file import check_rows, read_chunks
+from .model import EPOCHS, batch_size_for
+from .options import TableOptions
+from .preparation import TablePreparation
+from .summary import TableSummary
+from .target import (
     Goal,
     Target,
     TargetSummary,
@@ -26,7 +27,6 @@ from .table_target import (
     regression,
     target_name,
 )
-from .task import Task
 
 __all__ = ["table"]
 
@@ -43,7 +43,7 @@ def table(path: Path, target: str | None, seed: int, options: TableOptions) -> T
       its own units.
 
     A fifth of the rows is the validation part, drawn by ``seed`` and, for classes, stratified.
-    What inputs are made of columns is in ``table_columns.py``; all that it depends on is learnt
+    What inputs are made of columns is in ``columns.py``; all that it depends on is learnt
     from the training part.
 
     Raises:

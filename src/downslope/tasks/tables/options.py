@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, unknown
+from ...errors import InputError, unknown
 
 __all__ = ["TableOptions"]
 

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import InputError
-from ..files import cache_home, remove_leftovers, staged, write_atomically
+from ...errors import InputError
+from ...files import cache_home, remove_leftovers, staged, write_atomically
 from .row_file import RowFile
 
 __all__ = ["Entry", "Rows", "alone", "clear", "entries", "find", "folder", "key_of", "written"]

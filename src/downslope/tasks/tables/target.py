@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError, unknown
-from .metrics import Metric, accuracy, rmse
-from .split import VALIDATION_SHARE
-from .table_cells import bad_cell, bad_cells, check_type, numbers, texts
-from .table_moments import Moments
+from ...errors import InputError, unknown
+from ..metrics import Metric, accuracy, rmse
+from ..split import VALIDATION_SHARE
+from .cells import bad_cell, bad_cells, check_type, numbers, texts
+from .moments import Moments
 
 if TYPE_CHECKING:
     import polars as pl

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
-from .batches import BatchDataset
+from ...errors import InputError
+from ..batches import BatchDataset
 
 __all__ = ["RowFile"]
 

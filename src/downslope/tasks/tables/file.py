@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, MissingExtraError
+from ...errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
-from .answers import class_columns
-from .preparation import FileBatch, ModelSource, Preparation, spread
-from .table_cells import check_type
-from .table_columns import Column, column_from
-from .table_file import read_chunks
+from ...errors import InputError
+from ..answers import class_columns
+from ..preparation import FileBatch, ModelSource, Preparation, spread
+from .cells import check_type
+from .columns import Column, column_from
+from .file import read_chunks
 
 if TYPE_CHECKING:
     import polars as pl

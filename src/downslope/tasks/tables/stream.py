@@ -17,19 +17,19 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ...errors import InputError
+from ..preparation import restored
+from ..split import VALIDATION_SHARE, mixed
+from ..task import Task
 from . import row_cache
-from .preparation import restored
+from .file import Chunk, check_rows, read_chunks
+from .moments import Moments
+from .options import TableOptions
+from .preparation import TablePreparation
 from .row_cache import Rows
-from .split import VALIDATION_SHARE, mixed
+from .summary import TableSummary
 from .table import chosen_columns, prepared, table_task
-from .table_file import Chunk, check_rows, read_chunks
-from .table_moments import Moments
-from .table_options import TableOptions
-from .table_preparation import TablePreparation
-from .table_summary import TableSummary
-from .table_target import Target, TargetSummary, moments_of, regression
-from .task import Task
+from .target import Target, TargetSummary, moments_of, regression
 
 __all__ = ["streamed_table"]
 
@@ -45,7 +45,7 @@ def streamed_table(
     options: TableOptions,
     on_progress: Progress | None = None,
 ) -> Task:
-    """As :func:`~downslope.tasks.table.table`, in memory that does not grow with the file.
+    """As :func:`~downslope.tasks.tables.table.table`, in memory that does not grow with the file.
 
     There are two differences. Each row goes to the validation part by itself, with a chance of a
     fifth that depends on its number and the seed alone; so the parts' shares of a class are equal

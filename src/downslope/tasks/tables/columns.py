@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .table_cells import bad_cell, days, texts, to_numbers
+from .cells import bad_cell, days, texts, to_numbers
 
 if TYPE_CHECKING:
     import polars as pl

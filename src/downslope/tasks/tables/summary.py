@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from .split import mixed
-from .table_cells import bad_cells, check_type, days, infinite, numbers, texts
-from .table_columns import (
+from ...errors import InputError
+from ..split import mixed
+from .cells import bad_cells, check_type, days, infinite, numbers, texts
+from .columns import (
     IMPUTE,
     CategoryColumn,
     Column,
@@ -27,8 +27,8 @@ from .table_columns import (
     date_parts,
     to_days,
 )
-from .table_moments import Moments
-from .table_options import TableOptions
+from .moments import Moments
+from .options import TableOptions
 
 if TYPE_CHECKING:
     import polars as pl
