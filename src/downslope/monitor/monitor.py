@@ -294,7 +294,7 @@ class Monitor:
         self._gradients = {}
         self._waited = 0.0
         self._look = Look(self._model, self._check_stale).__enter__()
-        self._hook = self._optimizer.register_step_pre_hook(lambda *_: self._measure_gradients())
+        self._hook = self._optimizer.register_step_pre_hook(self._before_step)
         self._data_hook = self._model.register_forward_pre_hook(Hook(lambda *_: self._note_wait()))
 
     def _disarm(self) -> None:
@@ -319,6 +319,22 @@ class Monitor:
             params = [p for group in self._optimizer.param_groups for p in group["params"]]
             left = norms([p.grad for p in params if p.grad is not None])
             self._gradients["stale"] = any(n != 0 for n in left)
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Measure the gradients; where the step is given a closure, those that it makes."""
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            self._measure_gradients()
+            return None
+
+        def measured() -> Any:
+            loss = closure()
+            self._measure_gradients()
+            return loss
+
+        return (args[0], measured), {k: v for k, v in kwargs.items() if k != "closure"}
 
     @torch.no_grad()
     def _measure_gradients(self) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtraError
+from .records import each
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TensorBoard"]
+__all__ = ["TensorBoard", "numbers"]
+
+WRITTEN = ("train", "validation", "monitor")  # events
+ABOUT = ("event", "step", "epoch", "seconds", "best", "name")  # what says when and which, not what
 
 
 class TensorBoard:
-    """Writes loss, lr and gradient norm of each step, and each validation, for TensorBoard.
+    """Writes the numbers of each step, validation and look of the monitor for TensorBoard.
 
-    Hand it to :func:`downslope.fit` as one of its ``on_event``. A resumed run goes on in the same
-    curves: what a killed run wrote after its last checkpoint is hidden.
+    Hand it to :func:`downslope.fit` or a :class:`~downslope.Monitor` as one of its ``on_event``. A
+    resumed run goes on in the same curves: what a killed run wrote after its last checkpoint is
+    hidden.
 
     Args:
         folder: where TensorBoard is pointed at, such as the run's directory.
@@ -45,16 +51,16 @@ class TensorBoard:
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Write the numbers of one event; events of other kinds are none of its business."""
-        match event["event"]:
-            case "start":
-                self._start(event)
-            case "train":
-                self._scalars("train", event, ("loss", "lr", "grad_norm"))
-            case "validation":
-                named = {**event, self._metric: event["metric"]}
-                self._scalars("validation", named, ("loss", self._metric))
-            case "end":
-                self.close()
+        kind = event["event"]
+        if kind == "start" or (kind == "setup" and self._writer is None):
+            self._start(event)
+        elif kind == "steps":
+            for step in each(event):
+                self(step)
+        elif kind in WRITTEN:
+            self._scalars(kind, event)
+        elif kind == "end":
+            self.close()
 
     def close(self) -> None:
         """Flush and close; called by the event ``end``."""
@@ -66,14 +72,31 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self.close()
-        self._metric = event["metric"]
-        done = event["resumed_from"]
+        self._metric = event.get("metric", self._metric)
+        done = event.get("resumed_from")
         self._writer = SummaryWriter(
             str(self._folder), purge_step=None if done is None else done + 1
         )
 
-    def _scalars(self, group: str, event: dict[str, Any], names: tuple[str, ...]) -> None:
+    def _scalars(self, kind: str, event: dict[str, Any]) -> None:
         if self._writer is None:
             raise RuntimeError("TensorBoard: the event 'start' must come first")
-        for name in names:
-            self._writer.add_scalar(f"{group}/{name}", event[name], event["step"])
+        told = {k: v for k, v in event.items() if k not in ABOUT}
+        if kind == "validation":
+            value, further = told.pop("metric"), told.pop("metrics", {})
+            told = {**told, event.get("name", self._metric): value, **further}
+        for name, value in numbers(told):
+            self._writer.add_scalar(f"{kind}/{name}", value, event["step"])
+
+
+def numbers(told: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers in nested dictionaries, by the keys that lead to them.
+
+    >>> list(numbers({"loss": 0.5, "tensors": {"weight": {"kind": "norm", "grad_norm": 2}}}))
+    [('loss', 0.5), ('tensors/weight/grad_norm', 2.0)]
+    """
+    for name, value in told.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}/{rest}", number) for rest, number in numbers(value))
+        elif isinstance(value, (int, float)):
+            yield name, float(value)
