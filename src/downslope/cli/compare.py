@@ -84,6 +84,7 @@ def _compare(
     given: dict[str, Any],
 ) -> None:
     """Find out by experiment which optimizer reaches a target soonest."""
+    from ..report import write_report
     from ..tasks import load_task
     from ..tuning import compare
 
@@ -105,7 +106,7 @@ def _compare(
             on_event=phases,
         )
     typer.echo(str(result))
-    typer.echo(f"\nkept in     {result.path}")
+    typer.echo(f"\npage        {write_report(result)}")
 
 
 command = with_options(

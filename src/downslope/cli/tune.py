@@ -84,6 +84,7 @@ def _tune(
     given: dict[str, Any],
 ) -> None:
     """Search for a better recipe, and say whether it beats the default."""
+    from ..report import write_report
     from ..tasks import load_task
     from ..tuning import tune
     from ..tuning.search import Sampler
@@ -111,7 +112,8 @@ def _tune(
         )
     typer.echo(str(study))
     if study.verdict is not None:
-        typer.echo(f"recipe in   {study.path / 'recipe.toml'}")
+        typer.echo(f"recipe      {study.path / 'recipe.toml'}")
+    typer.echo(f"page        {write_report(study)}")
 
 
 command = with_options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -19,35 +20,50 @@ from ._html import facts, figure, grid, key, pairs, scrolling_table, section, se
 if TYPE_CHECKING:
     from ..finder import RangeTest
     from ..training import Run
+    from ..tuning import Comparison, Study
 
-__all__ = ["write_report"]
+__all__ = ["filled", "write_report"]
 
 
-def write_report(run: Run | str | Path) -> Path:
+def write_report(run: Run | Comparison | Study | str | Path) -> Path:
     """Write ``report.html`` into a run's directory, also of a run that was interrupted.
 
     The page is complete in itself: style sheet and drawings are inside, nothing is loaded.
 
     Args:
-        run: a run, or the path of its directory.
+        run: a run, a comparison or a search, or the path of its directory.
 
     Returns:
         The path of the page.
 
     Raises:
-        InputError: the directory is not a run's.
+        InputError: the directory is none of these.
     """
-    if isinstance(run, str | Path):
-        from ..training import Run  # loads torch
+    from ..training import Run  # loads torch
+    from ..tuning import Comparison, Study
 
-        run = Run.load(run)
+    if isinstance(run, str | Path):
+        folder = Path(run)
+        compared, searched = (folder / "journal.jsonl").exists(), (folder / "study.json").exists()
+        run = (Comparison if compared else Study if searched else Run).load(folder)
+    if isinstance(run, Comparison):
+        from ._comparison import comparison_page
+
+        return _written(run.path / "report.html", comparison_page(run))
+    if isinstance(run, Study):
+        from ._study import study_page
+
+        return _written(run.path / "report.html", study_page(run))
     target = run.files.report
-    write_atomically(target, _page(run, History.of(run.records()), run.range_test()))
+    return _written(target, _page(run, History.of(run.records()), run.range_test()))
+
+
+def _written(target: Path, text: str) -> Path:
+    write_atomically(target, text)
     return target
 
 
 def _page(run: Run, history: History, range_test: RangeTest | None) -> str:
-    own = files(__package__)
     line = _words.headline(run)
     rows = (*_words.timing_rows(run, history), *_words.data_rows(history))
     sections = (
@@ -67,15 +83,45 @@ def _page(run: Run, history: History, range_test: RangeTest | None) -> str:
             ),
         ),
     )
+    return filled(
+        "Downslope training report",
+        line,
+        _words.lede(run, history),
+        _words.facts_of(run, history),
+        sections,
+        run.path,
+    )
+
+
+def filled(
+    kind: str,
+    headline: str,
+    lede: str,
+    numbers: Iterable[tuple[str, str, str]],
+    sections: Iterable[str],
+    folder: Path,
+) -> str:
+    """A whole page.
+
+    Args:
+        kind: what it is, above the headline.
+        headline: the answer in a line.
+        lede: the answer in a few sentences.
+        numbers: label, value and note of the large numbers below them.
+        sections: HTML; empty ones are left out.
+        folder: whose files were drawn.
+    """
+    own = files(__package__)
     return Template(own.joinpath("page.html").read_text("utf-8")).substitute(
         version=__version__,
-        title=escape(f"{line} · Downslope"),
+        kind=escape(kind),
+        title=escape(f"{headline} · Downslope"),
         style=own.joinpath("style.css").read_text("utf-8"),
-        headline=escape(line),
-        lede=escape(_words.lede(run, history)),
-        facts=facts(_words.facts_of(run, history)),
+        headline=escape(headline),
+        lede=escape(lede),
+        facts=facts(numbers),
         sections="\n".join(part for part in sections if part),
-        folder=escape(str(run.path)),
+        folder=escape(str(folder)),
     )
 
 

@@ -16,7 +16,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "STYLE", "inline_svg"]
+__all__ = ["COLOURS", "LANES", "STYLE", "inline_svg"]
 
 #: Placeholder colour in the drawing -> what the style sheet calls it.
 COLOURS = {
@@ -27,7 +27,9 @@ COLOURS = {
     "#050505": "--validation",
     "#060606": "--accent",
     "#070707": "--paper",
+    **{f"#{k:02x}{k:02x}{k:02x}": f"--lane-{k - 8}" for k in range(8, 16)},
 }
+LANES = 8  #: colours for things that stand side by side, ``lane-0`` and so on
 _NAMED = {variable[2:]: colour for colour, variable in COLOURS.items()}
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"

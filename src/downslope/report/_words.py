@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from ._history import History, Series
 
 if TYPE_CHECKING:
     from ..finder import RangeTest
-    from ..training import Run
+    from ..training import Recipe, Run
 
 __all__ = [
     "duration",
@@ -137,17 +137,26 @@ def recipe_rows(run: Run) -> Iterator[tuple[str, str, str, str, bool]]:
 
     A default that leaves the choice to the task or the device cannot differ from what was chosen.
     """
-    for name, field in type(run.recipe).model_fields.items():
-        value, default = getattr(run.recipe, name), field.get_default(call_default_factory=True)
+    yield from rows_of(run.recipe)
+
+
+def rows_of(recipe: Recipe) -> Iterator[tuple[str, str, str, str, bool]]:
+    """The same of a recipe alone."""
+    for name, field in type(recipe).model_fields.items():
+        value, default = getattr(recipe, name), field.get_default(call_default_factory=True)
         differs = default not in (None, "auto") and value != default
         yield name, field.description or "", shown(value), shown(default), differs
 
 
 def environment_rows(path: Path) -> Iterator[tuple[str, str]]:
     """Name and value of each line of the environment's file; groups are flattened."""
-    if not path.is_file():
-        return
-    for name, value in json.loads(path.read_text(encoding="utf-8")).items():
+    if path.is_file():
+        yield from rows_of_environment(json.loads(path.read_text(encoding="utf-8")))
+
+
+def rows_of_environment(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The same of what such a file holds."""
+    for name, value in environment.items():
         if isinstance(value, dict):
             yield from ((inner, shown(version)) for inner, version in value.items())
         else:

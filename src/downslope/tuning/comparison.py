@@ -175,13 +175,17 @@ class Comparison:
 
     def table(self) -> list[str]:
         """The rows as lines of text, below a header."""
-        head = ["", "lr", "steps to target", "seconds", self.plan["metric"], "state B/param", "ms"]
+        head = self.heads()
         cells = [head, *(self.cells(row) for row in self.rows)]
         widths = [max(len(line[k]) for line in cells) for k in range(len(head))]
         return [
             "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(line))
             for line in ([*zip(row, widths, strict=True)] for row in cells)
         ]
+
+    def heads(self) -> list[str]:
+        """What stands above each column."""
+        return ["", "lr", "steps to target", "seconds", self.plan["metric"], "state B/param", "ms"]
 
     def cells(self, row: Row) -> list[str]:
         """A row's numbers as text."""

@@ -37,6 +37,7 @@ Spaces = Mapping[str, Sequence[Dimension]]
 #: How often as long as the slowest finished trial another machine's may take before it counts as
 #: dead, and how long at least, in seconds.
 PATIENCE = 10.0, 60.0
+FIRST_LOOK = 9  # hyperband judges after a ninth of a run, when a warmup is over
 ATTEMPTS = 6  # to open a data base, half a second apart
 ENOUGH = 10  # complete trials from which it can be said which parameter matters
 
@@ -132,7 +133,8 @@ def pruner_of(validations: int) -> optuna.pruners.BasePruner:
 
     if validations < 3:
         return NopPruner()
-    return HyperbandPruner(min_resource=1, max_resource=validations, reduction_factor=3)
+    first = max(1, validations // FIRST_LOOK)
+    return HyperbandPruner(min_resource=first, max_resource=validations, reduction_factor=3)
 
 
 def asked(trial: Trial, bases: Mapping[str, Recipe], spaces: Spaces) -> Recipe:

@@ -116,7 +116,8 @@ class Study:
     Args:
         path: its directory.
         plan: what was asked.
-        dimensions: what was searched: optimizer, name, lowest and highest value.
+        dimensions: what was searched: optimizer, name, lowest and highest value, and whether it was
+            drawn as 1 less it.
         trials: those that have ended.
         baseline: the default recipe's value on the folds of the search.
         default, best: the recipes; no best where every trial was given up.
@@ -128,7 +129,7 @@ class Study:
 
     path: Path
     plan: Mapping[str, Any]
-    dimensions: tuple[tuple[str, str, float, float], ...]
+    dimensions: tuple[tuple[str, str, float, float, bool], ...]
     trials: tuple[Tried, ...]
     baseline: float | None
     default: Recipe
@@ -151,7 +152,10 @@ class Study:
             return cls(
                 path=Path(folder),
                 plan=values["plan"],
-                dimensions=tuple((n, d, low, high) for n, d, low, high in values["dimensions"]),
+                dimensions=tuple(
+                    (n, d, low, high, lacking)
+                    for n, d, low, high, lacking in values["dimensions"]
+                ),
                 trials=tuple(Tried(**trial) for trial in values["trials"]),
                 baseline=values["baseline"],
                 default=Recipe(**values["default"]),
@@ -225,10 +229,12 @@ class Study:
         """What the better recipe has that the default has not, and how the trials ended."""
         given_up = sum(t.value is None for t in self.trials)
         lines = [f"trials      {len(self.trials)}, of which {given_up} were given up"]
-        for name, (before, now) in self.better.differences(self.default).items():
-            lines.append(f"{name:12}{_shown(now)} (default {_shown(before)})")
-        if self.better == self.default:
-            lines.append("recipe      the default")
+        changed = self.better.differences(self.default)
+        width = max(12, *(len(name) + 2 for name in changed)) if changed else 12
+        for name, (before, now) in changed.items():
+            lines.append(f"{name:{width}}{_shown(now)} (default {_shown(before)})")
+        if not changed:
+            lines.append("kept        the default recipe")
         return lines
 
 
@@ -268,7 +274,9 @@ def concluded(
     return Study(
         path=searcher.folder,
         plan=searcher.plan,
-        dimensions=tuple((n, d.name, *d.range) for n, space in spaces.items() for d in space),
+        dimensions=tuple(
+            (n, d.name, *d.range, d.complement) for n, space in spaces.items() for d in space
+        ),
         trials=tuple(trials),
         baseline=baseline,
         default=next(iter(bases.values())),
@@ -294,4 +302,6 @@ def _importance(study: OptunaStudy, complete: Sequence[int]) -> dict[str, float]
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} = {v}" for k, v in value.items()) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
