@@ -15,7 +15,7 @@ import torch
 
 from .cases import CASES, LENGTHS, RESULTS, load, planned_runs, save
 from .score import RULES, constants, equivalent, oracle, percentages, score
-from .suggest import suggestion
+from .suggest import suggestion, swept
 
 SEED = 200  # of the range tests; the planned runs have others
 SCALES = (1.0, 30.0, 1 / 30)
@@ -39,20 +39,19 @@ def main() -> None:
     chosen = [c for c in CASES if c.key in curves and c.tuning == options.tuning]
     best = constants(curves)
     scores: dict[tuple[str, int, float], list[float]] = defaultdict(list)
+    sure: dict[tuple[str, int], list[float]] = defaultdict(list)
     kept = {}
     for case in chosen:
         curve = curves[case.key]
         scores["oracle", case.steps, 1.0] += oracle(curve)
         for scale in SCALES:
-            test = suggestion(case, SEED, scale)
+            test, sweep = suggestion(case, SEED, scale), swept(case, SEED, scale)
+            read = [np.array(x) for x in (sweep.lrs, sweep.smoothed, sweep.losses)]
             rates = {
                 "find_lr": test.suggestion or DEFAULTS[case.optimizer],
                 "tuned constant": best[case.optimizer],
                 "library default": DEFAULTS[case.optimizer],
-                **{
-                    name: rule(*map(np.array, (test.lrs, test.smoothed, test.losses)))
-                    for name, rule in RULES.items()
-                },
+                **{name: rule(*read) for name, rule in RULES.items()},
             }
             found = {k: score(curve, equivalent(case, lr, scale)) for k, lr in rates.items()}
             kept[f"{case.key} / x{scale:.3g}"] = {
@@ -63,6 +62,7 @@ def main() -> None:
             }
             for name, value in found.items():
                 scores[name, case.steps, scale].append(value)
+            sure[test.confidence, case.steps].append(found["find_lr"])
     part = "tuning" if options.tuning else "test"
     columns = [(steps, scale) for steps in LENGTHS for scale in SCALES]
     lines = [
@@ -74,6 +74,10 @@ def main() -> None:
     for name in dict.fromkeys(key[0] for key in scores):
         cells = [percentages(v) if (v := scores.get((name, *c))) else "" for c in columns]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "`find_lr` by its confidence, all scales together:", ""]
+    lines += ["| confidence | steps | suggestions | score |", "|---|---|---|---|"]
+    for (word, steps), values in sorted(sure.items()):
+        lines.append(f"| {word} | {steps} | {len(values)} | {percentages(values)} |")
     table = "\n".join(lines) + "\n"
     print(table)
     RESULTS.mkdir(parents=True, exist_ok=True)

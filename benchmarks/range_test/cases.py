@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from downslope.schedules import Schedule, cosine, warmup
 from .drawn import DRAWN
 from .many import OPTIMIZERS, Copies
 from .problems import PROBLEMS, TEST, Problem
+from .wide import WIDE
 
 __all__ = [
     "CASES",
+    "DRAWN_RUNS",
     "LENGTHS",
     "POINTS",
     "RESULTS",
@@ -29,6 +32,8 @@ __all__ = [
 ]
 
 RESULTS = Path(__file__).parents[1] / "results" / "range_test"
+#: Planned runs of the problems drawn at random of every kind, with two seeds.
+DRAWN_RUNS = RESULTS / "drawn-runs.json"
 LENGTHS = (300, 1500)
 SEEDS = (0, 1, 2, 3)  # of the planned runs; the range tests have others
 POINTS = 25
@@ -65,7 +70,7 @@ class Case:
         return np.geomspace(*SPAN[self.optimizer], POINTS)
 
 
-_BY_NAME = {**PROBLEMS, **{problem.name: problem for problem in DRAWN}}
+_BY_NAME = {**PROBLEMS, **{problem.name: problem for problem in (*DRAWN, *WIDE)}}
 CASES = [
     Case(problem.name, optimizer, problem.batch_sizes[which], steps)
     for steps in LENGTHS
@@ -74,7 +79,7 @@ CASES = [
     for optimizer in OPTIMIZERS
 ] + [
     Case(problem.name, optimizer, problem.batch_sizes[0], steps)
-    for problem in DRAWN
+    for problem in (*DRAWN, *WIDE)
     for steps in LENGTHS
     for optimizer in OPTIMIZERS
 ]
@@ -101,15 +106,15 @@ def schedule(steps: int) -> Schedule:
     return warmup(rising) >> cosine(steps - rising)
 
 
-def planned_runs(case: Case) -> Curve:
+def planned_runs(case: Case, seeds: Sequence[int] = SEEDS) -> Curve:
     """Train every learning rate with every seed, from the beginning to the end."""
-    copies = Copies(case.what, case.optimizer, list(SEEDS), POINTS, case.batch_size)
-    untrained = copies.validation().view(len(SEEDS), POINTS)[:, 0]
-    lrs = torch.tensor(case.lrs).repeat(len(SEEDS))
+    copies = Copies(case.what, case.optimizer, list(seeds), POINTS, case.batch_size)
+    untrained = copies.validation().view(len(seeds), POINTS)[:, 0]
+    lrs = torch.tensor(case.lrs).repeat(len(seeds))
     factor = schedule(case.steps)
     for step in range(case.steps):
         copies.step(factor(step) * lrs)
-    losses = copies.validation().view(len(SEEDS), POINTS)
+    losses = copies.validation().view(len(seeds), POINTS)
     return Curve(case.lrs, losses.double().numpy(), untrained.double().numpy())
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from downslope import RangeTest, find_lr, optim
+from downslope.finder._sweep import Curve, sweep
+from downslope.finder._trial import Trial
 
 from .cases import Case
 from .many import OPTIMIZERS, order
 
-__all__ = ["Loader", "suggestion"]
+__all__ = ["Loader", "suggestion", "swept"]
+
+RIVALS_ITERATIONS = 100  # fastai's, Lightning's and torch-lr-finder's own number
 
 
 class Loader:
@@ -31,6 +39,18 @@ class Loader:
 
 def suggestion(case: Case, seed: int, scale: float = 1.0) -> RangeTest:
     """Run the range test on a fresh network, with the loss times ``scale``."""
+    return find_lr(*_parts(case, seed, scale), steps=case.steps, progress=False)
+
+
+def swept(case: Case, seed: int, scale: float = 1.0) -> Curve:
+    """The sweep of 100 iterations that the other rules are made for."""
+    lrs = np.geomspace(1e-7, 10, RIVALS_ITERATIONS).tolist()
+    return sweep(Trial(*_parts(case, seed, scale)), lrs, len(lrs), lambda lr, loss: None)
+
+
+def _parts(
+    case: Case, seed: int, scale: float
+) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor], Loader, Optimizer]:
     torch.manual_seed(seed)
     model = case.what.model()
     optimizer = optim.get(case.optimizer)(model.parameters(), **OPTIMIZERS[case.optimizer])
@@ -38,4 +58,4 @@ def suggestion(case: Case, seed: int, scale: float = 1.0) -> RangeTest:
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return scale * case.what.loss(outputs, targets)
 
-    return find_lr(model, loss, Loader(case, seed), optimizer, steps=case.steps, progress=False)
+    return model, loss, Loader(case, seed), optimizer

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downslope.finder._races import Race, Races, best, search
-from downslope.finder._suggest import confidence, fell, first_race, planned_lr
+from downslope.finder._suggest import confidence, first_race, planned_lr
 
 COST = 10.0
 
@@ -20,20 +20,18 @@ def bowl(bottom: float, *, diverges: float = math.inf) -> Callable[[float], Race
 
     def run(lr: float) -> Race:
         if lr >= diverges:
-            return Race(lr, math.inf, math.inf, cost=1.0)
-        loss = 1 + math.log10(lr / bottom) ** 2
-        return Race(lr, loss, loss, COST)
+            return Race(lr, (), cost=1.0)
+        return Race(lr, (1 + math.log10(lr / bottom) ** 2,), COST)
 
     return run
 
 
-def races(*losses: float, first: float = 4.0, halfway: tuple[float, ...] = ()) -> Races:
-    """Races at 0.01, 0.1, 1... with these losses."""
-    found = zip(losses, halfway or losses, strict=True)
+def races(*losses: float, first: float = 4.0, batches: int = 1) -> Races:
+    """Races at 0.01, 0.1, 1... with these losses on each held-out batch."""
     return Races(
-        tuple(Race(10.0 ** (k - 2), middle, end) for k, (end, middle) in enumerate(found)),
+        tuple(Race(10.0 ** (k - 2), (loss,) * batches) for k, loss in enumerate(losses)),
         steps=40,
-        first=first,
+        first=(first,) * batches,
     )
 
 
@@ -42,7 +40,7 @@ def test_the_search_finds_the_bottom(bottom: float, begin: float) -> None:
     """With enough to spend, the parabola's vertex is at the minimum, wherever it begins."""
     found = search(bowl(10**bottom), 10**begin, budget=1000, whole=COST)
     if abs(bottom - begin) < 2:
-        assert math.log10(best(Races(found, 40, 2.0))) == pytest.approx(bottom, abs=1e-6)
+        assert math.log10(best(Races(found, 40, (2.0,)))) == pytest.approx(bottom, abs=1e-6)
 
 
 @given(st.floats(10, 200), st.floats(-4, 0))
@@ -55,7 +53,7 @@ def test_the_search_keeps_to_its_budget(budget: float, bottom: float) -> None:
 def test_where_all_diverge_it_goes_far_down() -> None:
     """A start three decades too high is not the end."""
     found = search(bowl(1e-4, diverges=1e-3), 1.0, budget=60, whole=COST)
-    assert best(Races(found, 40, 2.0)) < 1e-3
+    assert best(Races(found, 40, (2.0,))) < 1e-3
 
 
 def test_the_vertex_stays_near_the_winner() -> None:
@@ -69,14 +67,12 @@ def test_an_outermost_winner_is_the_answer() -> None:
     assert best(races(1.0, 0.5, math.inf)) == 0.1
 
 
-def test_the_race_begins_at_a_rate_that_follows_the_loss() -> None:
-    """SGD: the loss times 30, and so a divergence at a 30th, give a 30th."""
-    for scale in (30, 1 / 30):
-        assert first_race("sgd", 0.2 / scale, 2.3 * scale) * scale == pytest.approx(
-            first_race("sgd", 0.2, 2.3)
-        )
-    assert first_race("adamw", 1.0, 2.3) == first_race("adamw", 1.0, 2.3 * 30)
-    assert first_race("sgd", 0.2, -1.0) > 0
+def test_the_first_race_takes_steps_of_a_share_of_the_weights() -> None:
+    """Steps 30 times as long give a 30th of the learning rate, weights twice as large twice it."""
+    for name in ("sgd", "adamw", "lion", "one of my own"):
+        lr = first_race(name, 3.0, 0.5)
+        assert first_race(name, 3.0, 15.0) == pytest.approx(lr / 30)
+        assert first_race(name, 6.0, 0.5) == pytest.approx(2 * lr)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lion", "one of my own"])
@@ -93,11 +89,34 @@ def test_the_scale_of_the_loss_does_not_matter() -> None:
     assert planned_lr("adamw", small, 300) == pytest.approx(planned_lr("adamw", large, 300))
 
 
-def test_confidence_needs_a_fall_and_worse_races_on_both_sides() -> None:
-    """High, medium at the edge, low for a small fall, none for none."""
-    assert confidence(races(1.0, 0.5, 1.0)) == "high"
-    assert confidence(races(0.5, 1.0, 2.0)) == "medium"
-    assert confidence(races(3.9, 3.8, 3.9)) == "low"
-    assert confidence(races(4.0, 3.99, 4.0)) == "none"
-    assert confidence(races(math.inf, math.inf)) == "none"
-    assert fell(races(1.0, 0.5, 1.0)) == 0.875
+def test_confidence_needs_a_fall_a_worse_rate_above_and_a_run_not_too_long() -> None:
+    """High; medium at the upper edge or for a long run; low for a small fall, none for none."""
+    assert confidence(races(1.0, 0.5, 1.0), 400) == "high"
+    assert confidence(races(0.5, 1.0, 2.0), 400) == "high"
+    assert confidence(races(2.0, 1.0, 0.5), 400) == "medium"
+    assert confidence(races(1.0, 0.5, 1.0), 401) == "medium"
+    assert confidence(races(3.9, 3.8, 3.9), 400) == "low"
+    assert confidence(races(4.0, 3.99, 4.0), 400) == "none"
+    assert confidence(races(math.inf, math.inf), 400) == "none"
+    assert races(1.0, 0.5, 1.0).fall == 0.875
+
+
+def test_a_small_fall_counts_where_all_batches_agree() -> None:
+    """Half a percent on each of eight batches is an answer, on half of them it is noise."""
+    first = tuple(4.0 + 0.1 * k for k in range(8))
+
+    def fallen(falls: tuple[float, ...]) -> Races:
+        after = tuple(a - b for a, b in zip(first, falls, strict=True))
+        return Races((Race(0.1, after),), 40, first)
+
+    assert confidence(fallen((0.02, 0.03) * 4), 400) == "low"
+    assert confidence(fallen((0.2, -0.15) * 4), 400) == "none"
+    assert fallen((0.02, 0.03) * 4).certainty > 3 > fallen((0.2, -0.15) * 4).certainty
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_certainty_is_the_fall_in_standard_errors(scale: float) -> None:
+    """Falls of 1, 2, ... 8 are 4.5 over 0.866, whatever the unit."""
+    first = tuple(scale * 10.0 for _ in range(8))
+    after = tuple(scale * (10.0 - fall) for fall in range(1, 9))
+    assert Races((Race(0.1, after),), 40, first).certainty == pytest.approx(4.5 / 0.8660254)

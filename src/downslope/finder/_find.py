@@ -93,10 +93,11 @@ def find_lr(
 
     The *sweep* is the range test of the tutorials: a step at each of ever larger learning rates,
     until the smoothed loss is 4 times its best (fastai's rule) or not a finite number. It shows the
-    curve, its steepest point and where it diverges. The *races* then train a few dozen steps at
-    each of a few rates, all from where the model stands now and on the same batches, and are
-    judged by batches that none of them trains on. The suggestion is the best race's rate, moved by
-    what was fitted for the optimizer: a longer run wants a lower one. How good it is was measured:
+    curve, its steepest point and where it diverges. The *races*, three or a few more, then train at
+    rates 0.8 decades apart for as long as the budget allows, all from where the model stands now
+    and on the same batches, and are judged by batches that none of them trains on. The suggestion
+    is the vertex of the parabola through the best of them, moved by what was fitted for the
+    optimizer: a longer run wants a lower one. How good it is was measured:
     see ``benchmarks/range_test``. On a loss that does not fall it says so: ``suggestion`` is None
     and ``reason`` says why.
 
@@ -121,7 +122,7 @@ def find_lr(
             task's own epochs, or 1,000 with a model.
         start: the first learning rate.
         end: the last one of the sweep; None goes to 10, and on to 1,000 if it has not diverged.
-        iterations: steps from ``start`` to ``end`` (or to 10), at least 10. None: a fifth of what
+        iterations: steps from ``start`` to ``end`` (or to 10), at least 10. None: an eighth of what
             the test may cost, at most 100.
         growth: ``"exponential"`` multiplies by the same factor each step, ``"linear"`` adds.
         clip_norm: clip the gradient's norm here, as training will.

@@ -7,31 +7,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 __all__ = ["Race", "Races", "best", "search"]
 
-STEP = 0.4  # decades between two candidates at first, half of it at last
+STEP = 0.7  # decades between two candidates at first, half of it at last
 MOST = 8  # races, however large the budget
+FEWEST_TO_COMPARE = 6  # held-out batches, or their spread says nothing
 
 
 @dataclass(frozen=True)
 class Race:
-    """A short run at one learning rate; where it diverged, the losses are infinite.
+    """A short run at one learning rate; where it diverged, the loss is infinite.
 
     Args:
         lr: the rate.
-        halfway: the loss on the held-out batches after half of its steps.
-        loss: the same after all of them.
+        losses: after its steps, on each of the held-out batches; empty where it diverged.
         cost: what it took, in training iterations.
     """
 
     lr: float
-    halfway: float
-    loss: float
+    losses: tuple[float, ...]
     cost: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """The mean over the held-out batches."""
+        mean = sum(self.losses) / len(self.losses) if self.losses else math.inf
+        return mean if math.isfinite(mean) else math.inf
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,12 @@ class Races:
     Args:
         races: at least one.
         steps: of a whole race.
-        first: the loss on the held-out batches before the first step.
+        first: the losses on the held-out batches before the first step.
     """
 
     races: tuple[Race, ...]
     steps: int
-    first: float
+    first: tuple[float, ...]
 
     @property
     def winner(self) -> Race:
@@ -54,20 +59,35 @@ class Races:
         return min(self.races, key=lambda race: (race.loss, race.lr))
 
     @property
-    def bracketed(self) -> bool:
-        """Whether there is a race on either side of the winner."""
-        return 0 < self.races.index(self.winner) < len(self.races) - 1
+    def bounded(self) -> bool:
+        """Whether a higher rate than the winner's was tried and was worse."""
+        return self.winner.lr < self.races[-1].lr
 
     @property
-    def halfway(self) -> Races:
-        """The races as they stood after half of their steps."""
-        return replace(self, races=tuple(replace(r, loss=r.halfway) for r in self.races))
+    def fall(self) -> float:
+        """The share by which the held-out loss fell in the best race."""
+        first = sum(self.first) / len(self.first)
+        if not math.isfinite(self.winner.loss):
+            return -math.inf
+        return (first - self.winner.loss) / abs(first) if first else 0.0
+
+    @property
+    def certainty(self) -> float:
+        """That fall in standard errors over the held-out batches; 0 where they are too few."""
+        falls = np.array(self.first[: len(self.winner.losses)]) - np.array(self.winner.losses)
+        if len(falls) < FEWEST_TO_COMPARE:
+            return 0.0
+        error = float(falls.std(ddof=1)) / math.sqrt(len(falls))
+        return float(falls.mean()) / error if error > 0 else 0.0
 
 
 def search(
     run: Callable[[float], Race], start: float, budget: float, whole: float
 ) -> tuple[Race, ...]:
     """Race around a learning rate until the best lies between two others, then closer by.
+
+    The rate below is tried before the one above: the short run likes higher rates than the planned
+    one.
 
     Args:
         run: runs a race.
@@ -76,10 +96,9 @@ def search(
         whole: what one costs that does not.
 
     >>> def bowl(lr):
-    ...     loss = (math.log10(lr) + 1.3) ** 2
-    ...     return Race(lr, loss, loss, cost=10)
+    ...     return Race(lr, ((math.log10(lr) + 1.3) ** 2,), cost=10)
     >>> [round(math.log10(race.lr), 3) for race in search(bowl, 0.1, budget=60, whole=10)]
-    [-1.8, -1.6, -1.4, -1.2, -1.0]
+    [-1.7, -1.35, -1.0, -0.65, -0.3]
     """
     done: dict[int, Race] = {}  # by the distance from the start in half steps
     left = budget
@@ -97,15 +116,17 @@ def search(
         return min(done, key=lambda place: (done[place].loss, place))
 
     tried(0)
-    while not math.isfinite(done[leader()].loss) and tried(min(done) - 4):
-        pass  # all have diverged: far down
+    while not math.isfinite(done[leader()].loss) and tried(min(done) - 2):
+        pass  # all have diverged: further down
     while True:
         at = leader()
         new = [place for place in (at - 2, at + 2) if place not in done]
         if not new or not tried(new[0]):
             break
-    for place in (leader() + 1, leader() - 1):
-        tried(place)
+    at = leader()
+    known = {side: done[at + 2 * side].loss for side in (-1, 1) if at + 2 * side in done}
+    for side in sorted((-1, 1), key=lambda side: known.get(side, math.inf)):
+        tried(at + side)  # on the better side first
     return tuple(done[place] for place in sorted(done))
 
 

@@ -29,10 +29,14 @@ class RangeTest:
         band: 1/10 to 1/2 of ``steepest``, the range that tutorials recommend.
         suggestion: the learning rate to train with; None where there is no clear answer.
         reason: why there is no suggestion, or why it may be better not to trust it; else ``""``.
-        confidence: ``"high"``: a race on either side of the best one was worse, and the loss fell
-            by a tenth; ``"medium"``: it fell, but the best race was an outermost one; ``"low"``:
-            it hardly fell; ``"none"``: no clear answer.
-        races: learning rate and held-out loss of each race that did not diverge.
+        confidence: how often such a suggestion trained to within 1.5 times the best loss, in
+            ``benchmarks/range_test``. ``"high"``, 9 in 10: the loss fell by a tenth, a higher rate
+            was tried and was worse, and the run is at most ten times as long as a race;
+            ``"medium"``: one of the last two does not hold; ``"low"``: it hardly fell;
+            ``"none"``: no clear answer.
+        races: learning rate and held-out loss of each race that did not diverge, two rows with
+            another row's targets counted in.
+        race_steps: steps of a race that did not diverge.
         cost: training iterations that it took, evaluation counted.
     """
 
@@ -47,6 +51,7 @@ class RangeTest:
     reason: str
     confidence: Confidence = "none"
     races: tuple[tuple[float, float], ...] = ()
+    race_steps: int = 0
     cost: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from ..tasks.batches import batches, permutation
 from ._curve import band, steepest
 from ._races import Races, search
 from ._range_test import RangeTest
-from ._suggest import LEAST_FALL, Confidence, confidence, fell, first_race, planned_lr
-from ._sweep import Curve, sweep
+from ._suggest import LEAST_FALL, Confidence, confidence, first_race, planned_lr
+from ._sweep import sweep
 from ._trial import LossFunction, Trial
 
 __all__ = ["USUAL_STEPS", "Plan", "parts_of", "plan_of", "run"]
@@ -36,7 +36,9 @@ USUAL_END, FARTHEST_END = 10.0, 1e3
 
 # What the test may cost in training iterations, and how long a race is.
 LEAST_BUDGET, SHARE = 200, 0.15
-FEWEST_STEPS, MOST_STEPS = 10, 200
+SWEEP = 8  # the share of it that the sweep takes: one in so many
+FEWEST_STEPS, MOST_STEPS = 10, 400
+RACES = 3  # that go to their end: fewer and longer is better than more and shorter
 
 NO_LOSS = (
     "no clear answer: the loss was not a finite number before the first step: look for NaN in the "
@@ -59,7 +61,7 @@ def plan_of(
 ) -> Plan:
     budget = max(LEAST_BUDGET, int(SHARE * steps))
     if iterations is None:
-        count = min(MOST_ITERATIONS, budget // 5)
+        count = min(MOST_ITERATIONS, budget // SWEEP)
     else:
         count = whole("find_lr: iterations", iterations, least=FEWEST_ITERATIONS)
         budget = max(budget, count + LEAST_BUDGET // 2)  # a longer sweep leaves the races theirs
@@ -91,14 +93,15 @@ def run(trial: Trial, plan: Plan, tell: Callable[[int], Any]) -> RangeTest:
         swept = len(curve.losses) + (curve.diverged_at is not None)
         if not curve.losses:
             return result(suggestion=None, reason=NO_LOSS, cost=swept)
-        races, cost = _races(trial, plan, name, curve, plan.budget - swept, report)
-    sure = confidence(races)
+        races, cost = _races(trial, plan, name, plan.budget - swept, report)
+    sure = confidence(races, plan.steps)
     last = curve.diverged_at or curve.lrs[-1]
     return result(
         suggestion=None if sure == "none" else planned_lr(name, races, plan.steps),
         reason=_reason(sure, races, curve.lrs[0], last),
         confidence=sure,
         races=tuple((r.lr, r.loss) for r in races.races if math.isfinite(r.loss)),
+        race_steps=races.steps,
         cost=swept + cost,
     )
 
@@ -107,23 +110,24 @@ def _races(
     trial: Trial,
     plan: Plan,
     name: str,
-    curve: Curve,
     budget: int,
     report: Callable[[float, float], None],
 ) -> tuple[Races, float]:
     """The races that the budget allows, and what they cost."""
-    length = min(max(budget // 4, FEWEST_STEPS), MOST_STEPS, max(plan.steps, 2))
-    pool = trial.pool(length)
+    pool = trial.pool(min(max(int(budget) // RACES, FEWEST_STEPS), MOST_STEPS))
     first = trial.judged(pool)
-    begin = first_race(name, curve.diverged_at or curve.lrs[-1], curve.losses[0])
-    left = budget - pool.evaluation
+    weights, step = trial.lengths(pool)
+    spent = pool.evaluation + 1
+    left = budget - spent
+    length = max(int(left / RACES - pool.evaluation), FEWEST_STEPS)
+    length = min(length, MOST_STEPS, max(plan.steps, 2))
     found = search(
         lambda lr: trial.race(lr, pool, length, first, report),
-        begin,
+        first_race(name, weights, step),
         left,
-        length + 2 * pool.evaluation,
+        length + pool.evaluation,
     )
-    return Races(found, length, first), pool.evaluation + sum(race.cost for race in found)
+    return Races(found, length, first), spent + sum(race.cost for race in found)
 
 
 def _reason(sure: Confidence, races: Races, first: float, last: float) -> str:
@@ -137,7 +141,7 @@ def _reason(sure: Confidence, races: Races, first: float, last: float) -> str:
             "already, or do the targets not depend on the inputs?"
         )
     if sure == "low":
-        return f"the loss hardly fell, by {fell(races):.1%}, so the answer is not a clear one"
+        return f"the loss hardly fell, by {races.fall:.1%}, so the answer is not a clear one"
     return ""
 
 

@@ -17,6 +17,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from .. import optim
 from ..errors import InputError, InputTypeError
 from ..randomness import randomness_restored
 from ._races import Race
@@ -28,6 +29,10 @@ HELD = 8  # batches that a race is judged by, which no race trains on
 FEWEST_BATCHES = 4  # with fewer, a quarter of each one's rows is held out instead
 EVALUATION = 0.5  # of a training iteration is what a forward pass is counted as
 LEAST_ROWS = 8  # of a batch that can be divided; batch norm needs two in each part
+# Few rows held out say little about the rare one that is unlike the others, which is what a run
+# pays for that is far too sure of itself. So they are judged as if so many more had been found
+# whose targets are another row's (Laplace's rule of succession has 1 of n + 2).
+OTHERS = 2.0
 DIVERGED, RECENT = 4.0, 5  # so many times the first loss, in the mean of so many, ends a race
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -101,8 +106,31 @@ class Trial:
         parts = [_rows_held(batch) for batch in found]
         return Pool(tuple(train for train, _ in parts), tuple(held for _, held in parts))
 
-    def judged(self, pool: Pool) -> float:
-        """The loss on the held-out batches as the model stands, put back after it."""
+    def lengths(self, pool: Pool) -> tuple[float, float]:
+        """The norm of the weights, and that of a step at a learning rate of 1.
+
+        Momentum is counted as it will be after many steps. Weights that are all 0 count as 1, and
+        a step that is none (there is no gradient, or the scaler left it out) as the weights.
+        """
+        with self._restored() as parameters:
+            before = [p.detach().clone() for p in parameters]
+            _lr_setter(self.optimizer)(1.0)
+            self.model.train()
+            for p in parameters:
+                p.grad = None
+            scaler = self._scaler()
+            self._backward(itertools.cycle(pool.train), scaler, parameters[0].device)
+            self._update(parameters, scaler)
+            weights = _norm(before)
+            step = _norm([p.detach() - old for p, old in zip(parameters, before, strict=True)])
+        group = max(self.optimizer.param_groups, key=lambda group: float(group["lr"]))
+        if isinstance(self.optimizer, (torch.optim.SGD, optim.SGD)):
+            step *= (1 - group["dampening"]) / (1 - group["momentum"])
+        weights = weights or 1.0
+        return weights, step if math.isfinite(step) and step > 0 else weights
+
+    def judged(self, pool: Pool) -> tuple[float, ...]:
+        """The losses on the held-out batches as the model stands, put back after it."""
         with self._restored() as parameters:
             self.model.train()
             return self._held_out(pool, parameters[0].device)
@@ -112,7 +140,7 @@ class Trial:
         lr: float,
         pool: Pool,
         steps: int,
-        first: float,
+        first: tuple[float, ...],
         report: Callable[[float, float], None],
     ) -> Race:
         """Train so many steps at one learning rate, from where the model stands now.
@@ -122,7 +150,7 @@ class Trial:
             pool: what is trained on, in its order, and what is held out.
             steps: how many, fewer where it diverges: where the mean of the last five losses is
                 four times the first.
-            first: the loss on the held-out batches before any step.
+            first: the losses on the held-out batches before any step.
             report: told the learning rate and the loss of each step.
         """
         with self._restored() as parameters:
@@ -131,32 +159,36 @@ class Trial:
             _lr_setter(self.optimizer)(lr)
             self.model.train()
             recent: deque[float] = deque(maxlen=RECENT)
-            judged: list[float] = []
+            before = sum(first) / len(first)
             for step in range(1, steps + 1):
                 for p in parameters:
                     p.grad = None
                 loss = self._backward(data, scaler, device)
                 report(lr, loss)
                 recent.append(loss)
-                first = max(first, loss) if step == 1 else first  # either may be a lucky batch
-                limit = first + (DIVERGED - 1) * abs(first)
+                before = max(before, loss) if step == 1 else before  # either may be a lucky batch
+                limit = before + (DIVERGED - 1) * abs(before)
                 if not sum(recent) / len(recent) <= limit:
-                    return Race(lr, math.inf, math.inf, step + len(judged) * pool.evaluation)
+                    return Race(lr, (), step)
                 self._update(parameters, scaler)
-                if step in (steps // 2, steps):
-                    value = self._held_out(pool, device)
-                    judged.append(value if math.isfinite(value) else math.inf)
-        return Race(lr, judged[0], judged[-1], steps + len(judged) * pool.evaluation)
+            return Race(lr, self._held_out(pool, device), steps + pool.evaluation)
 
     @torch.no_grad()
-    def _held_out(self, pool: Pool, device: torch.device) -> float:
+    def _held_out(self, pool: Pool, device: torch.device) -> tuple[float, ...]:
         """In training mode: running statistics of a few steps would say nothing."""
-        total = 0.0
+        rows = sum(_labels(targets) for _, targets in pool.held)
+        share = OTHERS / (rows + OTHERS)
+        found = []
         for batch in pool.held:
             inputs, targets = (_to(part, device) for part in batch)
             with torch.autocast(device.type, self.autocast, self.autocast is not None):
-                total += _number(self.loss_fn(self.model(inputs), targets))
-        return _over_processes(self.model, total / len(pool.held), device)
+                outputs = self.model(inputs)
+                loss = _number(self.loss_fn(outputs, targets))
+                if rows and len(targets) > 1:
+                    others = targets.roll(len(targets) // 2, 0)
+                    loss += share * (_number(self.loss_fn(outputs, others)) - loss)
+            found.append(_over_processes(self.model, loss, device))
+        return tuple(found)
 
     def _restored(self) -> AbstractContextManager[list[Tensor]]:
         modules = [m for m in (self.model, self.loss_fn) if isinstance(m, nn.Module)]
@@ -270,6 +302,18 @@ def _rows_held(batch: Batch) -> tuple[Batch, Batch]:
         return batch, batch
     held = rows // 4
     return (inputs[held:], targets[held:]), (inputs[:held], targets[:held])
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return math.sqrt(sum(float(t.abs().double().square().sum()) for t in tensors))
+
+
+def _labels(targets: Any) -> int:
+    """Targets in a batch: classes, or rows of values; 0 where they are no tensor."""
+    if not isinstance(targets, Tensor) or not targets.dim():
+        return 0
+    values = targets.is_floating_point() or targets.is_complex()
+    return targets[..., 0].numel() if values and targets.dim() > 1 else targets.numel()
 
 
 def _to(part: Any, device: torch.device) -> Any:
