@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -71,10 +73,11 @@ class Commands(TyperGroup):
         except (DownslopeError, OSError) as error:
             _fail(str(error), code=2, trace=ctx.meta.get(DEBUG, False))
         except Exception as error:  # noqa: BLE001 - the last resort: one line, not a traceback
+            place = _users_place(error)
+            whose = f"raised in {place}" if place else "this looks like a fault of Downslope"
             _fail(
-                f"{type(error).__name__}: {error} (this looks like a fault of Downslope; "
-                "--debug shows where it happened)",
-                code=1,
+                f"{type(error).__name__}: {error} ({whose}; --debug shows where it happened)",
+                code=2 if place else 1,
                 trace=ctx.meta.get(DEBUG, False),
             )
 
@@ -140,6 +143,18 @@ def _load(name: str) -> Any:
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name, context_settings={"help_option_names": ["-h", "--help"]})(module.command)
     return typer.main.get_command(single)
+
+
+def _users_place(error: BaseException) -> str | None:
+    """The innermost line of an error's traceback that is neither ours nor of what is installed."""
+    paths = sysconfig.get_paths()
+    others = [Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    others.append(Path(__file__).parents[1])
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.is_file() and not any(file.is_relative_to(folder) for folder in others):
+            return f"{frame.filename}, line {frame.lineno}"
+    return None
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

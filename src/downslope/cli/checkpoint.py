@@ -33,6 +33,8 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Say whether a checkpoint is sound, and what it holds."""
+    if not path.exists():
+        raise InputError(f"{str(path)!r} does not exist. Give a checkpoint, or a run's directory.")
     damaged = None
     for file in _files(path):
         try:

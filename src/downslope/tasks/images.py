@@ -60,7 +60,8 @@ def image_folder(
     """
     if augment not in (None, *AUGMENTATIONS):
         raise InputError(f"augment must be one of {', '.join(AUGMENTATIONS)}, got {augment!r}.")
-    if image_size is not None and not FEWEST_PIXELS <= image_size <= MOST_ASKED:
+    whole = isinstance(image_size, int) and FEWEST_PIXELS <= image_size <= MOST_ASKED
+    if image_size is not None and not whole:
         raise InputError(
             f"image_size must be from {FEWEST_PIXELS} to {MOST_ASKED} pixels, got {image_size!r}."
         )

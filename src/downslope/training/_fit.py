@@ -26,7 +26,7 @@ from .loop import Event
 from .prepare import range_test
 from .processes import joined
 from .recipe import Recipe
-from .run import Run, RunFiles
+from .run import Run, RunFiles, read_settings
 from .state import State, recipe_of
 
 __all__ = ["fit"]
@@ -175,9 +175,7 @@ def _resume(
     run = Run.load(files.path)
     if recipe is not None:
         _check_same(recipe.resolve(task), run.recipe, ignore_lr=recipe.lr is None)
-    if json.loads(files.task.read_text(encoding="utf-8"))["data"] != fingerprint(
-        task.train, task.validation
-    ):
+    if read_settings(files.task, "data")["data"] != fingerprint(task.train, task.validation):
         raise InputError(
             f"{str(files.path)!r} was trained on other data than this task's: "
             f"the file {dict(task.source).get('spec', task.name)!r} or the split has changed. "
@@ -321,7 +319,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 
 def _warn_of_other_threads(files: RunFiles) -> None:
     """Say so where torch will not give the same bits: on the CPU they depend on its threads."""
-    then = json.loads(files.environment.read_text(encoding="utf-8"))
+    then = read_settings(files.environment, "device", "threads")
     now = torch.get_num_threads()
     if then["device"] == "cpu" and then["threads"] != now:
         warnings.warn(

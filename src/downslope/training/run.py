@@ -20,7 +20,7 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from ..finder import RangeTest
 
-__all__ = ["Run", "RunFiles"]
+__all__ = ["Run", "RunFiles", "read_settings"]
 
 Which = Literal["best", "last"]
 
@@ -158,7 +158,7 @@ class Run:
             return None
         from ..finder import RangeTest
 
-        return RangeTest.from_dict(json.loads(self.files.find_lr.read_text(encoding="utf-8")))
+        return RangeTest.from_dict(read_settings(self.files.find_lr))
 
     def task(self) -> Task:
         """Build the task of this run again, from its data source.
@@ -166,7 +166,7 @@ class Run:
         Raises:
             InputError: the task was built in Python, so its source is not known here.
         """
-        source = json.loads(self.files.task.read_text(encoding="utf-8"))["source"]
+        source = read_settings(self.files.task, "source")["source"]
         if not source:
             raise InputError(
                 f"The task {self.task_name!r} was built in Python: build it again and give it to "
@@ -246,3 +246,32 @@ class Run:
             if isinstance(optimizer, ScheduleFree):
                 optimizer.eval()
         model.load_state_dict(state.get("average") or {}, strict=False)
+
+
+def read_settings(path: Path, *keys: str) -> dict[str, Any]:
+    """What is in one of a run's JSON files.
+
+    Args:
+        path: the file.
+        keys: that it must have.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for key in keys:
+            found[key]
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (ValueError, TypeError) as error:
+        reason = f"not JSON as it was written: {error}"
+    except KeyError as error:
+        reason = f"{error} is missing"
+    else:
+        settings: dict[str, Any] = found
+        return settings
+    raise InputError(
+        f"{str(path)!r} cannot be read: {reason}. Put it back from a copy; run.model() needs the "
+        "checkpoints alone."
+    )
