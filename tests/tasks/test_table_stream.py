@@ -15,7 +15,7 @@ import torch
 
 from downslope import Recipe, Task, fit, load_task, predict
 from downslope.errors import InputError
-from downslope.tasks import fingerprint, steps
+from downslope.tasks import BatchDataset, fingerprint, steps, subset
 from downslope.tasks.batches import Batches
 from downslope.tasks.split import mixed
 from downslope.tasks.tables import row_cache
@@ -216,6 +216,19 @@ def test_batches_are_the_rows_asked_for(tmp_path: Path) -> None:
     copied = pickle.loads(pickle.dumps(task.train))
     assert copied[3][0].equal(everything[0][3])
     assert task.train[-1][1].equal(everything[1][-1])
+
+
+def test_some_rows_are_read_by_the_batch_too(tmp_path: Path) -> None:
+    """A subset's rows are those of the whole, in the order they were asked for."""
+    task = streamed(table(tmp_path, classes=False))
+    some = subset(task.train, torch.tensor([9, 4, 200]))
+    whole, part = (
+        next(iter(Batches(*a)))
+        for a in ((task.train, [torch.tensor([200, 9])]), (some, [torch.tensor([2, 0])]))
+    )
+    assert isinstance(some, BatchDataset)
+    assert all(a.equal(b) for a, b in zip(whole, part, strict=True))
+    assert some[1][0].equal(task.train[4][0])
 
 
 def test_steps_are_those_of_a_data_set_in_memory(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 from ..errors import InputError
 from ..training import Recipe
 from .app import Debug
+from .model import TASK, TASK_OPTIONS, chosen_task, taken
 from .options import assignments, of_fields, with_options
 from .phases import Phases, interrupted
 from .units import minutes
@@ -22,15 +23,7 @@ _OWN = {"optimizer", "heal", "max_minutes", "strategy"}
 
 
 def _compare(
-    task: Annotated[
-        str,
-        typer.Argument(
-            help="digits, the path of a CSV file, or package.module:function", metavar="TASK"
-        ),
-    ],
-    target: Annotated[
-        str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
-    ] = None,
+    task: Annotated[str, typer.Argument(help=TASK, metavar="TASK")],
     optimizers: Annotated[
         str,
         typer.Option(
@@ -85,12 +78,12 @@ def _compare(
 ) -> None:
     """Find out by experiment which optimizer reaches a target soonest."""
     from ..report import write_report
-    from ..tasks import load_task
     from ..tuning import compare
 
+    data = taken(given)
     base = (Recipe() if recipe is None else Recipe.from_toml(recipe)).replace(**given)
     contenders = _contenders(optimizers, settings or [], base)
-    chosen = load_task(task, target=target)
+    chosen = chosen_task(task, data, quiet=quiet)
     with interrupted(), Phases(quiet=quiet) as phases:
         result = compare(
             chosen,
@@ -109,9 +102,8 @@ def _compare(
     typer.echo(f"\npage        {write_report(result)}")
 
 
-command = with_options(
-    _compare, (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)
-)
+_RECIPE = (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)
+command = with_options(_compare, [*TASK_OPTIONS, *_RECIPE])
 
 
 def _contenders(names: str, settings: Sequence[str], base: Recipe) -> dict[str, Recipe]:

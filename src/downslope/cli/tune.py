@@ -9,6 +9,7 @@ import typer
 
 from ..training import Recipe
 from .app import Debug
+from .model import TASK, TASK_OPTIONS, chosen_task, taken
 from .options import assignments, of_fields, with_options
 from .phases import Phases, interrupted
 
@@ -19,15 +20,7 @@ _OWN = {"optimizer", "heal", "max_minutes", "strategy"}
 
 
 def _tune(
-    task: Annotated[
-        str,
-        typer.Argument(
-            help="digits, the path of a CSV file, or package.module:function", metavar="TASK"
-        ),
-    ],
-    target: Annotated[
-        str | None, typer.Option(help="column of the file to predict", metavar="COLUMN")
-    ] = None,
+    task: Annotated[str, typer.Argument(help=TASK, metavar="TASK")],
     optimizers: Annotated[
         str | None,
         typer.Option(
@@ -85,17 +78,17 @@ def _tune(
 ) -> None:
     """Search for a better recipe, and say whether it beats the default."""
     from ..report import write_report
-    from ..tasks import load_task
     from ..tuning import tune
     from ..tuning.search import Sampler
 
+    data = taken(given)
     names = None if optimizers is None else _listed(optimizers)
     base = Recipe() if recipe is None else Recipe.from_toml(recipe)
     if names:
         given["optimizer"] = names[0]
     arguments = {**base.hyperparameters, **assignments(settings or [])}
     base = base.replace(**given, hyperparameters=arguments)
-    chosen = load_task(task, target=target)
+    chosen = chosen_task(task, data, quiet=quiet)
     with interrupted(), Phases(quiet=quiet) as phases:
         study = tune(
             chosen,
@@ -116,9 +109,8 @@ def _tune(
     typer.echo(f"page        {write_report(study)}")
 
 
-command = with_options(
-    _tune, (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)
-)
+_RECIPE = (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)
+command = with_options(_tune, [*TASK_OPTIONS, *_RECIPE])
 
 
 def _listed(text: str) -> list[str]:

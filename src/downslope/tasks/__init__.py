@@ -3,7 +3,7 @@
 Read ``task.py`` for the record itself and ``load.py`` for how a name becomes one.
 """
 
-from .batches import BatchDataset, batches, permutation, size, steps, steps_in
+from .batches import BatchDataset, batches, permutation, size, steps, steps_in, subset
 from .fingerprint import Fingerprinted, fingerprint
 from .load import load_task
 from .metrics import LOSS, Metric, accuracy, bits, rmse
@@ -30,4 +30,5 @@ __all__ = [
     "size",
     "steps",
     "steps_in",
+    "subset",
 ]

@@ -16,11 +16,20 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, TensorDataset, default_collate
 
 from ..randomness import drawing_from
 
-__all__ = ["BatchDataset", "Batches", "batches", "permutation", "size", "steps", "steps_in"]
+__all__ = [
+    "BatchDataset",
+    "Batches",
+    "batches",
+    "permutation",
+    "size",
+    "steps",
+    "steps_in",
+    "subset",
+]
 
 LEAST_ROWS = 2  # that batch norm can train on
 
@@ -46,6 +55,37 @@ def size(dataset: Dataset[Pair]) -> int:
     3
     """
     return len(cast(Sized, dataset))
+
+
+def subset(dataset: Dataset[Pair], rows: Tensor) -> Dataset[Pair]:
+    """Some rows of a data set, which are read as the data set reads them: by the batch, if it can.
+
+    >>> x = torch.arange(4.0)
+    >>> subset(TensorDataset(x, -x), torch.tensor([3, 1]))[:]
+    (tensor([3., 1.]), tensor([-3., -1.]))
+    """
+    if type(dataset) is TensorDataset:
+        return TensorDataset(*(tensor[rows] for tensor in dataset.tensors))
+    if isinstance(dataset, BatchDataset):
+        return _Some(dataset, rows)
+    return Subset(dataset, rows.tolist())
+
+
+class _Some(BatchDataset):
+    """Some rows of a data set that gives batches."""
+
+    def __init__(self, dataset: BatchDataset, rows: Tensor) -> None:
+        self._dataset, self._rows = dataset, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, row: int) -> Pair:
+        return self._dataset[int(self._rows[row])]
+
+    def batch(self, rows: Tensor) -> Pair:
+        """See :class:`BatchDataset`."""
+        return self._dataset.batch(self._rows[rows])
 
 
 def permutation(size: int, seed: int, epoch: int) -> Tensor:

@@ -10,10 +10,10 @@ from statistics import fmean
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from ..errors import InputError, MissingExtraError
-from ..tasks import Task, size
+from ..tasks import Task, size, subset
 from .outcome import Outcome
 
 __all__ = ["cross_validated", "folded"]
@@ -57,8 +57,8 @@ def folded(task: Task, folds: int, seed: int) -> list[Task]:
     return [
         replace(
             task,
-            train=_part(task.train, train),
-            validation=_part(task.train, held_out),
+            train=subset(task.train, torch.from_numpy(train)),
+            validation=subset(task.train, torch.from_numpy(held_out)),
             train_rows=(),
             validation_rows=(),
             source={},
@@ -87,10 +87,3 @@ def _classes(data: Dataset[Pair]) -> Tensor | None:
     targets = data.tensors[-1]
     whole = not targets.is_floating_point() and targets.ndim == 1 and bool((targets >= 0).all())
     return targets if whole else None
-
-
-def _part(data: Dataset[Pair], rows: np.ndarray) -> Dataset[Pair]:
-    """Some rows; of tensors, again tensors, which are read a batch at a time."""
-    if isinstance(data, TensorDataset):
-        return TensorDataset(*(t[torch.from_numpy(rows)] for t in data.tensors))
-    return Subset(data, rows.tolist())
