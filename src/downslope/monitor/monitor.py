@@ -26,7 +26,7 @@ __all__ = ["BUDGET", "Monitor", "next_sampled"]
 
 Event = dict[str, Any]
 
-BUDGET = 0.02  # share of the time that looks may take
+BUDGET = 0.02  #: share of the time that looks may take
 MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")  # of each parameter
 MOST_ROWS = 100  # steps a record
 MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin

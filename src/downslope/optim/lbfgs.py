@@ -45,10 +45,10 @@ class LBFGS(torch.optim.Optimizer):
     .. math::
         q &= -g, \quad
             \alpha_i = \frac{s_i^T q}{y_i^T s_i}, \quad q \leftarrow q - \alpha_i y_i
-            \quad (i = k, \dots, k - m) \\
+            \quad (i = k, \ldots, k - m) \\
         d &= \frac{s_k^T y_k}{y_k^T y_k} q, \quad
             d \leftarrow d + s_i \left(\alpha_i - \frac{y_i^T d}{y_i^T s_i}\right)
-            \quad (i = k - m, \dots, k)
+            \quad (i = k - m, \ldots, k)
 
     ``step`` takes up to ``max_iter`` of them, so it needs a closure that computes loss and
     gradients again. Give it the same data each time: for small problems and full batches, where it

@@ -45,6 +45,7 @@ def _ravine(x: Any, y: Any) -> Any:
     return 0.1 * x**2 + 2 * y**2
 
 
+#: Every surface by its name.
 SURFACES = {
     s.name: s
     for s in (
