@@ -47,6 +47,7 @@ class History:
         total_steps: how long the run was planned to be, if known.
         data: the event ``data``; empty where nobody looked at the rows.
         train_rows: how many there are, if known.
+        validation_rows: the same for those to judge by.
         changed: the steps after which another recipe began.
     """
 
@@ -61,6 +62,7 @@ class History:
     total_steps: int | None
     data: Event = field(default_factory=dict)
     train_rows: int | None = None
+    validation_rows: int | None = None
     changed: tuple[int, ...] = ()
 
     @classmethod
@@ -90,6 +92,7 @@ class History:
             total_steps=start.get("total_steps") or setup.get("total_steps"),
             data=(data := next(reversed(found.get("data", [])), {})),
             train_rows=start.get("train_size") or data.get("rows"),
+            validation_rows=start.get("validation_size") or data.get("validation_rows"),
             changed=tuple(r["step"] for r in found.get("recipe", [])),
         )
 

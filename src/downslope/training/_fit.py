@@ -20,7 +20,7 @@ from ..tasks import Task, fingerprint
 from . import checkpoint
 from ._session import Resumed, Sink, session
 from .environment import environment
-from .heal import LATE, Healer, healed
+from .heal import HIGH, LATE, Healer, healed
 from .keeper import newest_sound
 from .loop import Event
 from .prepare import range_test
@@ -145,8 +145,9 @@ def _heal(
         plan = healed(plan, finding).resolve(task)
         best = run.best_step is not None and files.best.exists() and run.best_step < finding.step
         best &= finding.cause in LATE and not set(plan.differences(earlier)) & set(FIXED)
-        if plan.lr != earlier.lr and not best:
-            plan = _no_higher(task, plan, on_event)
+        if plan.lr != earlier.lr:
+            most = earlier.lr if plan.lr is None and finding.cause in HIGH else plan.lr
+            plan = _no_higher(task, plan, most, on_event)
         healer.recipe = plan
         state = State(task, plan, state.processes)
         changes = plan.differences(earlier)
@@ -157,11 +158,11 @@ def _heal(
         resumed = Resumed(files.best, None, changes, {**back, "changes": changes})
 
 
-def _no_higher(task: Task, recipe: Recipe, on_event: Sequence[Sink]) -> Recipe:
-    """The recipe with the range test's learning rate, or its own where that is lower."""
+def _no_higher(task: Task, recipe: Recipe, most: float | None, on_event: Sequence[Sink]) -> Recipe:
+    """The recipe with the range test's learning rate, at most as high as allowed."""
     found, _ = _with_lr(task, recipe.replace(lr=None), on_event)
     assert found.lr is not None
-    return found if recipe.lr is None else recipe.replace(lr=min(recipe.lr, found.lr))
+    return found if most is None else found.replace(lr=min(most, found.lr))
 
 
 def _resume(

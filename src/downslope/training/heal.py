@@ -8,11 +8,10 @@ from typing import Any
 from ..doctor import Doctor, Finding
 from .recipe import Recipe
 
-__all__ = ["LATE", "MOST", "Healer", "healed"]
+__all__ = ["HIGH", "LATE", "MOST", "Healer", "healed"]
 
 Event = dict[str, Any]
 
-SURE = 4  # validations since the best, before overfitting is believed
 MOST = 3  # changes a run; after them its findings stand
 
 #: Causes whose remedy is a change of the recipe that cannot make a sound run worse for long.
@@ -37,6 +36,9 @@ _SAFE = frozenset(
 #: Those of them that leave what was learnt before as sound as it was.
 LATE = frozenset({"overfitting", "lr not lowered", "schedule ended early", "float16 underflow"})
 
+#: Those that no higher learning rate mends, whatever the range test finds.
+HIGH = frozenset({"lr too high", "lr not lowered", "warmup missing"})
+
 
 class Healer:
     """Listens to a run's events until the doctor finds something that a new recipe may mend.
@@ -53,7 +55,6 @@ class Healer:
         self.finding: Finding | None = None
         self.recipe = recipe
         self._made = 0
-        self._worse = 0  # validations since the best
         self._doctor = Doctor(lambda finding: None)
         for event in before:
             self(event)
@@ -62,20 +63,16 @@ class Healer:
         """Take note of an event."""
         if event["event"] == "heal":
             self._made += 1
-            self.finding, self._worse = None, 0
+            self.finding = None
         if self.finding is not None:
             return
         self._doctor(event)
-        if event["event"] == "validation":
-            self._worse = 0 if event["best"] else self._worse + 1
         if self._made < MOST and event["event"] in ("monitor", "validation", "nonfinite"):
             self.finding = next(filter(self._mends, self._doctor.latest), None)
 
     def _mends(self, finding: Finding) -> bool:
-        """Whether the recipe changes, and nothing that still gets better is cut short."""
-        if finding.cause not in _SAFE or healed(self.recipe, finding) == self.recipe:
-            return False
-        return finding.cause != "overfitting" or self._worse >= SURE
+        """Whether it is a fault that a change of the recipe mends."""
+        return finding.cause in _SAFE and healed(self.recipe, finding) != self.recipe
 
 
 def healed(recipe: Recipe, finding: Finding) -> Recipe:

@@ -164,18 +164,19 @@ def overfitting(history: History) -> Finding | None:
     if len(checks) < CHECKS:
         return None
     losses = np.array([v.loss for v in checks])
-    low = int(losses.argmin())
+    low, start = int(losses.argmin()), max(losses[0], history.untrained)
     then = history.losses[history.steps <= max(checks[low].step, 5)][-20:]
     before, now = float(np.nanmedian(then)), history.level(0.9, 1)
     # Three validations in a row: a rate that is still high makes one or two go astray.
     recent = float(min(losses[max(low + 1, len(losses) - 3) :], default=0.0))
     risen = (
         low + 3 < len(losses)
-        and recent > RISE * losses[low] + RISE_OF_START * losses[0]
-        and losses[low] < LEARNT * losses[0]
+        and recent > RISE * losses[low] + RISE_OF_START * start
+        and losses[low] < LEARNT * start
         and now < min(before, GAP * recent)
     )
-    risen |= low + 3 < len(losses) and now < before and _fallen(history)
+    fallen = _fallen(history)
+    risen |= low + 3 < len(losses) and now < before and bool(fallen)
     nothing = history.setup.get("constant_loss") or math.inf
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
     if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
@@ -210,15 +211,20 @@ def overfitting(history: History) -> Finding | None:
         f"Keep the checkpoint of step {checks[low].step} (best). Lower the learning rate to a "
         "tenth, raise weight decay, add data, augmentation or dropout, or stop early"
         + ("." if risen else ". Do labels and inputs belong together?"),
-        {"early_stop": 3, "lr": "x0.1"},
+        {} if fallen is False else {"early_stop": 3, "lr": "x0.1"},
         "the guides' table",
     )
 
 
-def _fallen(history: History) -> bool:
-    """Whether the metric was clearly worse than its best in each of the last three validations."""
+def _fallen(history: History) -> bool | None:
+    """Whether the metric was clearly worse than its best in each of the last three validations.
+
+    None where there is none. Over few rows it is unsure: by 0.2 / sqrt(rows) for shares near 0.95.
+    """
     metrics = np.array([v.metric for v in history.validations])
-    if len(metrics) < CHECKS or not np.isfinite(metrics).all():
-        return False
+    if not len(metrics) or not np.isfinite(metrics).all():
+        return None
+    rows = history.validation_rows
+    unsure = WORSE + (0.2 / math.sqrt(rows) if rows else 0.0)
     best = float(metrics.max())
-    return bool((metrics[-3:] < best - WORSE * abs(best)).all())
+    return len(metrics) >= CHECKS and bool((metrics[-3:] < best - unsure * abs(best)).all())

@@ -15,7 +15,8 @@ NOISY = 0.5  # deviation of the batches' losses over the loss
 NOT_FALLEN = 0.85  # of the first loss
 BEGUN = 16  # steps
 FEW_STEPS = 100  # in all
-MUCH = 0.4  # of the training rows in one batch
+MUCH = 0.2  # of the training rows in one batch
+FAR = 0.4  # loss over first
 STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
 UNWARMED = 0.99  # of the highest rate in the first step
 FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
@@ -61,12 +62,12 @@ def batch_too_large(history: History) -> Finding | None:
         return None
     before, now = history.level(0.6, 0.8), history.level(0.8, 1)
     falls = now < STILL_FALLING * before
-    if not falls and not now > NOT_FALLEN * history.first:
+    if not falls and not now > FAR * history.first:
         return None
     return Finding(
         "batch too large",
         f"{total} steps with {rows / data:.0%} of the rows in each, and the loss "
-        + ("still falls" if falls else "has hardly fallen"),
+        + ("still falls" if falls else f"is {now / history.first:.0%} of its first"),
         "warning",
         int(np.ceil(0.6 * total)),
         {"rows": rows, "of": data, "steps": total, "loss": now, "loss before": before},
@@ -93,7 +94,7 @@ def warmup_missing(history: History) -> Finding | None:
         {"update over weight": ratio, "allowed": FIRST_STEP, "lr": lr},
         "Let the learning rate rise over the first 5 to 10% of the steps (warmup = 0.1), or lower "
         f"it to a third ({lr / 3:.1g}).",
-        {"warmup": 0.1, "lr": "x0.3"},
+        {"warmup": 0.1, "lr": "found"},
         "the guides: warmup; 10% is the most in healthy tuning runs",
     )
 
@@ -108,13 +109,13 @@ def oscillation(history: History) -> Finding | None:
         shares = history.lr_shares[since & (history.steps <= window[-1].step)]
         if not np.isfinite(losses).all() or not len(shares) or shares.min() < FULL:
             continue
-        swing = swings(losses, FLOOR * history.untrained)
+        swing, turns = swings(losses, FLOOR * history.untrained)
         better = losses[-2:].mean() < NO_BETTER * losses[:2].mean()
-        if swing <= (VIOLENT if better else SWING):
+        if swing <= (VIOLENT if better else SWING) or turns < 2 + better:
             continue
         learnt = min(v.loss for v in checks) < LEARNT * history.untrained
         lr = float(history.lrs.max())
-        change, words = calmed(history, {} if learnt else {"lr": "x0.3"})
+        change, words = calmed(history, {"lr": "found"})
         return Finding(
             "lr not lowered" if learnt else "lr too high",
             f"validation goes to and fro by {swing:.0%} of itself at the full learning rate",
@@ -128,12 +129,12 @@ def oscillation(history: History) -> Finding | None:
     return None
 
 
-def swings(losses: Array, floor: float) -> float:
-    """The median change between neighbours over the median, 0 unless it turns twice at least.
+def swings(losses: Array, floor: float) -> tuple[float, int]:
+    """The median change between neighbours over the median, and how often it turns round.
 
     >>> swings(np.array([1.0, 2.0, 1.0, 2.0]), 0.5)
-    0.5
+    (0.5, 2)
     """
     changes = np.diff(losses)
     turns = int(np.sum(changes[1:] * changes[:-1] < 0))
-    return float(np.median(np.abs(changes)) / (np.median(losses) + floor)) if turns >= 2 else 0.0
+    return float(np.median(np.abs(changes)) / (np.median(losses) + floor)), turns

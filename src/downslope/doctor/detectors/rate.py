@@ -48,7 +48,7 @@ def lr_too_high(history: History) -> Finding | None:
         {"lr": lr, **evidence},
         f"Lower the learning rate to a tenth ({lr / 10:.1g}) and begin again; a warmup and "
         f"clip_norm = 1.0 help{words}.",
-        {**change, "clip_norm": 1.0},
+        {**change, "clip_norm": 1.0, **({"warmup": 0.1} if history.lr_shares[0] == 1 else {})},
         "the guides' table",
     )
 
@@ -199,7 +199,7 @@ def lr_not_lowered(history: History) -> Finding | None:
     unsure = 1.25 * history.noise / math.sqrt(len(now))
     if now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()):
         return None
-    change, words = calmed(history, {})
+    change, words = calmed(history, {"lr": "found"})
     checks = [v.loss for v in history.validations]
     worse = len(checks) > 2 and np.mean(checks[-2:]) > WORSE * min(checks)
     return Finding(
