@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,12 @@ def test_a_function_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     result = RUNNER.invoke(app, ["advise", "own_net:nothing"])
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
     assert "has no function 'nothing'" in result.stderr
+
+
+def test_the_digits_model_needs_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their library, which takes as long to import as torch, is left alone; options are checked."""
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert RUNNER.invoke(app, ["advise", "digits"]).exit_code == 0
+    result = RUNNER.invoke(app, ["advise", "digits", "--target", "x"])
+    assert result.exit_code == 2
+    assert "takes no target" in result.stderr

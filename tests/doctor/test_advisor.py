@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from downslope import Recipe, advise
+from downslope import Recipe, advise, load_task
 from downslope.errors import InputError, InputTypeError
+from downslope.tasks.preparation import ModelSource
 
 
 class Residual(nn.Module):
@@ -100,3 +101,12 @@ def test_what_cannot_be_advised_on_is_refused() -> None:
         advise([3])  # type: ignore[list-item]
     with pytest.raises(InputError, match="no parameter requires a gradient"):
         advise(nn.Linear(1, 1).requires_grad_(False))
+
+
+def test_the_default_recipe_is_the_advice_for_the_models_that_tables_and_digits_get() -> None:
+    """``downslope train`` trains them as ``downslope advise`` says, the rate apart."""
+    table = ModelSource("table", {"features": 30, "outputs": 2, "rows": 455})
+    for model in (ModelSource("digits")(), table()):
+        advice = {k: v for k, v in advise(model).recipe.items() if k != "lr"}
+        default = Recipe().resolve(load_task("digits")).model_dump()
+        assert {name: default[name] for name in advice} == advice

@@ -16,7 +16,8 @@ NOT_FALLEN = 0.85  # of the first loss
 BEGUN = 16  # steps
 FEW_STEPS = 100  # in all
 MUCH = 0.2  # of the training rows in one batch
-FAR = 0.4  # loss over first
+LARGE = 33  # rows; Masters and Luschi find the best at 32 or below
+NEARLY_NOTHING, FAR = 0.1, 0.4  # loss over first
 STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
 UNWARMED = 0.99  # of the highest rate in the first step
 FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
@@ -56,12 +57,12 @@ def batch_too_small(history: History) -> Finding | None:
 def batch_too_large(history: History) -> Finding | None:
     """A large part of the data in each step, few steps, and a loss that still falls."""
     rows, total, data = history.batch_rows, history.total_steps, history.train_rows
-    if rows is None or total is None or data is None or rows < MUCH * data:
+    if rows is None or total is None or data is None or rows < max(LARGE, MUCH * data):
         return None
     if total >= FEW_STEPS or history.last_step < 0.6 * total or history.count < 4:
         return None
     before, now = history.level(0.6, 0.8), history.level(0.8, 1)
-    falls = now < STILL_FALLING * before
+    falls = NEARLY_NOTHING * history.first < now < STILL_FALLING * before
     if not falls and not now > FAR * history.first:
         return None
     return Finding(
