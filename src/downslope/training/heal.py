@@ -54,7 +54,7 @@ class Healer:
     def __init__(self, recipe: Recipe, before: Iterable[Event] = ()) -> None:
         self.finding: Finding | None = None
         self.recipe = recipe
-        self._made = 0
+        self._mended: list[str] = []  # causes, in the order of heals
         self._doctor = Doctor(lambda finding: None)
         for event in before:
             self(event)
@@ -62,17 +62,19 @@ class Healer:
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
         if event["event"] == "heal":
-            self._made += 1
+            self._mended.append(event["finding"]["cause"])
             self.finding = None
         if self.finding is not None:
             return
         self._doctor(event)
-        if self._made < MOST and event["event"] in ("monitor", "validation", "nonfinite"):
+        if len(self._mended) < MOST and event["event"] in ("monitor", "validation", "nonfinite"):
             self.finding = next(filter(self._mends, self._doctor.latest), None)
 
     def _mends(self, finding: Finding) -> bool:
         """Whether it is a fault that a change of the recipe mends."""
-        return finding.cause in _SAFE and healed(self.recipe, finding) != self.recipe
+        again = finding.cause in self._mended and finding.change.get("lr") == "found"
+        changes = healed(self.recipe, finding) != self.recipe
+        return finding.cause in _SAFE and changes and not again
 
 
 def healed(recipe: Recipe, finding: Finding) -> Recipe:

@@ -176,7 +176,9 @@ def overfitting(history: History) -> Finding | None:
         and now < min(before, GAP * recent)
     )
     fallen = _fallen(history)
-    risen |= low + 3 < len(losses) and now < before and bool(fallen)
+    somewhat = recent > (1 + (RISE - 1) / 4) * losses[low] + RISE_OF_START / 2 * start
+    learnt = losses[low] < LEARNT * start
+    risen |= low + 3 < len(losses) and now < before and bool(fallen) and learnt and somewhat
     nothing = history.setup.get("constant_loss") or math.inf
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
     if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
