@@ -19,7 +19,7 @@ def test_it_answers_first_and_goes_on_where_it_was(csv: Path) -> None:
     first = RUNNER.invoke(app, [*command, "--quiet"])
     assert first.exit_code == 0, first.output
     lines = first.stdout.splitlines()
-    assert lines[0].startswith("No difference that is more than noise: a and b reach accuracy")
+    assert lines[0].startswith("No difference that is more than noise in reaching accuracy")
     assert [line.split()[0] for line in lines[4:6]] == ["a", "b"]
     assert lines[-1].startswith("page        runs/compare-shapes-")
     again = RUNNER.invoke(app, command)

@@ -157,16 +157,19 @@ def test_another_question_in_the_same_directory_is_refused(planted: Comparison) 
         )  # fmt: skip
 
 
-def test_a_short_budget_shortens_all_runs_alike(tmp_path: Path) -> None:
-    """What is asked for in steps is cut by one factor, after a try of every contender."""
-    long = QUICK.replace(epochs=2000)
+def test_a_budget_sets_the_length_of_all_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few steps of each are tried, once; every run then has the steps that follow from them."""
+    monkeypatch.setattr(
+        "downslope.tuning.course.affordable_steps",
+        lambda plan, probes, workers: {k: 24 for k in probes if probes[k]["seconds"] > 0},
+    )
     result = compare(
-        plane(), {"a": long, "b": long.replace(lr=0.05)}, seeds=1, trials=1, budget=0.06,
-        run_dir=tmp_path, processes=0,
+        plane(), {"a": QUICK, "b": SLOW}, seeds=1, trials=1, budget=1, run_dir=tmp_path,
+        processes=0,
     )  # fmt: skip
-    steps = {o.steps for outcomes in result.runs.values() for o in outcomes}
-    assert len(steps) == 1
-    assert 20 <= steps.pop() < 16_000
+    assert {o.steps for outcomes in result.runs.values() for o in outcomes} == {24}
     assert sum(e["event"] == "probe" for e in entries(tmp_path)) == 2
 
 

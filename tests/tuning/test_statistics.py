@@ -59,6 +59,13 @@ def test_a_line_is_drawn_only_where_all_above_are_faster_than_all_below() -> Non
     assert tiers(times) == [["a"], ["b", "c"], ["d"]]
 
 
+def test_neighbours_that_differ_are_not_enough_for_a_line() -> None:
+    """All of b are before all of c, but one of a, the first, is behind them: no line at all."""
+    times = {"a": [1, 1, 1, 1, 50], "b": [5, 6, 7, 8, 9], "c": [20, 21, 22, 23, 24]}
+    assert rank_sum_p(times["b"], times["c"]) < ALPHA
+    assert tiers(times) == [["a", "b", "c"]]
+
+
 def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
     """Of 4000 samples of 9 exponential numbers, to three standard errors."""
     draw = random.Random(1)

@@ -118,7 +118,8 @@ def _curves(comparison: Comparison) -> str:
         values = [v for runs in curves.values() for _, vs in runs for v in vs]
         if not values:
             continue
-        log = min(values) > 0 and max(values) / min(values) > 30
+        falls = field == "loss" or not plan["higher_is_better"]
+        log = falls and min(values) > 0 and max(values) / min(values) > 30
         svg = _plots.spreads(
             f"curve-{len(drawings)}",
             f"Line chart of the validation {name} over the steps. {_ends(curves)}",

@@ -237,7 +237,10 @@ def _ticks(axes: Axes, *, log_y: bool, log_x: bool = False) -> None:
     ):
         if log:
             scale("log")
-            axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6))
+            low, high = axis.get_data_interval()
+            few = high > 10 * low > 0  # marks a decade are enough
+            subs = (1.0, 3.0) if few else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+            axis.set_major_locator(LogLocator(subs=subs, numticks=6))
             axis.set_minor_locator(NullLocator())
         else:
             axis.set_major_locator(MaxNLocator(5))

@@ -33,7 +33,8 @@ def study_page(study: Study) -> str:
         (
             section("Judgement", _judgement(study)),
             section("Trials", _trials(study)),
-            section("Recipe", _recipe(study)),
+            section("What the search changed", _changes(study)),
+            section("Recipe", settings("Recipe", _words.rows_of(study.better))),
             section("Environment", _environment(study)),
         ),
         study.path,
@@ -162,17 +163,12 @@ def _table(study: Study) -> str:
     return f"<details>\n<summary>The trials, best first</summary>\n{table}\n</details>"
 
 
-def _recipe(study: Study) -> str:
+def _changes(study: Study) -> str:
     changed = [
         (name, f"{_words.shown(now)} (default recipe {_words.shown(before)})")
         for name, (before, now) in study.better.differences(study.default).items()
     ]
-    told = (
-        titled("What the search changed", pairs("Changes", changed))
-        if changed
-        else "<p>The default recipe is kept.</p>"
-    )
-    return f"{told}\n{settings('Recipe', _words.rows_of(study.better))}"
+    return pairs("Changes", changed) or "<p>Nothing: the default recipe is kept.</p>"
 
 
 def _environment(study: Study) -> str:

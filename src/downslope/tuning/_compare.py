@@ -93,7 +93,7 @@ def compare(
     ...     result = compare(load_task("digits"), {"a": short, "b": short}, seeds=3, trials=1,
     ...                      run_dir=folder, processes=0)
     >>> print(result.answer)
-    No difference that is more than noise: a and b reach accuracy ...
+    No difference that is more than noise in reaching accuracy ...: a after ...
     """
     base = recipe or Recipe()
     contenders = {

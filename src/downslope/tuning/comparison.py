@@ -139,18 +139,20 @@ class Comparison:
         if not any(row.reached for row in self.rows):
             return f"None reaches {self.goal}: give them longer, or set a lower goal."
         if not others:
-            told = f"No difference that is more than noise: {_after(self, first)}"
-            return f"{told} (medians of {seeds} seeds). {_doubt(seeds)}"
+            told = f"No difference that is more than noise in reaching {self.goal}: "
+            told += f"{_after([rows[name] for name in first])} (medians of {seeds} seeds)."
+            return f"{told} {_doubt(seeds)}"
         slower = rows[others[0][0]]
         if len(first) > 1:
             return (
                 f"{_listed(first)} reach {self.goal} soonest, and the difference between them is "
-                f"noise: {_after(self, first)}. {_behind(others)}"
+                f"noise: {_after([rows[name] for name in first])} (medians of {seeds} seeds). "
+                f"{_behind(others)}"
             )
         best = rows[first[0]]
         p = max(rank_sum_p(best.steps, row.steps) for row in self.rows if row is not best)
         told = (
-            f"{best.label} reaches {self.goal} soonest: after {_number_of(middle(best.steps))} "
+            f"{best.label} reaches {self.goal} soonest: after {middle(best.steps):.0f} "
             f"steps, the median of {seeds} seeds"
         )
         if math.isfinite(middle(slower.steps)):
@@ -228,10 +230,6 @@ def _number(entry: Mapping[str, Any]) -> int:
     return number
 
 
-def _number_of(value: float) -> str:
-    return f"{value:.0f}" if math.isfinite(value) else "missed"
-
-
 def _spread(values: Sequence[float], form: str) -> str:
     """The median, and the interval that holds the true one."""
     low, high, _ = median_interval(values)
@@ -248,10 +246,16 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _after(comparison: Comparison, labels: Sequence[str]) -> str:
-    rows = {row.label: row for row in comparison.rows}
-    steps = [_number_of(middle(rows[label].steps)) for label in labels]
-    return f"{_listed(labels)} reach {comparison.goal} after {_listed(steps)} steps"
+def _after(rows: Sequence[Row]) -> str:
+    """When each reaches the target, in a sentence."""
+    return _listed(
+        [
+            f"{row.label} after {middle(row.steps):.0f} steps"
+            if math.isfinite(middle(row.steps))
+            else f"{row.label} with {row.reached} of {len(row.steps)} seeds"
+            for row in rows
+        ]
+    )
 
 
 def _behind(others: Sequence[Sequence[str]]) -> str:

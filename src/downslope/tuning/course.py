@@ -9,7 +9,7 @@ from typing import Any
 from ..training import Recipe
 from .journal import Journal
 from .outcome import Outcome
-from .plan import affordable_steps, chosen, default_target
+from .plan import affordable_steps, chosen, default_target, needs_trials
 from .pool import Pool
 from .space import placed, points, space_of
 from .work import Job
@@ -57,7 +57,7 @@ class Course:
         """Do all that is left to do."""
         contenders = self._of_length()
         centres = self._centres(contenders)
-        needed = self._plan["trials"] > 1 or self._plan["goal"] is None
+        needed = needs_trials(self._plan)
         trials = {label: self._trials(r, centres[label]) for label, r in contenders.items()}
         told = self._do(
             "tuning",
@@ -121,7 +121,10 @@ class Course:
         steps = dict(self._plan["steps"])
         if budget is not None:
             steps = self._kept(
-                "length", lambda: affordable_steps(self._plan, [*probes.values()], self._workers)
+                "length",
+                lambda: affordable_steps(
+                    self._plan, {k: probes["probe", k, 0] for k in steps}, self._workers
+                ),
             )
         return {
             label: recipe.replace(

@@ -9,10 +9,11 @@ from typing import Any
 from ..errors import InputError
 from .outcome import Outcome
 
-__all__ = ["affordable_steps", "chosen", "default_target"]
+__all__ = ["affordable_steps", "chosen", "default_target", "needs_trials"]
 
 RANGE_TEST = 200, 0.15  # what a range test costs: steps, or a share of the run, whichever is more
 SHARE = 0.99  # of the way from a model that knows nothing to what the optimizers hold
+HALVINGS = 40  # of the interval in which the share of the steps is sought
 FEWEST = 20  # steps that a run must have to show anything
 
 
@@ -55,10 +56,17 @@ def chosen(outcomes: Sequence[Outcome], target: float, *, higher_is_better: bool
     return min(sound, key=merit) if sound else None
 
 
+def needs_trials(plan: Mapping[str, Any]) -> bool:
+    """Whether anything depends on tuning runs: the choice among several, or the target."""
+    return plan["trials"] > 1 or plan["goal"] is None
+
+
 def affordable_steps(
-    plan: Mapping[str, Any], probes: Sequence[Mapping[str, Any]], workers: int
+    plan: Mapping[str, Any], probes: Mapping[str, Mapping[str, Any]], workers: int
 ) -> dict[str, int]:
     """The steps of each run for which the budget lasts, never more than the recipes have.
+
+    All are shortened by the same factor.
 
     Args:
         plan: of the comparison.
@@ -69,24 +77,31 @@ def affordable_steps(
     Raises:
         InputError: the budget is too small for runs that show anything.
     """
-    runs = plan["trials"] + len(plan["seeds"])
-    step_of_all = sum(p["seconds"] / p["steps"] for p in probes)
-    planned = plan["steps"]
-    core_seconds = plan["budget"] * 60 * max(workers, 1)
-    share = min(1.0, _share(core_seconds, step_of_all, runs, max(planned.values())))
-    steps = {label: int(share * count) for label, count in planned.items()}
+    runs = len(plan["seeds"]) + plan["trials"] * needs_trials(plan)
+    least, part = RANGE_TEST
+
+    def cost(share: float) -> float:
+        """Seconds of all cores together, of runs that are this share of the planned ones."""
+        seconds = 0.0
+        for label, planned in plan["steps"].items():
+            steps = share * planned
+            sought = plan["contenders"][label]["lr"] is None
+            tested = max(least, part * steps) if sought else 0.0
+            step = probes[label]["seconds"] / probes[label]["steps"]
+            seconds += step * (runs * steps + tested)
+        return seconds
+
+    budget = plan["budget"] * 60 * max(workers, 1)
+    low, high = 0.0, 1.0
+    if cost(high) <= budget:
+        low = high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+    steps = {label: int(low * planned) for label, planned in plan["steps"].items()}
     if min(steps.values()) < FEWEST:
         raise InputError(
             f"compare: {plan['budget']:g} minutes pay for runs of {min(steps.values())} steps, and "
             f"{FEWEST} at least are needed to see anything. Give more time, fewer seeds or trials."
         )
     return steps
-
-
-def _share(budget: float, step_of_all: float, runs: int, most: int) -> float:
-    """The share of the planned steps that a budget in core seconds pays for."""
-    least, part = RANGE_TEST
-    by_share = budget / (step_of_all * most * (runs + part))
-    if part * by_share * most >= least:
-        return by_share
-    return (budget - step_of_all * least) / (step_of_all * most * runs)
