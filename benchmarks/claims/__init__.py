@@ -1,0 +1,1 @@
+"""What the four guides say, tried: ``make claims`` writes docs/claims.md."""
