@@ -9,7 +9,7 @@ DEMO_DIR ?= runs/demo
 # Without compiled files every process compiles all of torch's modules anew: seconds a test.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test prove-gpu lint format stubs bench bench-gpu docs clean
+.PHONY: setup demo test prove-gpu lint format stubs bench bench-gpu claims docs clean
 
 setup: $(VENV)/.all
 
@@ -42,6 +42,10 @@ bench: $(VENV)/.all
 
 bench-gpu: $(VENV)/.all
 	$(BIN)/python -m benchmarks.gpu
+
+# What the guides say, tried; writes docs/claims.md.
+claims: $(VENV)/.all
+	$(BIN)/python -m benchmarks.claims
 
 docs: $(VENV)/.all
 	$(BIN)/sphinx-build -W -q docs docs/_build

@@ -126,6 +126,7 @@ def momentum_is_faster(seeds: Seeds) -> Cases:
     found="true: a ravine, the same rate (1 / L); a ravine, each at its best rate",
     note="Predicted was that plain momentum makes up for it with larger steps, of which it bears "
     "more. On the digits the two end alike.",
+    slow=True,
 )
 def nesterov_is_faster(seeds: Seeds) -> Cases:
     def steps(lr: float, *, nesterov: bool) -> float:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from operator import attrgetter, is_
 from typing import Any, ClassVar, Literal, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._C._autograd import _profiler_enabled
@@ -26,24 +24,26 @@ from ..engines import together
 from ..engines.bucket import Bucket, Table
 from ..engines.clip import Treatment
 from ..errors import EngineError, InputError, InputTypeError
-from ..rules import Hyper, Rule
+from ..rules import Rule
 from ..schedules import Schedule
 from . import _beyond
-from ._checks import check_alike, check_group, check_keys, check_kinds, check_order, check_state
+from ._checks import check_alike, check_group, check_keys, check_kinds, check_order
 from ._clipping import clipped, measure, nonfinite_error, wanted
 from ._compiled import Traced
+from ._documentation import described
 from ._group import Group, Notice, Schedules, set_scheduled, tells_of_changes
+from ._hypers import checked
+from ._loading import Loading, of_parameters
 from ._memory import Memory, memory_of
 from ._placement import (
     level,
     make_buckets,
     make_state,
-    number_dtype,
     shared_state,
     structure,
 )
 from ._release import Release
-from ._storage import kinds_of, plain, planes_of, take_over
+from ._storage import kinds_of, plain
 
 __all__ = ["Optimizer", "ParamsT", "defaults_of"]
 
@@ -51,7 +51,6 @@ ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tens
 Loss = TypeVar("Loss")
 
 _grad: Callable[[Tensor], Tensor | None] = attrgetter("grad")
-_NUMBERS = frozenset((float, int))
 
 
 # torch keeps its compiler out of these by a wrapper whose first call imports that whole compiler,
@@ -93,7 +92,7 @@ class Optimizer(torch.optim.Optimizer):
             cls.rule.check_names()
             arguments = list(inspect.signature(cls.__init__).parameters)[2:]
             own = inspect.cleandoc(cls.__doc__ or "")
-            cls.__doc__ = f"{own}\n\n{_described(cls.rule, arguments)}"
+            cls.__doc__ = f"{own}\n\n{described(cls.rule, arguments)}"
             _beyond.show_in_signature(cls.rule, cls.__init__)
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
@@ -426,7 +425,8 @@ class Optimizer(torch.optim.Optimizer):
             where = [structure(rule, g) for g in groups]
             if where != self._structure:
                 self._buckets, self._used, self._structure = [], [], where
-            table = self._table = Table(self._checked_hypers())
+            hypers, self._tensors = checked(type(self).__name__, rule, groups, self.defaults)
+            table = self._table = Table(hypers)
             signs = tuple(-1.0 if g.get("maximize") else 1.0 for g in groups)
             value, agc = (tuple(g.get(n) for g in groups) for n in ("clip_value", "clip_agc"))
             treatment = self._treatment = Treatment(signs, (1.0,) * len(groups), value, agc)
@@ -437,35 +437,6 @@ class Optimizer(torch.optim.Optimizer):
         if scale is not None or found is not None:
             treatment = replace(treatment, scale=scale, skip=found)
         return table, treatment
-
-    def _checked_hypers(self) -> tuple[tuple[Any, ...], ...]:
-        """Each group's hyperparameters; raise for one that was set since and cannot be used."""
-        rule, groups = self.rule, self.param_groups
-        hypers: tuple[tuple[Any, ...], ...] = ()
-        lengths = rule.lengths.items()
-        if all(_has_length(g[key], length) for g in groups for key, length in lengths):
-            hypers = tuple(tuple(_or_nan(h.of(g)) for h in rule.scalar_hypers) for g in groups)
-            limits = [
-                (h, g[h.name])
-                for h in _beyond.CLIPS
-                if h.name in self.defaults
-                for g in groups
-                if g[h.name] is not None
-            ]
-            kinds = {type(v) for v in itertools.chain(*hypers, (v for _, v in limits))}
-            self._tensors = not kinds <= _NUMBERS
-            if (
-                not self._tensors
-                and _inside(rule.scalar_hypers, hypers)
-                and all(h.allows(v) for h, v in limits)
-                and not any(map(rule.refuses, groups))
-            ):
-                check_alike(type(self).__name__, rule, groups)
-                return hypers
-        for group in groups:  # one by one: the error names what is wrong
-            check_group(type(self).__name__, rule, group)
-        check_alike(type(self).__name__, rule, groups)
-        return hypers
 
     # -- saving and loading -----------------------------------------------------------------------
 
@@ -497,7 +468,7 @@ class Optimizer(torch.optim.Optimizer):
             )
         saved: dict[str, Any] = _state_dict(self)
         if storage is not None:
-            opened = {k: plain(self.rule, s) for k, s in _of_parameters(saved).items()}
+            opened = {k: plain(self.rule, s) for k, s in of_parameters(saved).items()}
             saved = {**saved, "state": {**saved["state"], **opened}}
         return saved
 
@@ -512,36 +483,10 @@ class Optimizer(torch.optim.Optimizer):
             InputError: the state was saved by another optimizer; nothing was changed.
             ValueError: the groups or their parameters differ in number.
         """
-        mine = {s.name for s in self.rule.slots} | ({"step"} if self.rule.counts_steps else set())
-        loaded: dict[str, Any] = {}
-
-        def prepare(_: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-            states = _of_parameters(saved).items()
-            own = {k: s.keys() - planes_of(self.rule, s) for k, s in states}
-            check_state(type(self).__name__, mine, {**saved, "state": own})
-            loaded.update(_beyond.completed(self.rule, saved, self.param_groups))
-            return loaded
-
-        def finish(_: torch.optim.Optimizer) -> None:
-            params = [(group, p) for group in self.param_groups for p in group["params"]]
-            for p in (p for _, p in params):
-                if p in self.state:
-                    tensors = {k: v for k, v in self.state[p].items() if isinstance(v, Tensor)}
-                    self.state[p].update({k: v.clone() for k, v in tensors.items()})
-            # torch gives every number the parameter's dtype; ours keep their own, and their bits.
-            keys = (k for group in loaded["param_groups"] for k in group["params"])
-            for key, (group, p) in zip(keys, params, strict=True):
-                for name in self._numbers.intersection(loaded["state"].get(key, ())):
-                    value = loaded["state"][key][name]
-                    number = name == "step" and self.rule.plain_step
-                    self.state[p][name] = int(value) if number else _as_number(value)
-                if key in loaded["state"]:
-                    kinds = kinds_of(type(self).__name__, self.rule, group, p)
-                    take_over(self.rule, kinds, p, self.state[p], loaded["state"][key])
-
+        loading = Loading(type(self).__name__, self.rule)
         # As hooks: the user's may change what is loaded before, and see what was loaded after.
-        before = self.register_load_state_dict_pre_hook(prepare)
-        after = self.register_load_state_dict_post_hook(finish, prepend=True)
+        before = self.register_load_state_dict_pre_hook(loading.prepare)
+        after = self.register_load_state_dict_post_hook(loading.finish, prepend=True)
         with before, after:
             _load_state_dict(self, state_dict)
 
@@ -569,41 +514,10 @@ class Optimizer(torch.optim.Optimizer):
                 group.setdefault("schedule_step", self._steps_of(group))
         _beyond.align(self.rule, self.param_groups, self.defaults)
 
-    @property
-    def _numbers(self) -> set[str]:
-        """The state keys that hold one number a parameter, which old checkpoints kept plain."""
-        return {"step", *(s.name for s in self.rule.slots if s.scalar)}
-
     def _steps_of(self, group: dict[str, Any]) -> int:
         """How many steps a group has done, from a checkpoint that did not count them itself."""
         counts = [self.state.get(p, _NO_STATE).get("step", 0.0) for p in group["params"]]
         return int(max(map(float, counts), default=0))
-
-
-def _described(rule: Rule, arguments: list[str]) -> str:
-    """The part of a class's documentation that its rule knows."""
-    lines = {"params": "parameters, named parameters or parameter groups."}
-    for hyper in rule.hypers:
-        said = f"{hyper.meaning}; {hyper.range}, a one-element tensor or a schedule."
-        before = lines.get(hyper.group_key)
-        lines[hyper.group_key] = f"{before} Then: {said}" if before else said
-    for flag in rule.flags:
-        if flag.meaning:
-            lines[flag.group_key] = f"{flag.meaning}."
-    flags = [name for name in arguments if name not in (*lines, "beyond", *_beyond.MEANINGS)]
-    return "\n".join(
-        [
-            "Args:",
-            *(f"    {name}: {said}" for name, said in lines.items()),
-            *([f"    {', '.join(flags)}: as in torch."] if flags else []),
-            *(f"    {name}: {said}" for name, said in _beyond.MEANINGS.items()),
-            "",
-            f"Formula: ``{rule.update.__module__}``; ``downslope explain`` prints it from there.",
-            "",
-            f"Source: {rule.paper}",
-            *(f"\n{note}" for note in rule.notes),
-        ]
-    )
 
 
 def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -614,37 +528,7 @@ def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in arguments.items() if k not in named} | beyond
 
 
-def _inside(hypers: Sequence[Hyper], values: tuple[tuple[Any, ...], ...]) -> bool:
-    """Whether all groups' hyperparameters are in their ranges."""
-    rows = np.array(values, np.float64).reshape(len(values), len(hypers))
-    # A range has no holes, so its ends speak for all between; NaN is the minimum of its column.
-    ends = zip(hypers, rows.min(0).tolist(), rows.max(0).tolist(), strict=True)
-    return all(h.allows(low) and h.allows(high) for h, low, high in ends)
-
-
-def _or_nan(value: Any) -> Any:
-    """A hyperparameter's value; NaN for None, which stands for the machine epsilon."""
-    return math.nan if value is None else value
-
-
-def _of_parameters(saved: dict[str, Any]) -> dict[Any, dict[str, Any]]:
-    """The parameters' part of a saved state, in which hooks may keep something of their own."""
-    keys = {key for group in saved["param_groups"] for key in group["params"]}
-    return {key: state for key, state in saved["state"].items() if key in keys}
-
-
 _NO_STATE: dict[str, Any] = {}
-
-
-def _as_number(value: Any) -> Tensor:
-    """A number of a checkpoint as a tensor of its own."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    return torch.tensor(float(value), dtype=number_dtype())
-
-
-def _has_length(value: Any, length: int) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) == length
 
 
 def _pick(values: list[Any], at: list[int]) -> list[Any]:
