@@ -106,6 +106,7 @@ def _fewest(loss: Loss, momentum: float, *, nesterov: bool = False) -> float:
     note="On a round bowl one step of lr 1 / L is enough; momentum then has to be stopped. The "
     "first try had a ravine of condition 100, where it took 129 steps for 252: less than was "
     "wanted.",
+    slow=True,
 )
 def momentum_is_faster(seeds: Seeds) -> Cases:
     cases = {}

@@ -6,7 +6,6 @@ import random
 import re
 
 import pytest
-
 from benchmarks.claims import adaptive, decay, loops, momentum, rates
 from benchmarks.claims.claim import CLAIMS, Claim, verdict
 from benchmarks.claims.page import PAGE
