@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,15 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers",
     "ignore:.*LeafSpec:FutureWarning",  # Lightning's use of torch
 )
+
+
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
 
 
 class Module(pl.LightningModule):  # type: ignore[misc, name-defined]  # imported as an object
@@ -58,11 +69,7 @@ def train(module: Module, folder: Path, **options: Any) -> Module:
         max_epochs=2,
         accelerator="cpu",
         default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
+        **QUIET,
         **options,
     )
     trainer.fit(module, problem.loader(), problem.loader())
@@ -135,6 +142,31 @@ def test_two_optimizers_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(downslope.DownslopeError, match="watches one optimizer, got 2"):
         train(Pair(CASES[0], WHOSE[0]), tmp_path, callbacks=[LightningMonitor()])
+
+
+def test_a_checkpoint_is_taken_up(tmp_path: Path) -> None:
+    """Half the training, saved by the trainer, and the other half: the bits of an uninterrupted."""
+    case = CASES[1]
+    options = {**QUIET, "accelerator": "cpu", "default_root_dir": tmp_path}
+    first = pl.Trainer(max_epochs=1, **options)
+    first.fit(Module(case, WHOSE[0]), problem.loader(), problem.loader())
+    first.save_checkpoint(tmp_path / "half.ckpt")
+    resumed = Module(case, WHOSE[0])
+    pl.Trainer(max_epochs=2, **options).fit(
+        resumed, problem.loader(), problem.loader(), ckpt_path=tmp_path / "half.ckpt"
+    )
+    whole = train(Module(case, WHOSE[0]), tmp_path)
+    for a, b in zip(resumed.trajectory[-1], whole.trajectory[-1], strict=True):
+        assert a.equal(b)
+
+
+def test_without_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the extra."""
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.delitem(sys.modules, "downslope.integrations.lightning", raising=False)
+    with pytest.raises(downslope.errors.MissingExtraError, match=r"downslope\[integrations\]"):
+        importlib.import_module("downslope.integrations.lightning")
 
 
 def _grad_norms(case: Case) -> list[float]:

@@ -46,19 +46,23 @@ class Trajectory(transformers.TrainerCallback):  # type: ignore[misc, name-defin
 
 
 def train(
-    case: Case, whose: Any, folder: Path, *callbacks: Any, **options: Any
+    case: Case,
+    whose: Any,
+    folder: Path,
+    *callbacks: Any,
+    resume: Path | None = None,
+    **options: Any,
 ) -> tuple[Network, list[list[Tensor]]]:
     model, trajectory = Network(), Trajectory()
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=2,
         per_device_train_batch_size=BATCH,
-        save_strategy="no",
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
         dataloader_pin_memory=False,
-        **{"max_grad_norm": 0.0, **options},
+        **{"max_grad_norm": 0.0, "save_strategy": "no", **options},
     )
     trainer = transformers.Trainer(
         model,
@@ -68,7 +72,7 @@ def train(
         optimizers=problem.stepping(case, whose, model.parameters()),
         callbacks=[trajectory, *callbacks],
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     return model, trajectory.weights
 
 
@@ -84,6 +88,15 @@ def test_trajectories_are_torchs(tmp_path: Path, case: Case, options: dict[str, 
     """Step by step, with and without accumulation and clipping."""
     mine, torchs = (train(case, whose, tmp_path, **options)[1] for whose in WHOSE)
     problem.assert_equal_trajectories(mine, torchs)
+
+
+def test_a_checkpoint_is_taken_up(tmp_path: Path) -> None:
+    """Stopped by the trainer in the middle of an epoch: the bits of an uninterrupted training."""
+    _, whole = train(CASES[1], WHOSE[0], tmp_path, save_strategy="steps", save_steps=4)
+    resumed = train(CASES[1], WHOSE[0], tmp_path, resume=tmp_path / "checkpoint-8")[1]
+    assert len(resumed) == STEPS - 8
+    for a, b in zip(resumed[-1], whole[-1], strict=True):
+        assert a.equal(b)
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -329,3 +329,25 @@ def test_a_copy_is_not_watched(every: int) -> None:
         monitor.trace()
     kinds = [e["kind"] for e in events[seen:] if e["event"] == "nonfinite"]
     assert kinds == ["loss"]  # the original's own passes are finite
+
+
+@pytest.mark.parametrize("how", ["positional", "named"])
+@pytest.mark.parametrize("whose", [torch.optim.SGD, downslope.optim.SGD])
+def test_gradients_made_by_a_closure_are_seen(whose: type[torch.optim.Optimizer], how: str) -> None:
+    """Those of this step, not those that lay there when the optimizer was called."""
+    model, events = network(), list[dict[str, Any]]()
+    optimizer = whose(model.parameters(), lr=0.1)  # type: ignore[call-arg]
+    norms = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (len(norms) + 1) * model(torch.ones(4, 3)).square().mean()
+        loss.backward()
+        norms.append(math.hypot(*(float(p.grad.norm()) for p in model.parameters())))
+        return loss
+
+    with Monitor(model, optimizer, every=1, on_event=[events.append]) as monitor:
+        for _ in range(3):
+            given = {"closure": closure} if how == "named" else {}
+            monitor.step(optimizer.step(**given) if given else optimizer.step(closure))
+    assert [e["grad_norm"] for e in looks(events)] == pytest.approx(norms)

@@ -79,7 +79,7 @@ def test_bits_are_the_mean_of_minus_log2() -> None:
     total = 0.0
     for row, target in zip(scores.view(-1, 5).double(), targets.flatten().tolist(), strict=True):
         total -= math.log2(math.exp(row[target]) / sum(math.exp(x) for x in row))
-    assert bits(scores, targets) == pytest.approx(total / 12, rel=1e-12)
+    assert bits(scores.double(), targets) == pytest.approx(total / 12, rel=1e-12)
 
 
 @pytest.mark.parametrize("model", ["gru", "transformer"])

@@ -109,7 +109,7 @@ def bits(outputs: Tensor, targets: Tensor) -> float:
     >>> bits(torch.zeros(5, 7, 256), torch.zeros(5, 7, dtype=torch.uint8))
     8.0...
     """
-    return symbol_loss(outputs.double(), targets).item() / math.log(2)
+    return symbol_loss(outputs, targets).item() / math.log(2)
 
 
 def symbol_loss(outputs: Tensor, targets: Tensor) -> Tensor:

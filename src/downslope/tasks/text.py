@@ -70,7 +70,7 @@ def text(path: Path, seed: int, *, model: str | None = None) -> Task:
         loss=symbol_loss,
         train=TensorDataset(seen[train], following[train]),
         validation=TensorDataset(seen[validation], following[validation]),
-        metric=Metric("bits per byte", bits, higher_is_better=False, mean=True),
+        metric=Metric("bits_per_byte", bits, higher_is_better=False, mean=True),
         batch_size=BATCH_SIZE,
         epochs=epochs_for(len(train), BATCH_SIZE, fewest=FEWEST_EPOCHS),
         kind="language model",
