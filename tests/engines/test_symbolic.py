@@ -8,10 +8,12 @@ from typing import Any
 
 import sympy as sp
 import torch
+from sympy.printing.pretty.pretty_symbology import pretty_use_unicode
 
 from downslope.engines import eager
 from downslope.engines.symbolic import equations, latex, pretty
 from downslope.engines.trace import trace
+from downslope.rules import SGD
 
 from ..optim.catalogue import Entry, Variant, each_variant
 
@@ -70,3 +72,14 @@ def test_a_formula_is_one_line_of_text_a_term() -> None:
     """A sum is printed with what is subtracted last."""
     x, y = sp.symbols("x y", positive=True)
     assert pretty([sp.Eq(y, -x + y, evaluate=False)]) == "y = y - x"
+
+
+def test_text_has_letters_whatever_the_terminal_was_when_sympy_was_imported() -> None:
+    """Greek letters are printed where sympy would spell them, and its setting is left alone."""
+    group = {"lr": 0.1, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False}
+    before = pretty_use_unicode(False)
+    try:
+        assert "η" in pretty(equations(SGD, group))
+        assert pretty_use_unicode() is False
+    finally:
+        pretty_use_unicode(before)

@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy as sp
 from sympy.printing.pretty.pretty import PrettyPrinter
-from sympy.printing.pretty.pretty_symbology import pretty_symbol
+from sympy.printing.pretty.pretty_symbology import pretty_symbol, pretty_use_unicode
 from sympy.printing.pretty.stringpict import prettyForm
 
 from ..rules import MATRIX_SCALARS, Rule
@@ -179,7 +179,11 @@ def pretty(found: Sequence[sp.Eq]) -> str:
     """Equations as Unicode text for a terminal, one below the other."""
     printer = _Unicode({"order": "none", "use_unicode": True, "wrap_line": False})
     with_order = (sp.Eq(e.lhs, _ordered(e.rhs), evaluate=False) for e in found)
-    return "\n\n".join(printer.doprint(e) for e in with_order)
+    before = pretty_use_unicode(True)  # else letters follow what stdout was when sympy was imported
+    try:
+        return "\n\n".join(printer.doprint(e) for e in with_order)
+    finally:
+        pretty_use_unicode(before)
 
 
 def _latex(expression: sp.Expr) -> str:

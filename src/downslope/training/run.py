@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -161,11 +160,8 @@ class Run:
 
         return RangeTest.from_dict(read_settings(self.files.find_lr))
 
-    def task(self, on_progress: Callable[[str, float], None] | None = None) -> Task:
+    def task(self) -> Task:
         """Build the task of this run again, from its data source.
-
-        Args:
-            on_progress: as in :func:`~downslope.load_task`.
 
         Raises:
             InputError: the task was built in Python, so its source is not known here.
@@ -173,10 +169,10 @@ class Run:
         source = read_settings(self.files.task, "source")["source"]
         if not source:
             raise InputError(
-                f"The task {self.task_name!r} was built in Python: build it again and give it to "
-                "fit(task, run_dir=..., resume=True)."
+                f"The task {self.task_name!r} was built in Python, so only you can build it again: "
+                "give it to run.model(task=...), or to fit(task, run_dir=..., resume=True)."
             )
-        return load_task(**source, on_progress=on_progress)
+        return load_task(**source)
 
     def model(self, which: Which = "best", *, task: Task | None = None) -> torch.nn.Module:
         """The trained model, on the CPU and in evaluation mode, with the weights it is judged by.
