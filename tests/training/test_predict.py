@@ -37,8 +37,8 @@ def trained(folder: Path, *, classes: bool, **changes: Any) -> tuple[Run, Path, 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"ema": 0.5}, {"optimizer": "sgdschedulefree"}, {"precision": "bf16"}],
-    ids=["plain", "ema", "schedule-free", "bf16"],
+    [{}, {"ema": 0.5}, {"optimizer": "sgdschedulefree"}],
+    ids=["plain", "ema", "schedule-free"],
 )
 def test_predictions_reproduce_the_accuracy(tmp_path: Path, changes: dict[str, Any]) -> None:
     """The validation rows' share of right classes is the metric that the run recorded."""
@@ -49,7 +49,9 @@ def test_predictions_reproduce_the_accuracy(tmp_path: Path, changes: dict[str, A
     assert right.mean() == pytest.approx(run.best_metric, abs=1e-12)
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": 0.5}], ids=["plain", "ema"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema": 0.5}, {"precision": "bf16"}], ids=["plain", "ema", "bf16"]
+)
 def test_predictions_reproduce_the_rmse(tmp_path: Path, changes: dict[str, Any]) -> None:
     """The error on the validation rows, in the target's units, is what the run recorded."""
     run, path, rows = trained(tmp_path, classes=False, **changes)

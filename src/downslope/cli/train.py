@@ -17,6 +17,7 @@ import typer
 from ..errors import InputError
 from ..training import Recipe
 from .app import Debug
+from .bar import bar
 from .model import TASK, TASK_OPTIONS, chosen_task, taken
 from .options import assignments, of_fields, with_options
 
@@ -82,7 +83,7 @@ def _train(
     if resume is not None:
         others = {**data, "recipe": recipe, "run_dir": run_dir, "auto_resume": auto_resume}
         _refuse_with_resume(task, others)
-        job = _resumed(resume, given, hyperparameters)
+        job = _resumed(resume, given, hyperparameters, quiet=quiet)
     else:
         if task is None:
             raise InputError(f"Missing TASK: give {TASK}, or --resume DIR.")
@@ -124,7 +125,9 @@ class _Job:
         return self.recipe.replace(**self.changes).resolve(self.task)
 
 
-def _resumed(source: Path, changes: dict[str, Any], hyperparameters: dict[str, Any]) -> _Job:
+def _resumed(
+    source: Path, changes: dict[str, Any], hyperparameters: dict[str, Any], *, quiet: bool
+) -> _Job:
     """A run's own task and recipe; what is named beside them changes from here on."""
     from ..training import Run
 
@@ -133,7 +136,9 @@ def _resumed(source: Path, changes: dict[str, Any], hyperparameters: dict[str, A
     if hyperparameters:
         merged = {**run.recipe.hyperparameters, **hyperparameters}
         changes = {**changes, "hyperparameters": merged}
-    return _Job(run.task(), run.recipe, folder, source == folder or source, changes)
+    with bar(shown=not quiet) as tell:
+        task = run.task(tell)
+    return _Job(task, run.recipe, folder, source == folder or source, changes)
 
 
 def _refuse_with_resume(task: str | None, others: dict[str, Any]) -> None:

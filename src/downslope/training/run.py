@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -160,8 +161,11 @@ class Run:
 
         return RangeTest.from_dict(read_settings(self.files.find_lr))
 
-    def task(self) -> Task:
+    def task(self, on_progress: Callable[[str, float], None] | None = None) -> Task:
         """Build the task of this run again, from its data source.
+
+        Args:
+            on_progress: as in :func:`~downslope.load_task`.
 
         Raises:
             InputError: the task was built in Python, so its source is not known here.
@@ -172,7 +176,7 @@ class Run:
                 f"The task {self.task_name!r} was built in Python, so only you can build it again: "
                 "give it to run.model(task=...), or to fit(task, run_dir=..., resume=True)."
             )
-        return load_task(**source)
+        return load_task(**source, on_progress=on_progress)
 
     def model(self, which: Which = "best", *, task: Task | None = None) -> torch.nn.Module:
         """The trained model, on the CPU and in evaluation mode, with the weights it is judged by.

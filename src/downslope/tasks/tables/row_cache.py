@@ -8,7 +8,6 @@ content, so a table that changes has one entry still, and whoever reads the old 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -117,6 +116,13 @@ def name_of(path: Path, declared: Mapping[str, Any]) -> str:
 @contextlib.contextmanager
 def alone(name: str) -> Iterator[None]:
     """While entered, no other process makes this entry: one of torchrun's does, the others wait."""
+    try:
+        import fcntl
+    except ImportError:
+        raise InputError(
+            "Streaming a table needs a system with POSIX's files, such as Linux or macOS. Leave it "
+            "out (--no-stream), or train on a part of the table."
+        ) from None
     with (folder() / f"{name}.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # which ends with the process, however that ends
         yield
