@@ -85,7 +85,7 @@ def _steep(s: Setting, v: int) -> Setting | None:
     x, targets = s.data.inputs, s.data.targets
     if not x.is_floating_point() or targets.dim() > 2 or s.optimizer != "sgd":
         return None
-    return replace(deep(s, nn.ReLU, pick(v, 5, 6), pick(v, 2.0, 2.3, 2.6)), lr=0.01)
+    return replace(deep(s, nn.ReLU, pick(v, 3, 4), 3.0), lr=pick(v, 0.1, 0.05))
 
 
 def _scaled_loss(s: Setting, v: int) -> Setting | None:

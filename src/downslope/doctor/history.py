@@ -198,7 +198,12 @@ class History:
 
     @cached_property
     def early_update(self) -> float:
-        """The largest median of :meth:`update_ratios` in the first looks; 0 where there is none."""
+        """The largest median of :meth:`update_ratios` in the first looks; 0 where there is none.
+
+        Also where another recipe trains on since: they are not its doing.
+        """
+        if any(self.changed):
+            return 0.0
         ratios = [self.update_ratios(look) for look in self.looks if look["step"] <= EARLY_STEPS]
         return max((float(np.median(r)) for r in ratios if len(r)), default=0.0)
 

@@ -143,8 +143,11 @@ def _heal(
             return run
         earlier, old = plan, state
         plan = healed(plan, finding).resolve(task)
+        if earlier.batch_size not in (plan.batch_size, task.batch_size):
+            plan = plan.replace(batch_size=task.batch_size)
         best = run.best_step is not None and files.best.exists() and run.best_step < finding.step
-        best &= finding.cause in LATE and not set(plan.differences(earlier)) & set(FIXED)
+        fixed = {*FIXED, "hyperparameters"}  # an optimizer's state is made by them
+        best &= finding.cause in LATE and not set(plan.differences(earlier)) & fixed
         if plan.lr != earlier.lr:
             most = earlier.lr if plan.lr is None and finding.cause in HIGH else plan.lr
             plan = _no_higher(task, plan, most, on_event)

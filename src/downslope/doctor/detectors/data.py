@@ -9,6 +9,7 @@ import numpy as np
 from ..finding import Finding
 from ..history import History
 from .flow import FAST
+from .rate import calmed
 
 __all__ = [
     "data_leak",
@@ -34,6 +35,7 @@ MOVES = 3e-4  # update over weight
 CHECKS = 4  # validations after the first
 GAP = 0.8  # training loss over validation loss
 LEARNT = 0.95  # of the first validation loss: there was something to learn
+LONG = 0.05  # of the planned steps, between the lowest loss and now
 WORSE = 0.05  # of the best metric
 MANY_ROWS = 100  # more cannot be learnt by heart and by nothing else
 RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
@@ -169,33 +171,30 @@ def overfitting(history: History) -> Finding | None:
     before, now = float(np.nanmedian(then)), history.level(0.9, 1)
     # Three validations in a row: a rate that is still high makes one or two go astray.
     recent = float(min(losses[max(low + 1, len(losses) - 3) :], default=0.0))
-    risen = (
-        low + 3 < len(losses)
-        and recent > RISE * losses[low] + RISE_OF_START * start
-        and losses[low] < LEARNT * start
-        and now < min(before, GAP * recent)
-    )
-    fallen = _fallen(history)
+    long = checks[-1].step - checks[low].step >= LONG * (history.total_steps or 0)
+    learnt = low + 3 < len(losses) and losses[low] < LEARNT * start and long and now < before
+    much = recent > RISE * losses[low] + RISE_OF_START * start and now < GAP * recent
     somewhat = recent > (1 + (RISE - 1) / 4) * losses[low] + RISE_OF_START / 2 * start
-    learnt = losses[low] < LEARNT * start
-    risen |= low + 3 < len(losses) and now < before and bool(fallen) and learnt and somewhat
+    fallen = _fallen(history)
+    risen = learnt and (much or (somewhat and bool(fallen)))
     nothing = history.setup.get("constant_loss") or math.inf
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
     if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
         return None
     if not risen and (history.train_rows or 0) >= MANY_ROWS:
         return None  # nobody learns so many by heart who could learn anything else from them
-    fast = history.early_update
-    if fast > FAST:
-        lr = float(history.lrs.max())
+    fast, lr = history.early_update, float(history.lrs.max())
+    change, words = calmed(history, {"lr": "x0.1"})
+    if fast > FAST or words:
         return Finding(
             "lr too high",
-            f"validation loss rises, after steps that changed weights by {fast:.0%} of their norm",
+            "validation loss rises, after steps that changed weights by "
+            f"{fast:.0%} of their norm" + words.replace(";", ",", 1),
             "warning",
             checks[min(low + 2, len(checks) - 1)].step,
             {"update over weight": fast, "allowed": FAST, "lr": lr, "lowest": float(losses[low])},
-            f"Lower the learning rate to a tenth ({lr / 10:.1g}), or stop early.",
-            {"lr": "x0.1"},
+            f"Lower the learning rate to a tenth ({lr / 10:.1g}), or stop early{words}.",
+            change,
             "19 of 20 healthy tuning runs stay below; those that only overfit stay below 0.04",
         )
     how = "validation loss rises" if risen else "validation is no better than constant outputs"

@@ -22,6 +22,7 @@ STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
 UNWARMED = 0.99  # of the highest rate in the first step
 FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
 CHECKS = 6  # validations in a row
+LONG = 0.1  # of the planned steps from the first of them to the last
 FULL = 0.8  # of the highest rate all the while
 SWING = 0.18  # the median change from one validation to the next, over the loss
 VIOLENT = 0.4  # the same where it does get better; 0.31 is the most in healthy tuning runs
@@ -108,7 +109,8 @@ def oscillation(history: History) -> Finding | None:
         losses = np.array([v.loss for v in window])
         since = history.steps >= window[0].step
         shares = history.lr_shares[since & (history.steps <= window[-1].step)]
-        if not np.isfinite(losses).all() or not len(shares) or shares.min() < FULL:
+        short = window[-1].step - window[0].step < LONG * (history.total_steps or 0)
+        if short or not np.isfinite(losses).all() or not len(shares) or shares.min() < FULL:
             continue
         swing, turns = swings(losses, FLOOR * history.untrained)
         better = losses[-2:].mean() < NO_BETTER * losses[:2].mean()
