@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -66,17 +67,18 @@ def input_facts(value: Tensor) -> dict[str, Any]:
     if not value.is_floating_point():
         return facts
     units = _units(value.detach().float())
-    var, mean = torch.var_mean(units, 0, correction=0)
     largest = float(torch.linalg.vector_norm(units, math.inf)) if units.numel() else 0.0
     facts["largest"] = plain(largest)
-    std = var.sqrt()
+    # Few numbers from here on, for which NumPy is several times as fast.
+    var, mean = (v.cpu().numpy() for v in torch.var_mean(units, 0, correction=0))
+    std = np.sqrt(var)
     varies = std > 1e-6 * largest
-    if len(units) >= 4 and bool(varies.any()):
+    if len(units) >= 4 and varies.any():
         std, mean = std[varies], mean[varies]
-        low, high = map(float, std.aminmax())
+        low, high = float(std.min()), float(std.max())
         facts["std_max"], facts["std_min"] = high, low
         facts["std_ratio"] = high / low
-        facts["mean_over_std"] = float((mean.abs() / std).median())
+        facts["mean_over_std"] = float(np.sort(np.abs(mean) / std)[(len(std) - 1) // 2])
     return facts
 
 

@@ -346,6 +346,7 @@ class Monitor:
         found = self._gradients
         found.update(
             names=names,
+            params=params,
             grad_norm=[n / scale for n in norms(grads)],
             weight_norm=norms([p.detach() for p in params]),
             zero_share=zero_shares(grads),
@@ -364,10 +365,7 @@ class Monitor:
         event["data_share"] = min(1.0, self._waited / max(now - self._last, 1e-9))
         event["data_seconds"] = round(self._waited, 6)
         if "names" in found:
-            _, params = self._trained()
-            moved: list[float] = [math.nan] * len(self._before)
-            if len(params) == len(self._before):
-                moved = norms(torch._foreach_sub([p.detach() for p in params], self._before))
+            moved = norms(torch._foreach_sub([p.detach() for p in found["params"]], self._before))
             columns = (found["grad_norm"], found["weight_norm"], moved, found["zero_share"])
             event["tensors"] = {
                 name: dict(zip(MEASURED, values, strict=True))

@@ -7,7 +7,7 @@ into ``None`` (JSON has no NaN), so ``None`` always means "not finite".
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -24,8 +24,16 @@ def norms(tensors: Sequence[Tensor]) -> list[float]:
     """
     if not tensors:
         return []
-    found = torch._foreach_norm([_strided(t) for t in tensors])
-    return [float(n) for n in torch.stack([n.float().cpu() for n in found]).tolist()]
+    return _read(torch._foreach_norm([_strided(t) for t in tensors]))
+
+
+def _read(found: Sequence[Tensor]) -> list[float]:
+    """All at once, so that a device is waited for once."""
+    kinds = {(n.dtype, n.device) for n in found}
+    if len(kinds) > 1:
+        found = [n.float().cpu() for n in found]
+    numbers: list[float] = torch.stack(list(found)).tolist()
+    return numbers
 
 
 def zero_shares(tensors: Sequence[Tensor]) -> list[float]:
@@ -37,8 +45,7 @@ def zero_shares(tensors: Sequence[Tensor]) -> list[float]:
     if not tensors:
         return []
     strided = [_strided(t) for t in tensors]
-    found = torch._foreach_norm(strided, 0)  # counts what is not zero
-    counts = torch.stack([n.float().cpu() for n in found]).tolist()
+    counts = _read(torch._foreach_norm(strided, 0))  # counts what is not zero
     return [1 - n / max(1, t.numel()) for n, t in zip(counts, strided, strict=True)]
 
 
@@ -63,12 +70,17 @@ def finite(value: Any) -> Any:
     if isinstance(value, float):
         return plain(value)
     if isinstance(value, dict):
+        if _all_finite(value.values()):
+            return value
         return {name: finite(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        if _NUMBERS.issuperset(map(type, value)) and math.isfinite(sum(value)):
-            return list(value)  # one question for all of a long column
-        return [finite(item) for item in value]
+        return list(value) if _all_finite(value) else [finite(item) for item in value]
     return value
+
+
+def _all_finite(values: Collection[Any]) -> bool:
+    """Whether all are finite numbers: one question for all of a long column."""
+    return _NUMBERS.issuperset(map(type, values)) and math.isfinite(sum(values))
 
 
 def _strided(tensor: Tensor) -> Tensor:
