@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import csv as csv_module
+import importlib
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,26 @@ def test_bad_input_is_one_line_and_writes_nothing(run: str, line: str, says: str
     assert result.stderr.count("\n") == 1
     assert says in result.stderr
     assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_a_task_of_ones_own_predicts_as_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's module trains, and reads files its own way; without the module it is missed."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    page = Path(__file__).parents[2] / "docs" / "tables.md"
+    module = re.search(r"```python\n(# doubles.py\n.*?)```", page.read_text(), re.DOTALL)
+    assert module is not None
+    Path("doubles.py").write_text(module[1])
+    options = ["--lr", "0.1", "--run-dir", "doubled"]
+    assert RUNNER.invoke(app, ["train", "doubles:task", *options]).exit_code == 0
+    Path("numbers.txt").write_text("3\n-4.5\n")
+    result = RUNNER.invoke(app, ["predict", "doubled", "numbers.txt"])
+    assert result.exit_code == 0, result.output
+    with Path("numbers-predictions.csv").open(newline="") as file:
+        got = [float(row["doubled"]) for row in csv_module.DictReader(file)]
+    assert got == pytest.approx([6, -9], abs=0.1)
+    Path("doubles.py").unlink()
+    monkeypatch.delitem(sys.modules, "doubles")
+    importlib.invalidate_caches()
+    result = RUNNER.invoke(app, ["predict", "doubled", "numbers.txt"])
+    assert result.exit_code == 2
+    assert "there is no module 'doubles'" in result.stderr

@@ -248,7 +248,7 @@ def test_steps_are_those_of_a_data_set_in_memory(tmp_path: Path) -> None:
 def test_a_streamed_run_resumes_and_predicts(tmp_path: Path) -> None:
     """As one in memory does: to the bit, and without the data."""
     path = table(tmp_path, classes=False)
-    recipe = Recipe(lr=0.01, epochs=4)
+    recipe = Recipe(lr=0.01, epochs=2)
     whole = fit(streamed(path), recipe, tmp_path / "whole")
     recipe = recipe.replace(checkpoint_every=3)
     break_at(20, streamed(path), recipe, tmp_path / "part")
