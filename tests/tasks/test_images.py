@@ -11,9 +11,10 @@ from PIL import Image
 
 from downslope import Recipe, Run, Task, fit, load_task
 from downslope.errors import InputError
-from downslope.tasks import fingerprint, images, restored, size
-from downslope.tasks.image_files import ImageShape, decode
-from downslope.tasks.images import Augmented
+from downslope.tasks import fingerprint, restored, size
+from downslope.tasks.images import folder as images
+from downslope.tasks.images.file import ImageShape, decode
+from downslope.tasks.images.folder import Augmented
 
 from ..training.tiny import break_at, measured
 

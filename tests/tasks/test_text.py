@@ -12,8 +12,9 @@ import torch
 
 from downslope import Recipe, Run, Task, fit, load_task, predict
 from downslope.errors import InputError
-from downslope.tasks import bits, text
-from downslope.tasks.text import LENGTH
+from downslope.tasks import bits
+from downslope.tasks.text import text
+from downslope.tasks.text.text import LENGTH
 
 from ..training.tiny import break_at, measured
 

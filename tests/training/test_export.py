@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from downslope import Recipe, Run, Task, export, fit, load_task
 from downslope.errors import DownslopeError, InputError
-from downslope.tasks import restored, text
+from downslope.tasks import restored
+from downslope.tasks.text import text
 
 from .tiny import tiny
 

@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import InputError, unknown
-from .array_file import ARRAY_SUFFIXES
+from .arrays.file import ARRAY_SUFFIXES
 from .functions import FORM, is_function
-from .image_files import IMAGE_SUFFIXES
+from .images.file import IMAGE_SUFFIXES
 from .own import own_task
 from .tables.file import STREAM_BYTES, TABLE_SUFFIXES
 from .tables.options import TableOptions
@@ -99,15 +99,15 @@ def load_task(
     if kind == "function":
         return own_task(spec, seed=seed, folder=folder)
     if kind == "images":
-        from .images import image_folder
+        from .images.folder import image_folder
 
         return image_folder(path, seed, image_size=image_size, augment=augment)
     if kind == "text":
-        from .text import text
+        from .text.text import text
 
         return text(path, seed, model=model)
     if kind == "arrays":
-        from .arrays import arrays
+        from .arrays.arrays import arrays
 
         return arrays(path, target, seed)
     table_options = TableOptions.of(missing, **columns)

@@ -28,9 +28,9 @@ __all__ = ["FileBatch", "ModelSource", "Preparation", "restored", "spread"]
 #: Kind -> the class that reads files of it, imported when it is needed.
 KINDS = {
     "table": f"{__package__}.tables.preparation:TablePreparation",
-    "images": f"{__package__}.image_preparation:ImagePreparation",
-    "text": f"{__package__}.text_preparation:TextPreparation",
-    "arrays": f"{__package__}.array_preparation:ArrayPreparation",
+    "images": f"{__package__}.images.preparation:ImagePreparation",
+    "text": f"{__package__}.text.preparation:TextPreparation",
+    "arrays": f"{__package__}.arrays.preparation:ArrayPreparation",
 }
 
 #: Built-in model -> the class or function that makes it.

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
-from .answers import class_columns
-from .image_files import BRIGHTEST, ImageShape, decode, images_in
-from .preparation import FileBatch, ModelSource, Preparation, spread
+from ...errors import InputError
+from ..answers import class_columns
+from ..preparation import FileBatch, ModelSource, Preparation, spread
+from .file import BRIGHTEST, ImageShape, decode, images_in
 
 __all__ = ["ImagePreparation"]
 

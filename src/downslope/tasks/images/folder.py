@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from ..errors import InputError
-from .batches import size as rows_of
-from .fingerprint import fingerprint
-from .image_files import BRIGHTEST, FEWEST_PIXELS, ImageShape, by_class, decode, shape_of
-from .image_preparation import ImagePreparation
-from .length import epochs_for
-from .metrics import Metric, accuracy
-from .preparation import ModelSource
-from .split import VALIDATION_SHARE, split_rows
-from .task import Task
+from ...errors import InputError
+from ..batches import size as rows_of
+from ..fingerprint import fingerprint
+from ..length import epochs_for
+from ..metrics import Metric, accuracy
+from ..preparation import ModelSource
+from ..split import VALIDATION_SHARE, split_rows
+from ..task import Task
+from .file import BRIGHTEST, FEWEST_PIXELS, ImageShape, by_class, decode, shape_of
+from .preparation import ImagePreparation
 
 __all__ = ["AUGMENTATIONS", "Augmented", "ImageFiles", "image_folder"]
 
@@ -42,7 +42,7 @@ def image_folder(
 ) -> Task:
     """A task from ``FOLDER/class/*.png``: classification by the convolutional network.
 
-    Images are brought to one size and number of channels (``image_files.shape_of``), less each
+    Images are brought to one size and number of channels (``file.shape_of``), less each
     channel's mean over its standard deviation in the training part. A fifth of each class is the
     validation part. What fits into half a gigabyte is decoded once and kept in memory, the rest
     whenever it is read (a recipe's ``workers`` read ahead).

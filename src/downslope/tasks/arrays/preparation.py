@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
-from .answers import class_columns
-from .array_file import find_inputs, numbers, read_arrays
-from .preparation import FileBatch, ModelSource, Preparation, spread
+from ...errors import InputError
+from ..answers import class_columns
+from ..preparation import FileBatch, ModelSource, Preparation, spread
+from .file import find_inputs, numbers, read_arrays
 
 __all__ = ["ArrayPreparation"]
 

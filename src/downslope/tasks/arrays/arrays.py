@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from ..errors import InputError
-from .array_file import find_pair, numbers, read_arrays
-from .array_preparation import ArrayPreparation
-from .length import epochs_for
-from .metrics import Metric, accuracy, rmse
-from .preparation import ModelSource
-from .split import VALIDATION_SHARE, Rows, split_rows
-from .tables.model import EPOCHS, batch_size_for
-from .tables.target import MAX_NUMBERED_CLASSES, ROWS_A_CLASS
-from .task import Task
+from ...errors import InputError
+from ..length import epochs_for
+from ..metrics import Metric, accuracy, rmse
+from ..preparation import ModelSource
+from ..split import VALIDATION_SHARE, Rows, split_rows
+from ..tables.model import EPOCHS, batch_size_for
+from ..tables.target import MAX_NUMBERED_CLASSES, ROWS_A_CLASS
+from ..task import Task
+from .file import find_pair, numbers, read_arrays
+from .preparation import ArrayPreparation
 
 __all__ = ["arrays"]
 

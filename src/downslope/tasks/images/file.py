@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError, MissingExtraError
+from ...errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from PIL import Image

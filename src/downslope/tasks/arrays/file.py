@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, MissingExtraError, unknown
+from ...errors import InputError, MissingExtraError, unknown
 
 __all__ = ["ARRAY_SUFFIXES", "find_inputs", "find_pair", "numbers", "read_arrays"]
 

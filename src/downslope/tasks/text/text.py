@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from torch.utils.data import TensorDataset
 
-from ..errors import InputError, unknown
-from .length import epochs_for
-from .metrics import Metric, bits, symbol_loss
-from .preparation import ModelSource
-from .split import VALIDATION_SHARE, Rows
-from .task import Task
-from .text_file import read_bytes, text_files
-from .text_preparation import TextPreparation
+from ...errors import InputError, unknown
+from ..length import epochs_for
+from ..metrics import Metric, bits, symbol_loss
+from ..preparation import ModelSource
+from ..split import VALIDATION_SHARE, Rows
+from ..task import Task
+from .file import read_bytes, text_files
+from .preparation import TextPreparation
 
 __all__ = ["MODELS", "text"]
 

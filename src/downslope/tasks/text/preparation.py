@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .preparation import FileBatch, ModelSource, Preparation
-from .text_file import read_bytes, text_files
+from ..preparation import FileBatch, ModelSource, Preparation
+from .file import read_bytes, text_files
 
 __all__ = ["TextPreparation"]
 

@@ -1,0 +1,1 @@
+"""Arrays of inputs and targets: read ``arrays.py``, which makes the task."""

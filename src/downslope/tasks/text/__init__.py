@@ -1,0 +1,1 @@
+"""Text, byte by byte: read ``text.py``, which makes the task."""
