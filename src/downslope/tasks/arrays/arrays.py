@@ -20,7 +20,7 @@ from ..length import epochs_for
 from ..metrics import Metric, accuracy, rmse
 from ..preparation import ModelSource
 from ..split import VALIDATION_SHARE, Rows, split_rows
-from ..tables.model import EPOCHS, batch_size_for
+from ..tables.model import EPOCHS, HIDDEN_PRIOR, ROWS_A_UNIT, batch_size_for, power_of_two
 from ..tables.target import MAX_NUMBERED_CLASSES, ROWS_A_CLASS
 from ..task import Task
 from .file import find_pair, numbers, read_arrays
@@ -29,8 +29,8 @@ from .preparation import ArrayPreparation
 __all__ = ["arrays"]
 
 MIN_ROWS = 10
-HIDDEN_PRIOR = 1000  # rows; what the dropout of hidden units is worth, as in a table's model
 MOST_DROPOUT = 0.5
+WIDTH = (32, 256)  # fewest and most units of a hidden layer
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -68,10 +68,14 @@ def arrays(path: Path, target: str | None, seed: int) -> Task:
     goal = goal.standardised(path, train)
     axis = 0 if inputs.ndim == 2 else None
     mean, deviation = _moments(values[train], axis)
-    features = math.prod(inputs.shape[1:])
-    dropout = min(MOST_DROPOUT, HIDDEN_PRIOR / (len(train) + HIDDEN_PRIOR))
+    arguments = {
+        "features": math.prod(inputs.shape[1:]),
+        "outputs": goal.outputs,
+        "width": power_of_two(len(train) / ROWS_A_UNIT, *WIDTH),
+        "dropout": min(MOST_DROPOUT, HIDDEN_PRIOR / (len(train) + HIDDEN_PRIOR)),
+    }
     preparation = ArrayPreparation(
-        ModelSource("mlp", {"features": features, "outputs": goal.outputs, "dropout": dropout}),
+        ModelSource("mlp", arguments),
         shape=inputs.shape[1:],
         column=column,
         target=target_name or f"column_{column}",

@@ -15,7 +15,7 @@ import math
 
 from torch import Tensor, nn
 
-__all__ = ["EPOCHS", "TableModel", "batch_size_for"]
+__all__ = ["EPOCHS", "ROWS_A_UNIT", "TableModel", "batch_size_for", "power_of_two"]
 
 INPUT_PRIOR = 40  # rows; ridge penalty of the inputs
 HIDDEN_PRIOR = 1000  # rows; the hidden layer's prior
@@ -43,7 +43,7 @@ class TableModel(nn.Module):
 
     def __init__(self, features: int, outputs: int, rows: int) -> None:
         super().__init__()
-        hidden = _power_of_two(rows / ROWS_A_UNIT, *HIDDEN)
+        hidden = power_of_two(rows / ROWS_A_UNIT, *HIDDEN)
         self.dropout = nn.Dropout(INPUT_PRIOR / (rows + INPUT_PRIOR))
         self.linear = _zero(nn.Linear(features, outputs))
         self.hidden = nn.Sequential(
@@ -66,10 +66,10 @@ def batch_size_for(rows: int) -> int:
     >>> batch_size_for(455), batch_size_for(100_000)
     (32, 256)
     """
-    return _power_of_two(rows / BATCHES, *BATCH_SIZE)
+    return power_of_two(rows / BATCHES, *BATCH_SIZE)
 
 
-def _power_of_two(value: float, least: int, most: int) -> int:
+def power_of_two(value: float, least: int, most: int) -> int:
     """The power of two nearest to ``value``, between two limits."""
     return int(min(most, max(least, 2 ** round(math.log2(value)))))
 
