@@ -10,11 +10,14 @@ from downslope.errors import InputError
 from downslope.tuning.outcome import Outcome, Point
 from downslope.tuning.plan import affordable_steps, chosen, default_target
 
-PROBES = {"a": {"seconds": 0.1, "steps": 10}, "b": {"seconds": 0.3, "steps": 10}}
+PROBES = {
+    "a": {"seconds": 0.1, "steps": 10, "besides": 9.0},
+    "b": {"seconds": 0.3, "steps": 10, "besides": 0.5},
+}
 
 
 def plan(**changes: Any) -> dict[str, Any]:
-    """Four runs and one trial of each, 1000 and 2000 steps; steps take 10 and 30 ms."""
+    """Four runs and a trial of each, 1000 and 2000 steps of 10 and 30 ms, half a second besides."""
     return {
         "steps": {"a": 1000, "b": 2000},
         "contenders": {"a": {"lr": 0.1}, "b": {"lr": 0.1}},
@@ -36,7 +39,7 @@ def test_a_budget_is_spent_and_not_exceeded(
     asked = plan(contenders={"a": {"lr": lr}, "b": {"lr": 0.1}}, goal=goal)
     steps = affordable_steps(asked, PROBES, workers)
     runs = 4 + (goal is None)
-    took = runs * (0.01 * steps["a"] + 0.03 * steps["b"])
+    took = runs * (0.01 * steps["a"] + 0.03 * steps["b"] + 2 * 0.5)
     took += 0.01 * max(200, 0.15 * steps["a"]) if lr is None else 0
     assert 60 * workers - runs * 0.1 < took <= 60 * workers
     assert steps["b"] == pytest.approx(2 * steps["a"], abs=2)
@@ -49,8 +52,8 @@ def test_runs_are_never_longer_than_planned() -> None:
 
 def test_too_small_a_budget_is_refused() -> None:
     """The error says how many steps it pays for."""
-    with pytest.raises(InputError, match=r"0\.01 minutes pay for runs of 1 steps"):
-        affordable_steps(plan(budget=0.01), PROBES, 1)
+    with pytest.raises(InputError, match=r"0\.1 minutes pay for runs of 2 steps"):
+        affordable_steps(plan(budget=0.1), PROBES, 1)
 
 
 def run(*metrics: float, ending: Any = "finished") -> Outcome:

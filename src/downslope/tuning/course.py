@@ -129,7 +129,7 @@ class Course:
         return {
             label: recipe.replace(
                 max_steps=steps[label],
-                validate_steps=recipe.validate_steps or max(1, steps[label] // LOOKS),
+                validate_steps=recipe.validate_steps or max(2, steps[label] // LOOKS),
             )
             for label, recipe in self._contenders.items()
         }

@@ -33,8 +33,8 @@ class Outcome:
     Args:
         curve: its validations.
         steps: optimizer steps done.
-        step_seconds: median time between two steps with nothing else in between; None of a run
-            that had no two.
+        step_seconds: median time between two steps with nothing else in between, or where there are
+            no two such, between a validation and the next step; None of a run without steps.
         ending: ``"diverged"``: a loss was not finite; ``"pruned"``: the doctor saw no hope.
         finding: what the doctor saw; empty otherwise.
     """
@@ -55,11 +55,6 @@ class Outcome:
         >>> outcome.steps, round(outcome.step_seconds, 3), outcome.curve[0].metric
         (3, 0.1, 0.9)
         """
-        times = [
-            after["seconds"] - before["seconds"]
-            for before, after in pairwise(records)
-            if before["event"] == after["event"] == "train"
-        ]
         return cls(
             curve=tuple(
                 Point(r["step"], r["metric"], r["loss"])
@@ -67,7 +62,7 @@ class Outcome:
                 if r["event"] == "validation"
             ),
             steps=max((r["step"] for r in records if r["event"] == "train"), default=0),
-            step_seconds=median(times) if times else None,
+            step_seconds=_step_seconds(records),
             ending=ending,
             finding=finding,
         )
@@ -100,7 +95,8 @@ class Outcome:
 
     def seconds_to(self, target: float, *, higher_is_better: bool) -> float:
         """The same in seconds of training; validations and checkpoints are not counted."""
-        return self.steps_to(target, higher_is_better=higher_is_better) * (self.step_seconds or 0.0)
+        steps = self.steps_to(target, higher_is_better=higher_is_better)
+        return math.inf if self.step_seconds is None else steps * self.step_seconds
 
     def held(self) -> float | None:
         """The mean metric over the last quarter of the validations; None of a run that failed."""
@@ -113,3 +109,23 @@ class Outcome:
         """The best metric that was seen."""
         seen = [p.metric for p in self.curve]
         return (max(seen) if higher_is_better else min(seen)) if seen else None
+
+
+def _step_seconds(records: Sequence[Record]) -> float | None:
+    """What a step takes.
+
+    >>> train, seen = {"event": "train", "step": 1}, {"event": "validation", "step": 1}
+    >>> _step_seconds([{**train, "seconds": 9.0}, {**seen, "seconds": 9.5},
+    ...                {**train, "seconds": 10.5}])
+    1.0
+    """
+    steps = [r for r in records if r["event"] in ("train", "validation")]
+    for before in ("train", "validation"):
+        times = [
+            b["seconds"] - a["seconds"]
+            for a, b in pairwise(records if before == "train" else steps)
+            if a["event"] == before and b["event"] == "train"
+        ]
+        if times:
+            return float(median(times))
+    return next((r["seconds"] / r["step"] for r in steps if r["event"] == "train"), None)

@@ -70,8 +70,8 @@ def affordable_steps(
 
     Args:
         plan: of the comparison.
-        probes: what a short run of each contender took: ``steps`` and ``seconds`` as measured on a
-            machine that was as busy as it will be.
+        probes: what a short run of each contender took: ``steps``, their ``seconds`` and what it
+            cost ``besides``, on a machine that was as busy as it will be.
         workers: how many work side by side.
 
     Raises:
@@ -79,6 +79,7 @@ def affordable_steps(
     """
     runs = len(plan["seeds"]) + plan["trials"] * needs_trials(plan)
     least, part = RANGE_TEST
+    besides = min(p["besides"] for p in probes.values())  # the others' began with imports
 
     def cost(share: float) -> float:
         """Seconds of all cores together, of runs that are this share of the planned ones."""
@@ -88,13 +89,13 @@ def affordable_steps(
             sought = plan["contenders"][label]["lr"] is None
             tested = max(least, part * steps) if sought else 0.0
             step = probes[label]["seconds"] / probes[label]["steps"]
-            seconds += step * (runs * steps + tested)
+            seconds += step * (runs * steps + tested) + runs * besides
         return seconds
 
     budget = plan["budget"] * 60 * max(workers, 1)
     low, high = 0.0, 1.0
     if cost(high) <= budget:
-        low = high
+        return dict(plan["steps"])
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if cost(middle) <= budget else (low, middle)

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from ..training.prepare import range_test
 from ..training.run import RunFiles
 from .outcome import Outcome
 
-__all__ = ["Hope", "Interrupted", "Job", "Pruned", "do", "trained", "warm_up"]
+__all__ = ["Hope", "Interrupted", "Job", "Pruned", "do", "pace", "trained", "warm_up"]
 
 Event = dict[str, Any]
 
@@ -86,7 +86,7 @@ def do(task: Task, job: Job, alive: Callable[[], None] = lambda: None) -> dict[s
         return range_test(task, job.recipe, lambda _: alive()).to_dict()
     if job.kind == "probe":
         run = fit(task, job.recipe, job.folder, resume="auto", on_event=[lambda _: alive()])
-        return {"steps": job.recipe.max_steps, "seconds": run.seconds}
+        return pace(run.records())
     prune = job.kind == "trial" and job.number > 0  # one trial of each is always complete
     outcome = trained(task, job.recipe, job.folder, prune=prune, alive=alive)
     return outcome.to_dict()
@@ -137,6 +137,24 @@ def trained(
         raise Interrupted(f"interrupted in {str(folder)!r}")
     ending: Any = reason
     return _kept(files, Outcome.of(read_records(files.records), ending))
+
+
+def pace(records: Sequence[Event]) -> dict[str, float]:
+    """Steps, the seconds that they took with their validations, and what a run costs besides.
+
+    Counted from the first validation on; what came before and was not its steps is the rest, in
+    which a process that has not trained before pays for modules that it imports.
+
+    >>> seen = [{"event": "validation", "step": 8 * k, "seconds": 5 + k} for k in (1, 2, 3)]
+    >>> pace(seen)
+    {'steps': 16, 'seconds': 2, 'besides': 5.0}
+    """
+    seen = [r for r in records if r["event"] == "validation"]
+    first = seen[0] if len(seen) > 1 else {"step": 0, "seconds": 0.0}
+    steps = seen[-1]["step"] - first["step"]
+    seconds = seen[-1]["seconds"] - first["seconds"]
+    besides = max(0.0, first["seconds"] - first["step"] * seconds / steps)
+    return {"steps": steps, "seconds": seconds, "besides": besides}
 
 
 class Hope:
