@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def test_the_same_call_again_makes_no_further_trial(better: Study) -> None:
     assert {p: p.stat().st_mtime_ns for p in better.path.glob("trials/*/*/records.jsonl")} == before
     assert (again.answer, len(again.trials)) == (better.answer, 6)
     assert Study.load(better.path) == again
+
+
+def test_the_same_question_from_another_machine_leads_to_the_same_study(
+    better: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the machine is, and where the data lie, is no part of the question."""
+    monkeypatch.setattr("downslope.tuning._tune.environment", lambda device: {"cores": 99})
+    moved = replace(plane(), source={"spec": "elsewhere.csv"})
+    again = tune(moved, recipe=SLOW, trials=6, run_dir=better.path, **FEW)
+    assert again.trials == better.trials
 
 
 def test_another_question_in_the_same_directory_begins_another_study(better: Study) -> None:
@@ -169,8 +180,6 @@ def test_folds_of_other_data_sets_are_drawn_too() -> None:
 
 
 def _with_train(train: Any) -> Any:
-    from dataclasses import replace
-
     return replace(plane(), train=train)
 
 
@@ -178,8 +187,6 @@ def test_more_folds_than_rows_of_a_class_are_refused() -> None:
     """The error says how many there are."""
     x = torch.zeros(10, 2)
     rare = TensorDataset(x, torch.tensor([0] * 8 + [1] * 2))
-    from dataclasses import replace
-
     task = replace(load_task("digits"), train=rare, validation=rare, model=lambda: None)
     with pytest.raises(InputError, match="has 2"):
         folded(task, 3, seed=0)

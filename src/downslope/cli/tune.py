@@ -106,7 +106,8 @@ def _tune(
     typer.echo(str(study))
     if study.verdict is not None:
         typer.echo(f"recipe      {study.path / 'recipe.toml'}")
-    typer.echo(f"page        {write_report(study)}")
+    if not study.elsewhere:
+        typer.echo(f"page        {write_report(study)}")
 
 
 _RECIPE = (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)

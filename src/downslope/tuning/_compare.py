@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from ..training import Recipe
 from ..training.environment import environment
 from .comparison import Comparison
 from .course import Course
-from .journal import Journal
+from .journal import ASIDE, Journal, named
 from .pool import Pool, default_workers
 from .space import space_of
 from .work import Job, do
@@ -102,7 +101,7 @@ def compare(
     }
     _check(contenders, seeds, trials, search, goal, budget)
     plan = _plan(task, contenders, seeds, trials, search, goal, budget, base.seed)
-    folder = Path(run_dir) if run_dir is not None else _usual_folder(task, plan)
+    folder = Path(run_dir) if run_dir is not None else Path("runs") / named("compare", task, plan)
     count = processes_for("compare", processes, contenders.values())
     if not (folder / "journal.jsonl").exists() and folder.exists() and any(folder.iterdir()):
         raise InputError(f"{str(folder)!r} holds something else. Choose a new directory.")
@@ -215,12 +214,6 @@ def _memory(task: Task, contenders: Mapping[str, Recipe]) -> Event:
     return {"parameters": count, "state_bytes": state}
 
 
-def _usual_folder(task: Task, plan: Event) -> Path:
-    """A directory that the same question leads to again."""
-    digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    return Path("runs") / f"compare-{Path(task.name).stem}-{digest[:8]}"
-
-
 def _begin(journal: Journal, plan: Event, folder: Path, contenders: Mapping[str, Recipe]) -> None:
     """Write the plan down, or find it there."""
     written = json.loads(json.dumps(plan))
@@ -230,7 +223,7 @@ def _begin(journal: Journal, plan: Event, folder: Path, contenders: Mapping[str,
         journal.write({"event": "environment", **environment(torch.device(first.device))})
         return
     before = journal.entries[0]
-    different = sorted(k for k in {*before, *written} if before.get(k) != written.get(k))
+    different = sorted(k for k in {*before, *written} - ASIDE if before.get(k) != written.get(k))
     if different:
         raise InputError(
             f"{str(folder)!r} holds another comparison: its {_listed(different)} differ. Choose "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -20,6 +19,7 @@ from ..training import Recipe
 from ..training.environment import environment
 from . import search as optunas
 from ._compare import processes_for
+from .journal import ASIDE, named
 from .pool import Pool
 from .search import Sampler
 from .space import Dimension, space_of
@@ -102,8 +102,7 @@ def tune(
     count = processes_for("tune", processes, bases.values())
     _check(base, bases, trials, folds, search, sampler)
     plan = _plan(task, bases, folds, search, sampler, base)
-    digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:8]
-    name = f"tune-{Path(task.name).stem}-{digest}"
+    name = named("tune", task, plan)
     folder = Path(run_dir) if run_dir is not None else Path("runs") / name
     place: str | Path = storage or folder / "study.journal"
     _check_folder(folder)
@@ -168,7 +167,9 @@ class _Hunt:
         result = concluded(
             searcher, study, spaces, bases, baseline["value"], best, verdict, len(elsewhere)
         )
-        write_atomically(searcher.folder / "study.json", json.dumps(result.to_dict(), indent=1))
+        if not elsewhere:
+            text = json.dumps(result.to_dict(), indent=1)
+            write_atomically(searcher.folder / "study.json", text)
         if verdict is not None:
             write_atomically(searcher.folder / "recipe.toml", result.recipe_file())
         return result
@@ -311,7 +312,7 @@ def _agree(study: OptunaStudy, plan: Event, place: str | Path, *, made: bool) ->
             raise InputError(f"The study in {str(place)!r} is not one of downslope's.")
         time.sleep(0.1)
     written, mine = study.user_attrs["plan"], json.loads(json.dumps(plan))
-    different = [k for k in mine if k != "environment" and mine[k] != written.get(k)]
+    different = [k for k in mine if k not in ASIDE and mine[k] != written.get(k)]
     if different:
         raise InputError(
             f"The study in {str(place)!r} is another one: its {', '.join(different)} differ. "

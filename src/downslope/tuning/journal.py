@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ..errors import InputError
 from ..monitor.records import RecordWriter, read_records
+from ..tasks import Task
 
-__all__ = ["Journal", "entries"]
+__all__ = ["ASIDE", "Journal", "entries", "named"]
 
 Entry = dict[str, Any]
+
+#: Of what is asked what may differ from one place to another: data are known by their fingerprint.
+ASIDE = frozenset({"source", "environment"})
 
 NAME = "journal.jsonl"
 PATIENCE = 10.0  # seconds in which the workers of a killed process notice that they are alone
@@ -27,6 +34,13 @@ def entries(folder: Path) -> list[Entry]:
     """
     path = folder / NAME
     return read_records(path) if path.exists() else []
+
+
+def named(kind: str, task: Task, plan: Mapping[str, Any]) -> str:
+    """A name that the same question leads to again, wherever it is asked."""
+    asked = {k: v for k, v in plan.items() if k not in ASIDE}
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    return f"{kind}-{Path(task.name).stem}-{digest[:8]}"
 
 
 class Journal:
