@@ -286,3 +286,16 @@ def test_columns_are_declared_by_options() -> None:
     assert Run.load("r").task().train[0][0].shape == (17,)
     assert train("--resume", "r", "--epochs", 3).exit_code == 0
     assert "--na" in train("--resume", "r", "--na", "x").stderr
+
+
+def test_an_interrupt_while_the_data_are_read(csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends in one line and 130; nothing was written."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("downslope.tasks.load_task", interrupted)
+    result = train(csv, "--target", "kind")
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted; training had not begun, so nothing was written\n"
+    assert not Path("runs").exists()

@@ -187,6 +187,18 @@ def test_a_bad_cell_leaves_nothing(tmp_path: Path, cache: Path) -> None:
     assert not [file for file in cache.iterdir() if file.suffix != ".lock"]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, cache: Path) -> None:
+    """Half of a large table's rows would take gigabytes for ever."""
+    path = table(tmp_path, classes=True)
+    streamed(path)
+    [rows] = cache.glob("*.rows")
+    half = cache / f".{rows.name}.x1y2z3.tmp"
+    half.write_bytes(b"half")
+    streamed(path)
+    assert not half.exists()
+    assert rows.exists()
+
+
 def test_processes_that_start_together_convert_once(tmp_path: Path) -> None:
     """The second waits for the first, and finds its rows."""
     path = table(tmp_path, classes=True)

@@ -90,7 +90,10 @@ def _train(
         if auto_resume and run_dir is None:
             raise InputError("--auto-resume needs --run-dir DIR, where the run is or will be.")
         plan = _recipe(recipe, given, hyperparameters)
-        chosen = chosen_task(task, data, quiet=quiet)
+        try:
+            chosen = chosen_task(task, data, quiet=quiet)
+        except KeyboardInterrupt:
+            _interrupted(run_dir or Path("runs", task))
         folder = run_dir or _fresh(Path("runs"), Path(chosen.name).stem)
         job = _Job(chosen, plan, folder, resume="auto" if auto_resume else False)
     if dry_run:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import InputError
-from ...files import cache_home, remove_leftovers, staged, write_atomically
+from ...files import LEFTOVER, cache_home, remove_leftovers, staged, write_atomically
 from .row_file import RowFile
 
 __all__ = ["Entry", "Rows", "alone", "clear", "entries", "find", "folder", "key_of", "written"]
@@ -125,6 +125,8 @@ def alone(name: str) -> Iterator[None]:
         ) from None
     with (folder() / f"{name}.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # which ends with the process, however that ends
+        for path in folder().glob(f".{name}-*{LEFTOVER}"):  # of one that was killed
+            path.unlink()
         yield
 
 
