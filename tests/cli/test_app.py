@@ -34,6 +34,15 @@ def test_no_arguments_show_the_help() -> None:
     assert "find-lr" in result.stdout
 
 
+def test_the_list_of_commands_is_read_whole() -> None:
+    """No command's line is cut off with dots, in a terminal of 80 columns."""
+    lines = RUNNER.invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.splitlines()
+    for name, told in COMMANDS.items():
+        assert [line.split(maxsplit=1)[1] for line in lines if line.startswith(f"  {name} ")] == [
+            told
+        ]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], [], *([name, "--help"] for name in COMMANDS)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """No help, of any subcommand, waits for torch or any other large package."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from downslope import optim
+from downslope.cli.app import COMMANDS
 from downslope.engines.cpu.kernel import source
 from downslope.engines.trace import trace
 
@@ -94,6 +95,14 @@ def test_a_translation_has_the_same_code(page: str, translation: str) -> None:
         return [re.sub(r"\s+#.*", "", text) for text in found]
 
     assert code(translation) == code(page)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_front_page_lists_every_command(page: str) -> None:
+    """The table's row about the command line has them all, in the order of the help."""
+    rows = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    (row,) = (row for row in rows if "](src/downslope/cli)" in row)
+    assert re.findall(r"`([\w-]+)`", row) == list(COMMANDS)
 
 
 def test_make_targets_on_the_pages_exist() -> None:

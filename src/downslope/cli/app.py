@@ -25,19 +25,19 @@ __all__ = ["DEBUG", "Debug", "app", "main"]
 #: imported when it is called: ``downslope --help`` must not wait for torch.
 COMMANDS = {
     "train": "Find a learning rate, train, watch, save and report.",
-    "predict": "Predict for every row of a file, with the model of a run.",
-    "export": "Write a run's model as safetensors, as a torch.export program, and what they need.",
-    "checkpoint": "Say whether a checkpoint is sound, and what it holds.",
-    "find-lr": "Find a learning rate by a range test, and plot it.",
-    "schedule": "Draw a schedule of the learning rate, in the terminal and into a file.",
-    "cache": "Show the compiled kernels and converted tables that are kept, or remove them.",
     "diagnose": "Say what is wrong with a run, why, and what to change.",
-    "advise": "Advise a starting recipe for a task or a model, with a reason for every line.",
-    "compare": "Find out by experiment which optimizer reaches a target soonest.",
-    "tune": "Search for a better recipe, and say whether it beats the default.",
-    "race": "Let optimizers race on a surface; writes a page that plays it, and a picture.",
-    "memory": "Tell the bytes a parameter that training takes: weights, gradients, state.",
-    "explain": "Explain an optimizer: its formula, arguments, memory and sources.",
+    "predict": "Predict for every row of a file, with the model of a run.",
+    "export": "Write a run's model as files for other programs.",
+    "checkpoint": "Say whether a checkpoint is sound, and what it holds.",
+    "advise": "Advise a starting recipe, with a reason for every line.",
+    "find-lr": "Find a learning rate by a range test, and plot it.",
+    "compare": "Find out which optimizer reaches a target soonest.",
+    "tune": "Search for a recipe that is better than the default.",
+    "schedule": "Draw a schedule, in the terminal and into a file.",
+    "explain": "Explain an optimizer: formula, arguments, memory, sources.",
+    "race": "Let optimizers race on a surface, to watch.",
+    "memory": "Tell the bytes a parameter that training takes.",
+    "cache": "Show compiled kernels and converted tables, or remove them.",
 }
 
 DEBUG = "downslope.debug"

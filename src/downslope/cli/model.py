@@ -24,15 +24,15 @@ _COLUMNS = Sequence[str] | None
 #: Arguments of :func:`~downslope.load_task` as options; written out, for it imports torch.
 TASK_OPTIONS = (
     Spec("target", str, None, "column of a table to predict, or array of the targets", "NAME"),
-    Spec("model", str, None, "of text [default: gru]", "gru|transformer"),
-    Spec("missing", str, None, "empty cells of a table [default: refuse]", "refuse|impute"),
+    Spec("model", str, None, "of text [default: gru]", "<gru|transformer>"),
+    Spec("missing", str, None, "empty cells of a table [default: refuse]", "<refuse|impute>"),
     Spec("categorical", _COLUMNS, None, "column whose numbers are names of levels", "COLUMN"),
     Spec("dates", _COLUMNS, None, "column that holds dates", "COLUMN"),
     Spec("ignore", _COLUMNS, None, "column that is not looked at", "COLUMN"),
     Spec("na", _COLUMNS, None, "text that stands for an empty cell", "TEXT"),
     Spec("stream", bool, None, "read a table in little memory [default: if above 256 MiB]"),
     Spec("image_size", int, None, "side in pixels of images; their own, at most 64, if left out"),
-    Spec("augment", str, None, "move training images a little, or mirror some too", "shift|flip"),
+    Spec("augment", str, None, "move training images a little, or mirror some too", "<shift|flip>"),
 )
 
 

@@ -54,7 +54,10 @@ class Spec:
     def parameter(self) -> inspect.Parameter:
         """The argument of a command that typer makes the option from."""
         if bool in _kinds(self.annotation):
-            switch = typer.Option(f"{self.option}/--no-{self.option[2:]}", help=self.help)
+            off = f"no-{self.option[2:]}"
+            unless = self.option[2:] if self.default else off
+            shown = "" if self.default is None else f" [default: {unless}]"
+            switch = typer.Option(f"{self.option}/--{off}", help=self.help + shown)
             return inspect.Parameter(
                 self.name,
                 inspect.Parameter.KEYWORD_ONLY,
@@ -188,15 +191,16 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
 
 
 def _metavar(annotation: Any) -> str:
-    """What stands for the value in the help.
+    """What stands for the value in the help; numbers and choices look as typer's own do.
 
-    >>> _metavar(Literal["linear", "step"]), _metavar(int | None)
-    ('linear|step', 'INT')
+    >>> _metavar(Literal["linear", "step"] | None), _metavar(int | None), _metavar(str)
+    ('<linear|step>', '<int>', 'NAME')
     """
-    if get_origin(annotation) is Literal:
-        return "|".join(map(str, get_args(annotation)))
-    words = {int: "INT", float: "FLOAT"}
-    return next((words[kind] for kind in _kinds(annotation) if kind in words), "TEXT")
+    for part in (annotation, *get_args(annotation)):
+        if get_origin(part) is Literal:
+            return f"<{'|'.join(map(str, get_args(part)))}>"
+    words = {int: "<int>", float: "<float>"}
+    return next((words[kind] for kind in _kinds(annotation) if kind in words), "NAME")
 
 
 def _toml(text: str) -> Any:

@@ -38,7 +38,7 @@ def _tune(
             metavar="NAMES",
         ),
     ] = None,
-    sampler: Annotated[str, typer.Option(help="how points are chosen", metavar="tpe|random")] = (
+    sampler: Annotated[str, typer.Option(help="how points are chosen", metavar="<tpe|random>")] = (
         "tpe"
     ),
     storage: Annotated[
