@@ -131,16 +131,6 @@ def _open_signed8(codes: Any, scale: Any, n: Any, x: Any) -> Any:
 
 
 @_inlined
-def open_signed8(codes: Any, scales: Any, n: Any, x: Any) -> Any:
-    scale = view_float32(scales, -(-n // BLOCK))
-    full = n // BLOCK
-    for k in range(full):
-        _open_signed8(codes + k * BLOCK, scale[k], BLOCK, x + 4 * k * BLOCK)
-    if n > full * BLOCK:
-        _open_signed8(codes + full * BLOCK, scale[full], n - full * BLOCK, x + 4 * full * BLOCK)
-
-
-@_inlined
 def _signed8(x: Any, reciprocal: Any, bits32: Any) -> Any:
     y = min(abs(x) * reciprocal, F(1))
     low = truncated(_TOP * y / (F(1) + y))
@@ -159,37 +149,11 @@ def _close_signed8(x: Any, codes: Any, scale: Any, n: Any, bits32: Any, shift: A
 
 
 @_inlined
-def close_signed8(x: Any, codes: Any, scales: Any, n: Any, bits32: Any, shift: Any) -> Any:
-    scale = view_float32(scales, -(-n // BLOCK))
-    full = n // BLOCK
-    # All scales first: what follows each waits for it.
-    for k in range(full):
-        scale[k] = _largest(x + 4 * k * BLOCK, BLOCK)
-    for k in range(full):
-        at = k * BLOCK
-        _close_signed8(x + 4 * at, codes + at, scale[k], BLOCK, bits32 + 4 * at, shift)
-    at = full * BLOCK
-    if n > at:
-        scale[full] = _largest(x + 4 * at, n - at)
-        _close_signed8(x + 4 * at, codes + at, scale[full], n - at, bits32 + 4 * at, shift)
-
-
-@_inlined
 def _open_positive8(codes: Any, scale: Any, n: Any, x: Any) -> Any:
     q, out = view_uint8(codes, n), view_float32(x, n)
     for j in range(n):
         value = F(q[j])
         out[j] = value * value * scale
-
-
-@_inlined
-def open_positive8(codes: Any, scales: Any, n: Any, x: Any) -> Any:
-    scale = view_float32(scales, -(-n // BLOCK))
-    full = n // BLOCK
-    for k in range(full):
-        _open_positive8(codes + k * BLOCK, scale[k], BLOCK, x + 4 * k * BLOCK)
-    if n > full * BLOCK:
-        _open_positive8(codes + full * BLOCK, scale[full], n - full * BLOCK, x + 4 * full * BLOCK)
 
 
 @_inlined
@@ -209,19 +173,39 @@ def _close_positive8(x: Any, codes: Any, scale: Any, n: Any, bits32: Any, shift:
         q[j] = _positive8(numbers[j], reciprocal, shl32(random[j], shift))
 
 
-@_inlined
-def close_positive8(x: Any, codes: Any, scales: Any, n: Any, bits32: Any, shift: Any) -> Any:
-    scale = view_float32(scales, -(-n // BLOCK))
-    full = n // BLOCK
-    for k in range(full):
-        scale[k] = _largest(x + 4 * k * BLOCK, BLOCK) * _UNIT
-    for k in range(full):
-        at = k * BLOCK
-        _close_positive8(x + 4 * at, codes + at, scale[k], BLOCK, bits32 + 4 * at, shift)
-    at = full * BLOCK
-    if n > at:
-        scale[full] = _largest(x + 4 * at, n - at) * _UNIT
-        _close_positive8(x + 4 * at, codes + at, scale[full], n - at, bits32 + 4 * at, shift)
+def _in_blocks(open_block: Any, close_block: Any, unit: Any) -> tuple[Any, Any]:
+    """To open and close a run of blocks, each with a scale of ``unit`` times its largest value."""
+
+    @_inlined
+    def opened(codes: Any, scales: Any, n: Any, x: Any) -> Any:
+        scale = view_float32(scales, -(-n // BLOCK))
+        full = n // BLOCK
+        for k in range(full):
+            open_block(codes + k * BLOCK, scale[k], BLOCK, x + 4 * k * BLOCK)
+        at = full * BLOCK
+        if n > at:
+            open_block(codes + at, scale[full], n - at, x + 4 * at)
+
+    @_inlined
+    def closed(x: Any, codes: Any, scales: Any, n: Any, bits32: Any, shift: Any) -> Any:
+        scale = view_float32(scales, -(-n // BLOCK))
+        full = n // BLOCK
+        # All scales first: what follows each waits for it.
+        for k in range(full):
+            scale[k] = _largest(x + 4 * k * BLOCK, BLOCK) * unit
+        for k in range(full):
+            at = k * BLOCK
+            close_block(x + 4 * at, codes + at, scale[k], BLOCK, bits32 + 4 * at, shift)
+        at = full * BLOCK
+        if n > at:
+            scale[full] = _largest(x + 4 * at, n - at) * unit
+            close_block(x + 4 * at, codes + at, scale[full], n - at, bits32 + 4 * at, shift)
+
+    return opened, closed
+
+
+open_signed8, close_signed8 = _in_blocks(_open_signed8, _close_signed8, F(1))
+open_positive8, close_positive8 = _in_blocks(_open_positive8, _close_positive8, _UNIT)
 
 
 @_inlined
