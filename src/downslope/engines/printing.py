@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .storage import CODECS
 from .trace import Instruction, Operand, Pass, Program
 
-__all__ = ["ADDRESS", "INFIX", "NEW", "VALUE", "Dialect", "row_names", "title"]
+__all__ = ["ADDRESS", "INFIX", "NEW", "VALUE", "Dialect", "Element", "row_names", "title"]
 
 #: How a kernel spells the names of a rule: what was read of an array or a scalar, where an array
 #: lies, what it becomes. No name of a kernel's own ends like that, so a rule may use any.
@@ -19,6 +19,25 @@ INFIX = {
     "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "pow": "{} ** {}",
     "neg": "-{}", "gt": "{} > {}", "lt": "{} < {}", "ge": "{} >= {}", "le": "{} <= {}",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Element:
+    """How one kind of number lies in memory and how an engine's kernels open and close it.
+
+    Args:
+        memory: what the engine calls such memory: a function or a type.
+        bytes: of one number.
+        math: the kind that it is computed in.
+        open: from what was read to that kind.
+        close: back again.
+    """
+
+    memory: str
+    bytes: int
+    math: str = "float32"
+    open: str = "{}"
+    close: str = "{}"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,23 +32,12 @@ import numpy as np
 
 from .. import storage
 from ..cache import load
-from ..printing import ADDRESS, NEW, VALUE, Dialect, row_names, title
+from ..printing import ADDRESS, NEW, VALUE, Dialect, Element, row_names, title
 from ..storage import CODECS, plane_rows
 from ..trace import Pass, Program, Total
 from . import angle, codecs, library
 
-__all__ = ["ELEMENTS", "Element", "Function", "compiled", "source"]
-
-
-@dataclass(frozen=True)
-class Element:
-    """How one kind of number lies in memory and how a kernel opens and closes it."""
-
-    view: str
-    bytes: int
-    math: str = "float32"
-    open: str = "{}"
-    close: str = "{}"
+__all__ = ["ELEMENTS", "Function", "compiled", "source"]
 
 
 ELEMENTS = {
@@ -135,7 +123,7 @@ def _pass_lines(
         lines += [f"            {line}" for line in tiles.lines(kinds, places)]
     else:
         lines += [
-            f"        {ADDRESS.format(n)} = {kinds[n].view}({place}, n)"
+            f"        {ADDRESS.format(n)} = {kinds[n].memory}({place}, n)"
             for n, place in places.items()
         ]
         loops = _loops(step, kinds)
@@ -255,7 +243,7 @@ class _Tiles:
         # Where an array begins with its tile, no index needs to be checked for being negative.
         lines = [
             f"{ADDRESS.format(n)} = "
-            f"{kinds[n].view}({_START.format(n)} + b * {kinds[n].bytes}, {size})"
+            f"{kinds[n].memory}({_START.format(n)} + b * {kinds[n].bytes}, {size})"
             for n in others
         ]
         lines += [

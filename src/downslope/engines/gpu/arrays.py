@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..printing import ADDRESS
+from ..printing import ADDRESS, Element
 from ..storage import CODECS, Plane, plane_rows
 from ..trace import Program
 
-__all__ = ["ELEMENTS", "Array", "Element", "arrays_of"]
-
-
-@dataclass(frozen=True)
-class Element:
-    """How one kind of number lies in memory and how a kernel opens and closes it."""
-
-    kind: str
-    bytes: int
-    math: str = "float32"
-    open: str = "{}"
-    close: str = "{}"
+__all__ = ["ELEMENTS", "Array", "arrays_of"]
 
 
 ELEMENTS = {
@@ -102,7 +91,7 @@ class Array:
 
     @property
     def _at(self) -> str:
-        return f"place({self.addresses[0]}, tl.{self.element.kind}, full) + j"
+        return f"place({self.addresses[0]}, tl.{self.element.memory}, full) + j"
 
 
 #: What tells a codec which elements.
