@@ -22,7 +22,7 @@ from torch import Tensor
 from downslope import fit
 from downslope.training import TrainingDivergedError
 
-from .tiny import RECIPE, plain, tiny
+from .tiny import RECIPE, nested, plain, tiny
 
 EVERY_THREE = RECIPE.replace(checkpoint_every=3)
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -52,6 +52,8 @@ def main(folder: Path) -> None:
 
     for recipe in (ddp, ddp.replace(accumulate=2), fsdp.replace(ema=0.9)):
         fit(tiny(model=plain), recipe, folder / f"{recipe.strategy}-{recipe.accumulate}")
+
+    fit(tiny(model=nested), fsdp, folder / "nested")
 
     # What one process left, two go on with; what two leave, one will go on with.
     fit(tiny(model=plain), None, folder / "one", resume=True, changes={"strategy": "fsdp"})

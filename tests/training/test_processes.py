@@ -19,7 +19,7 @@ from downslope.errors import CheckpointError, InputError
 
 from .many import EVERY_THREE
 from .test_resume import assert_same
-from .tiny import RECIPE, break_at, measured, plain, tiny
+from .tiny import RECIPE, break_at, measured, nested, plain, tiny
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="needs torch.distributed"
@@ -86,6 +86,14 @@ def test_two_processes_end_where_one_ends(folder: Path, one: Run, name: str) -> 
 def test_sharded_processes_end_where_one_ends(folder: Path, tmp_path: Path) -> None:
     """FSDP2, with averaged weights."""
     assert_near(Run.load(folder / "fsdp-1"), fit(tiny(model=plain), AVERAGED, tmp_path))
+
+
+def test_sequences_within_sequences_are_sharded_too(folder: Path, tmp_path: Path) -> None:
+    """The outermost of them are gathered one by one."""
+    alone = fit(tiny(model=nested), RECIPE, tmp_path)
+    assert measured(Run.load(folder / "nested"))[-1]["metric"] == pytest.approx(
+        measured(alone)[-1]["metric"], rel=1e-4
+    )
 
 
 def test_what_one_process_left_two_go_on_with(folder: Path, one: Run) -> None:

@@ -37,6 +37,11 @@ def plain() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
 
 
+def nested() -> nn.Module:
+    """Sequences within sequences, as convolutional stages are."""
+    return nn.Sequential(nn.Sequential(nn.Linear(3, 8), nn.Tanh()), nn.Sequential(nn.Linear(8, 1)))
+
+
 def tiny(
     train: Dataset[Any] | None = None,
     *,

@@ -20,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ..errors import DownslopeError, InputError
 
-__all__ = ["ALONE", "PeerLostError", "Processes", "joined"]
+__all__ = ["ALONE", "PeerLostError", "Processes", "blocks", "joined"]
 
 Strategy = Literal["ddp", "fsdp"]
 Result = TypeVar("Result")
@@ -71,19 +71,16 @@ class Processes:
     def share(self, model: nn.Module) -> nn.Module:
         """What is called in the model's place for steps; the model keeps its parameters' names.
 
-        Under ``"fsdp"`` the blocks of every list or sequence of modules are gathered one by one,
-        and what is left with the model itself.
+        Under ``"fsdp"`` the :func:`blocks` are gathered one by one, and what is left with the model
+        itself.
         """
         if self.strategy == "ddp":
             return nn.parallel.DistributedDataParallel(model)
         if self.strategy == "fsdp":
             from torch.distributed.fsdp import fully_shard
 
-            for module in list(model.modules()):
-                if isinstance(module, (nn.ModuleList, nn.Sequential)):
-                    for block in module.children():
-                        if any(True for _ in block.parameters()):
-                            fully_shard(block)
+            for block in list(blocks(model)):
+                fully_shard(block)
             fully_shard(model)
         return model
 
@@ -205,3 +202,18 @@ def _lost(error: RuntimeError) -> bool:
 def _device() -> torch.device:
     """Where numbers are summed over processes."""
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def blocks(model: nn.Module) -> Iterator[nn.Module]:
+    """The outermost members of lists and sequences of modules, those that have parameters.
+
+    >>> layer = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    >>> [type(block).__name__ for block in blocks(nn.Sequential(layer, nn.Linear(2, 1), nn.ReLU()))]
+    ['Sequential', 'Linear']
+    """
+    listed = isinstance(model, (nn.ModuleList, nn.Sequential))
+    for child in model.children():
+        if not listed:
+            yield from blocks(child)
+        elif any(True for _ in child.parameters()):
+            yield child
