@@ -64,6 +64,10 @@ def pulled(folder: Path, at: tuple[str, int]) -> None:
         fit(load_task("digits"), ILL, folder, on_event=[plug])
 
 
+def heals(run: Run) -> list[Any]:
+    return [r["changes"] for r in run.records() if r["event"] == "heal"]
+
+
 ILL = Recipe(lr=5.0, epochs=3, heal=True, checkpoint_every=5)
 
 
@@ -90,10 +94,7 @@ def test_a_healed_run_resumes_to_the_same_bits(
     pulled(tmp_path / "run", at)
     resumed = fit(load_task("digits"), None, tmp_path / "run", resume=True)
     assert_same(resumed, whole)
-    changes = [
-        [r["changes"] for r in run.records() if r["event"] == "heal"] for run in (resumed, whole)
-    ]
-    assert changes[0] == changes[1]
+    assert heals(resumed) == heals(whole)
     assert resumed.recipe == whole.recipe
 
 
@@ -107,3 +108,22 @@ def test_a_heal_is_shown(whole: Run) -> None:
     page = write_report(whole).read_text(encoding="utf-8")
     assert "<h2>Healing</h2>" in page
     assert "lr, changed" in page
+
+
+def test_a_kill_between_checkpoint_and_recipe_leaves_no_trace(
+    whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The changed recipe is in the checkpoint already, and its file is written again."""
+
+    def killed(path: Path, text: str) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr("downslope.training._session.write_atomically", killed)
+        with pytest.raises(Stop):
+            fit(load_task("digits"), ILL, tmp_path / "run")
+    assert Run.load(tmp_path / "run").recipe != whole.recipe
+    resumed = fit(load_task("digits"), None, tmp_path / "run", resume=True)
+    assert_same(resumed, whole)
+    assert resumed.recipe == whole.recipe
+    assert heals(resumed) == heals(whole)

@@ -32,6 +32,7 @@ from .state import State, recipe_of
 __all__ = ["fit"]
 
 #: What cannot change in the middle of a run, and why.
+FAR_LOWER = 1 / 3  # of a learning rate: it was too high from the start
 FIXED = {
     "seed": "the order of the rows comes from it",
     "batch_size": "the steps of an epoch are counted by it",
@@ -151,6 +152,8 @@ def _heal(
         if plan.lr != earlier.lr:
             most = earlier.lr if plan.lr is None and finding.cause in HIGH else plan.lr
             plan = _no_higher(task, plan, most, on_event)
+        if finding.cause == "lr not lowered" and (plan.lr or 0) < FAR_LOWER * (earlier.lr or 0):
+            best = False  # what was learnt by such a rate is not worth keeping
         healer.recipe = plan
         state = State(task, plan, state.processes)
         changes = plan.differences(earlier)
