@@ -1,7 +1,7 @@
 """``python -m benchmarks.range_test``: score `find_lr` and its rivals on the test cases.
 
 The planned runs (25 learning rates, 4 seeds a case) are kept in ``results/range_test``; with
-``--train`` those that are missing are made first, which takes about an hour on one core.
+``--train`` those that are missing are made first, which takes hours on one core.
 """
 
 from __future__ import annotations
@@ -9,17 +9,41 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from .cases import CASES, LENGTHS, RESULTS, load, planned_runs, save
+from .cases import (
+    CASES,
+    DRAWN_RUNS,
+    LENGTHS,
+    PLANNED_RUNS,
+    RESULTS,
+    SEEDS,
+    Case,
+    load,
+    planned_runs,
+    save,
+)
 from .score import RULES, constants, equivalent, oracle, percentages, score
 from .suggest import suggestion, swept
+from .wide import WIDE
 
 SEED = 200  # of the range tests; the planned runs have others
 SCALES = (1.0, 30.0, 1 / 30)
 DEFAULTS = {"sgd": 1e-3, "adamw": 1e-3, "lion": 1e-4}
+
+
+def _train(cases: list[Case], seeds: Sequence[int], file: Path) -> None:
+    """Make the planned runs that are missing in a file."""
+    curves = load(file)
+    for case in cases:
+        if case.key not in curves:
+            curves[case.key] = planned_runs(case, seeds)
+            save(curves, file)
+            print(case.key, flush=True)
 
 
 def main() -> None:
@@ -29,13 +53,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    curves = load()
     if options.train:
-        for case in CASES:
-            if case.key not in curves:
-                curves[case.key] = planned_runs(case)
-                save(curves)
-                print(case.key, flush=True)
+        wide = {problem.name for problem in WIDE}
+        _train([c for c in CASES if c.problem not in wide], SEEDS, PLANNED_RUNS)
+        _train([c for c in CASES if c.problem in wide], SEEDS[:2], DRAWN_RUNS)
+    curves = load()
     chosen = [c for c in CASES if c.key in curves and c.tuning == options.tuning]
     best = constants(curves)
     scores: dict[tuple[str, int, float], list[float]] = defaultdict(list)
@@ -48,7 +70,8 @@ def main() -> None:
             test, sweep = suggestion(case, SEED, scale), swept(case, SEED, scale)
             read = [np.array(x) for x in (sweep.lrs, sweep.smoothed, sweep.losses)]
             rates = {
-                "find_lr": test.suggestion or DEFAULTS[case.optimizer],
+                "find_lr": test.suggestion or test.usual or DEFAULTS[case.optimizer],
+                "a usual step, no race": test.usual or DEFAULTS[case.optimizer],
                 "tuned constant": best[case.optimizer],
                 "library default": DEFAULTS[case.optimizer],
                 **{name: rule(*read) for name, rule in RULES.items()},

@@ -22,6 +22,7 @@ __all__ = [
     "CASES",
     "DRAWN_RUNS",
     "LENGTHS",
+    "PLANNED_RUNS",
     "POINTS",
     "RESULTS",
     "SEEDS",
@@ -32,7 +33,8 @@ __all__ = [
 ]
 
 RESULTS = Path(__file__).parents[1] / "results" / "range_test"
-#: Planned runs of the problems drawn at random of every kind, with two seeds.
+PLANNED_RUNS = RESULTS / "planned-runs.json"
+#: Those of ``wide.py``, with the first two seeds, of as many problems as there was time for.
 DRAWN_RUNS = RESULTS / "drawn-runs.json"
 LENGTHS = (300, 1500)
 SEEDS = (0, 1, 2, 3)  # of the planned runs; the range tests have others
@@ -118,7 +120,7 @@ def planned_runs(case: Case, seeds: Sequence[int] = SEEDS) -> Curve:
     return Curve(case.lrs, losses.double().numpy(), untrained.double().numpy())
 
 
-def load(file: Path = RESULTS / "planned-runs.json") -> dict[str, Curve]:
+def load(file: Path = PLANNED_RUNS) -> dict[str, Curve]:
     """The planned runs that were done, by the case's key."""
     if not file.exists():
         return {}
@@ -134,7 +136,7 @@ def load(file: Path = RESULTS / "planned-runs.json") -> dict[str, Curve]:
     }
 
 
-def save(curves: dict[str, Curve], file: Path = RESULTS / "planned-runs.json") -> None:
+def save(curves: dict[str, Curve], file: Path) -> None:
     """Write the planned runs, a case a line, with five digits."""
     file.parent.mkdir(parents=True, exist_ok=True)
 

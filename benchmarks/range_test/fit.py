@@ -64,9 +64,9 @@ def shift(curves: Iterable[tuple[Curve, float]]) -> tuple[float, list[float]]:
 
 
 def raced(case: Case, seed: int) -> tuple[float, float] | None:
-    """The best rate of the races of a range test, and how many times their length the run has."""
+    """What a range test makes of its races before it is moved, and the run's length in theirs."""
     test = suggestion(case, seed)
-    if test.suggestion is None:
+    if test.suggestion in (None, test.usual):
         return None
     ratio = case.steps / test.race_steps
     return test.suggestion / 10 ** moved(test.optimizer, ratio), ratio
@@ -90,7 +90,7 @@ def main() -> None:
                     found[case.optimizer, case.steps].append((curves[case.key], best[0]))
                     ratios[case.steps].append(best[1])
     near, far = (float(np.median(ratios[steps])) for steps in LENGTHS)
-    print(f"near: {near:.1f} times the races' length; no clear answer: {none}")
+    print(f"near: {near:.1f} times the races' length; no answer by races: {none}")
     for optimizer in sorted({name for name, _ in found}):
         shifts = []
         for steps in LENGTHS:

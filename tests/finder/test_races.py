@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downslope.finder._races import Race, Races, best, search
-from downslope.finder._suggest import confidence, first_race, planned_lr
+from downslope.finder._suggest import confidence, moved, planned_lr, usual_lr
 
 COST = 10.0
 
@@ -38,7 +38,7 @@ def races(*losses: float, first: float = 4.0, batches: int = 1) -> Races:
 @given(st.floats(-4, 0), st.floats(-5, 1))
 def test_the_search_finds_the_bottom(bottom: float, begin: float) -> None:
     """With enough to spend, the parabola's vertex is at the minimum, wherever it begins."""
-    found = search(bowl(10**bottom), 10**begin, budget=1000, whole=COST)
+    found = search(bowl(10**bottom), 10**begin, 1000, COST, first=30.0)
     if abs(bottom - begin) < 2:
         assert math.log10(best(Races(found, 40, (2.0,)))) == pytest.approx(bottom, abs=1e-6)
 
@@ -46,14 +46,22 @@ def test_the_search_finds_the_bottom(bottom: float, begin: float) -> None:
 @given(st.floats(10, 200), st.floats(-4, 0))
 def test_the_search_keeps_to_its_budget(budget: float, bottom: float) -> None:
     """All races together cost at most what was given."""
-    found = search(bowl(10**bottom, diverges=0.1), 0.3, budget, whole=COST)
+    found = search(bowl(10**bottom, diverges=0.1), 0.3, budget, COST, first=30.0)
     assert sum(race.cost for race in found) <= budget
 
 
 def test_where_all_diverge_it_goes_far_down() -> None:
     """A start three decades too high is not the end."""
-    found = search(bowl(1e-4, diverges=1e-3), 1.0, budget=60, whole=COST)
+    found = search(bowl(1e-4, diverges=1e-3), 1.0, 60, COST, first=30.0)
     assert best(Races(found, 40, (2.0,))) < 1e-3
+
+
+def test_a_steep_climb_is_followed_by_a_leap() -> None:
+    """Where the rate below lost most of the fall, the third race is two steps up, not one."""
+    steep = search(bowl(10.0), 0.1, 3 * COST, COST, first=10.0)
+    shallow = search(bowl(10.0), 0.1, 3 * COST, COST, first=100.0)
+    assert [round(math.log10(race.lr), 1) for race in steep] == [-1.7, -1.0, 0.4]
+    assert [round(math.log10(race.lr), 1) for race in shallow] == [-1.7, -1.0, -0.3]
 
 
 def test_the_vertex_stays_near_the_winner() -> None:
@@ -67,26 +75,43 @@ def test_an_outermost_winner_is_the_answer() -> None:
     assert best(races(1.0, 0.5, math.inf)) == 0.1
 
 
-def test_the_first_race_takes_steps_of_a_share_of_the_weights() -> None:
+NAMES = ["sgd", "adamw", "lion", "one of my own"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_usual_step_is_a_share_of_the_weights(name: str) -> None:
     """Steps 30 times as long give a 30th of the learning rate, weights twice as large twice it."""
-    for name in ("sgd", "adamw", "lion", "one of my own"):
-        lr = first_race(name, 3.0, 0.5)
-        assert first_race(name, 3.0, 15.0) == pytest.approx(lr / 30)
-        assert first_race(name, 6.0, 0.5) == pytest.approx(2 * lr)
+    lr = usual_lr(name, 3.0, 0.5)
+    assert lr is not None
+    assert usual_lr(name, 3.0, 15.0) == pytest.approx(lr / 30)
+    assert usual_lr(name, 6.0, 0.5) == pytest.approx(2 * lr)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw", "lion", "one of my own"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_longer_run_gets_a_lower_rate(name: str) -> None:
-    """From 300 to 1,500 steps it falls; from 100,000 on it does not fall further."""
-    found = races(1.0, 0.5, 1.0)
-    lrs = [planned_lr(name, found, steps) for steps in (300, 1500, 100_000, 10**9)]
-    assert lrs[0] > lrs[1] > lrs[2] == lrs[3]
+    """From 6 to 30 times the races it falls; from 100 times on it does not fall further."""
+    by = [moved(name, ratio) for ratio in (6, 30, 100, 1e6)]
+    assert by[0] > by[1] > by[2] == by[3]
 
 
 def test_the_scale_of_the_loss_does_not_matter() -> None:
     """All losses times 30 give the same learning rate."""
     small, large = races(1.0, 0.5, 0.8), races(30.0, 15.0, 24.0, first=120.0)
-    assert planned_lr("adamw", small, 300) == pytest.approx(planned_lr("adamw", large, 300))
+    lrs = [planned_lr("adamw", found, 0.1, 300) for found in (small, large)]
+    assert lrs[0] == pytest.approx(lrs[1])
+
+
+def test_the_answer_is_a_tenth_of_the_way_to_the_usual_rate() -> None:
+    """From 0.1 towards a usual 0.001 by 0.2 decades, and up by 0.2 for each of the fall."""
+    found = math.log10(planned_lr("sgd", races(2.0, 1.0, 2.0), 1e-3, 800))
+    expected = -1 - 0.2 - 0.2 * math.log10(0.25 + 0.02) + moved("sgd", 20)
+    assert found == pytest.approx(expected)
+
+
+def test_where_the_loss_hardly_falls_the_usual_rate_is_the_answer() -> None:
+    """A fall by less than a twentieth says less about the planned run than the weights do."""
+    assert planned_lr("sgd", races(3.9, 3.81, 3.9), 0.02, 4000) == 0.02
+    assert planned_lr("sgd", races(3.9, 3.7, 3.9), 0.02, 200) > 0.05
 
 
 def test_confidence_needs_a_fall_a_worse_rate_above_and_a_run_not_too_long() -> None:

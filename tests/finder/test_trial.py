@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from downslope import optim
+from downslope.finder._suggest import usual_lr
 from downslope.finder._trial import Pool, Trial
 
 Loader = list[tuple[Any, Any]]
@@ -98,14 +99,15 @@ def test_a_step_of_signs_is_the_root_of_the_count(kind: type[Optimizer]) -> None
     assert of.lengths(of.pool(20))[1] == pytest.approx(math.sqrt(18), rel=1e-3)
 
 
-def test_weights_of_zero_and_a_gradient_of_zero_have_an_answer() -> None:
-    """They count as 1, and as the weights: there is always a rate to begin with."""
+def test_weights_and_gradients_of_zero_are_no_division_by_zero() -> None:
+    """They count as 1 and as no step, for which there is no usual rate."""
     model = nn.Linear(5, 3)
     with torch.no_grad():
         for p in model.parameters():
             p.zero_()
     of = trial(model, batches(), lambda outputs, targets: (outputs * 0).sum())
-    assert of.lengths(of.pool(20)) == (1.0, 1.0)
+    assert of.lengths(of.pool(20)) == (1.0, 0.0)
+    assert usual_lr("sgd", 1.0, 0.0) is None
 
 
 def test_measuring_leaves_everything_as_it_was() -> None:

@@ -12,10 +12,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from downslope import Metric, Recipe, Run, Task, fit, load_task
+from downslope import Metric, RangeTest, Recipe, Run, Task, fit, load_task
 from downslope.errors import CheckpointError, DownslopeError, InputError
 from downslope.tasks import batches, permutation
-from downslope.training import TrainingDivergedError, checkpoint
+from downslope.training import TrainingDivergedError, _fit, checkpoint
 from downslope.training.learning_rate import schedule
 
 from .tiny import BATCH, RECIPE, ROWS, STEPS, data, network, plain, tiny
@@ -192,6 +192,16 @@ def test_a_range_test_without_an_answer_says_so(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"No learning rate was found for 'tiny': .*0.001"):
         run = fit(tiny(loss=flat), Recipe(epochs=1), tmp_path / "run")
     assert run.lr == 0.001
+
+
+def test_without_an_answer_training_takes_what_is_usual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rate that goes by the weights and gradients, where the range test knows it."""
+    nothing = RangeTest("adamw", (), (), (), None, None, None, None, "no clear answer", usual=0.02)
+    monkeypatch.setattr(_fit, "range_test", lambda *_: nothing)
+    with pytest.warns(UserWarning, match="starts with what is usual for such weights .*, 0.02"):
+        assert fit(tiny(), Recipe(epochs=1), tmp_path / "run").lr == 0.02
 
 
 def test_a_worse_epoch_leaves_the_best_checkpoint(tmp_path: Path) -> None:

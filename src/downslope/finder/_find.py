@@ -97,7 +97,8 @@ def find_lr(
     rates 0.8 decades apart for as long as the budget allows, all from where the model stands now
     and on the same batches, and are judged by batches that none of them trains on. The suggestion
     is the vertex of the parabola through the best of them, moved by what was fitted for the
-    optimizer: a longer run wants a lower one. How good it is was measured:
+    optimizer: a longer run wants a lower one. Where the loss hardly falls it is the *usual* rate:
+    that at which a step is a certain share of the weights. How good it is was measured:
     see ``benchmarks/range_test``. On a loss that does not fall it says so: ``suggestion`` is None
     and ``reason`` says why.
 

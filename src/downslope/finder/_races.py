@@ -14,6 +14,7 @@ import numpy as np
 __all__ = ["Race", "Races", "best", "search"]
 
 STEP = 0.7  # decades between two candidates at first, half of it at last
+LEAP = 0.3  # of the fall: a step up that gained more is followed by one twice as wide
 MOST = 8  # races, however large the budget
 FEWEST_TO_COMPARE = 6  # held-out batches, or their spread says nothing
 
@@ -82,7 +83,7 @@ class Races:
 
 
 def search(
-    run: Callable[[float], Race], start: float, budget: float, whole: float
+    run: Callable[[float], Race], start: float, budget: float, whole: float, first: float
 ) -> tuple[Race, ...]:
     """Race around a learning rate until the best lies between two others, then closer by.
 
@@ -94,10 +95,11 @@ def search(
         start: the rate to begin with.
         budget: what all races together may cost; one that diverges early costs less.
         whole: what one costs that does not.
+        first: the loss before any step.
 
     >>> def bowl(lr):
     ...     return Race(lr, ((math.log10(lr) + 1.3) ** 2,), cost=10)
-    >>> [round(math.log10(race.lr), 3) for race in search(bowl, 0.1, budget=60, whole=10)]
+    >>> [round(math.log10(race.lr), 3) for race in search(bowl, 0.1, 60, whole=10, first=2)]
     [-1.7, -1.35, -1.0, -0.65, -0.3]
     """
     done: dict[int, Race] = {}  # by the distance from the start in half steps
@@ -115,13 +117,22 @@ def search(
     def leader() -> int:
         return min(done, key=lambda place: (done[place].loss, place))
 
+    def climbs(at: int) -> bool:
+        """Whether the rate below had far less of the fall: the best is further up."""
+        lost = done[at - 2].loss - done[at].loss
+        return lost > LEAP * (first - done[at].loss)
+
     tried(0)
     while not math.isfinite(done[leader()].loss) and tried(min(done) - 2):
         pass  # all have diverged: further down
     while True:
         at = leader()
         new = [place for place in (at - 2, at + 2) if place not in done]
-        if not new or not tried(new[0]):
+        if not new:
+            break
+        if new == [at + 2] and at == max(done) and climbs(at):
+            new = [at + 4]
+        if not tried(new[0]):
             break
     at = leader()
     known = {side: done[at + 2 * side].loss for side in (-1, 1) if at + 2 * side in done}

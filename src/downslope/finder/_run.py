@@ -24,7 +24,7 @@ from ..tasks.batches import batches, permutation
 from ._curve import band, steepest
 from ._races import Races, search
 from ._range_test import RangeTest
-from ._suggest import LEAST_FALL, Confidence, confidence, first_race, planned_lr
+from ._suggest import HIGH, LEAST_FALL, Confidence, confidence, planned_lr, usual_lr
 from ._sweep import sweep
 from ._trial import LossFunction, Trial
 
@@ -38,6 +38,7 @@ USUAL_END, FARTHEST_END = 10.0, 1e3
 LEAST_BUDGET, SHARE = 200, 0.15
 SWEEP = 8  # the share of it that the sweep takes: one in so many
 FEWEST_STEPS, MOST_STEPS = 10, 400
+NO_IDEA = 1e-3  # where a step's length is not known
 RACES = 3  # that go to their end: fewer and longer is better than more and shorter
 
 NO_LOSS = (
@@ -93,13 +94,14 @@ def run(trial: Trial, plan: Plan, tell: Callable[[int], Any]) -> RangeTest:
         swept = len(curve.losses) + (curve.diverged_at is not None)
         if not curve.losses:
             return result(suggestion=None, reason=NO_LOSS, cost=swept)
-        races, cost = _races(trial, plan, name, plan.budget - swept, report)
+        races, usual, cost = _races(trial, plan, name, plan.budget - swept, report)
     sure = confidence(races, plan.steps)
     last = curve.diverged_at or curve.lrs[-1]
     return result(
-        suggestion=None if sure == "none" else planned_lr(name, races, plan.steps),
+        suggestion=None if sure == "none" else planned_lr(name, races, usual, plan.steps),
         reason=_reason(sure, races, curve.lrs[0], last),
         confidence=sure,
+        usual=usual,
         races=tuple((r.lr, r.loss) for r in races.races if math.isfinite(r.loss)),
         race_steps=races.steps,
         cost=swept + cost,
@@ -112,22 +114,23 @@ def _races(
     name: str,
     budget: int,
     report: Callable[[float, float], None],
-) -> tuple[Races, float]:
-    """The races that the budget allows, and what they cost."""
+) -> tuple[Races, float | None, float]:
+    """The races that the budget allows, the usual rate, and what they cost."""
     pool = trial.pool(min(max(int(budget) // RACES, FEWEST_STEPS), MOST_STEPS))
     first = trial.judged(pool)
-    weights, step = trial.lengths(pool)
+    usual = usual_lr(name, *trial.lengths(pool))
     spent = pool.evaluation + 1
     left = budget - spent
     length = max(int(left / RACES - pool.evaluation), FEWEST_STEPS)
     length = min(length, MOST_STEPS, max(plan.steps, 2))
     found = search(
         lambda lr: trial.race(lr, pool, length, first, report),
-        first_race(name, weights, step),
+        (usual or NO_IDEA) * 10**HIGH,
         left,
         length + pool.evaluation,
+        sum(first) / len(first),
     )
-    return Races(found, length, first), spent + sum(race.cost for race in found)
+    return Races(found, length, first), usual, spent + sum(race.cost for race in found)
 
 
 def _reason(sure: Confidence, races: Races, first: float, last: float) -> str:

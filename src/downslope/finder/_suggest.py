@@ -12,7 +12,7 @@ from typing import Literal
 
 from ._races import Races, best
 
-__all__ = ["LEAST_FALL", "Confidence", "confidence", "first_race", "moved", "planned_lr"]
+__all__ = ["HIGH", "LEAST_FALL", "Confidence", "confidence", "moved", "planned_lr", "usual_lr"]
 
 Confidence = Literal["high", "medium", "low", "none"]
 
@@ -22,39 +22,45 @@ class Family:
     """What was fitted for optimizers of a kind, in decades of the learning rate.
 
     Args:
-        start: where the races begin: so far that a step's length is this share of the weights'.
+        usual: where a step's length is this share of the weights': the answer of no race at all.
         offset: from the best of the races to the best of a run :data:`NEAR` times as long.
         length: more of that for each decade that the run is longer still.
     """
 
-    start: float
+    usual: float
     offset: float
     length: float
 
 
 # Fitted by ``python -m benchmarks.range_test.fit`` on runs of problems that the figures in
 # ``benchmarks/results/range_test`` are not about.
-_SGD = Family(-0.69, 0.02, -0.53)
-_ADAPTIVE = Family(-0.54, 0.18, -0.81)
-_SIGN = Family(-0.94, -0.12, -0.78)
-_UNKNOWN = Family(-0.7, 0.0, -0.7)
+_SGD = Family(-1.34, -0.04, -0.77)
+_ADAPTIVE = Family(-1.19, -0.04, -0.59)
+_SIGN = Family(-1.59, -0.20, -0.87)
+_UNKNOWN = Family(-1.35, -0.10, -0.75)
 _FAMILIES = {
     **dict.fromkeys(("sgd", "asgd"), _SGD),
     **dict.fromkeys(("adam", "adamw", "adamax", "nadam", "radam", "rmsprop"), _ADAPTIVE),
     **dict.fromkeys(("lion", "signum", "normalizedsgd"), _SIGN),
 }
 
+HIGH = 0.65  # decades above the usual rate the races begin: what diverges is cheap
+PULL = 0.1  # the usual rate's share in the answer
+FAR = 0.2  # decades higher for each decade that the loss fell: there is little noise
+LEFT = 0.02  # of the loss, to which it always falls in that count
+
 NEAR = 5.5  # a run of 300 steps over races of 54
 FARTHEST = 1.0  # decades beyond it that were seen, roughly; longer runs get no lower rate
-SURE = 10.0  # times the races' length, up to which 92% of suggestions were within 1.5x
+SURE = 10.0  # times the races' length: longer runs want rates that short ones do not show
 
 LEAST_FALL = 0.01  # of the held-out loss, or there is no answer
 LEAST_CERTAINTY = 3.0  # unless the fall, small as it is, is that many standard errors
+LITTLE_FALL = 0.05  # below it the races say less than the usual rate
 CLEAR_FALL = 0.1  # from which on the answer may be called clear
 
 
-def first_race(optimizer: str, weights: float, step: float) -> float:
-    """The learning rate of the first race: a share of the weights' norm over that of a step.
+def usual_lr(optimizer: str, weights: float, step: float) -> float | None:
+    """The learning rate at which a step is the usual share of the weights; None without a step.
 
     Where the loss times c makes the step c times as long (SGD), that gives a learning rate of 1/c.
 
@@ -63,18 +69,27 @@ def first_race(optimizer: str, weights: float, step: float) -> float:
         weights: the norm of all weights.
         step: the norm of a step at a learning rate of 1.
 
-    >>> round(first_race("sgd", 5.0, 2.0) / first_race("sgd", 5.0, 60.0), 9)
+    >>> round(usual_lr("sgd", 5.0, 2.0) / usual_lr("sgd", 5.0, 60.0), 9)
     30.0
     """
-    return 10 ** _FAMILIES.get(optimizer, _UNKNOWN).start * weights / step
+    if step == 0:
+        return None
+    return 10 ** _FAMILIES.get(optimizer, _UNKNOWN).usual * weights / step
 
 
-def planned_lr(optimizer: str, races: Races, steps: int) -> float:
+def planned_lr(optimizer: str, races: Races, usual: float | None, steps: int) -> float:
     """The learning rate of a run of ``steps`` steps.
 
-    It is that of the best race, moved by what was fitted: a longer run wants a lower rate.
+    It is that of the best race, a little nearer to the usual one, higher where the loss fell far,
+    and moved for the length of the run. Where the loss hardly fell it is the usual one.
     """
-    return best(races) * 10 ** moved(optimizer, steps / races.steps)
+    if usual is None:
+        usual = best(races)
+    elif races.fall < LITTLE_FALL:
+        return usual
+    fallen = -math.log10(max(1 - races.fall, 0.0) + LEFT)
+    between = (1 - PULL) * math.log10(best(races)) + PULL * math.log10(usual)
+    return float(10 ** (between + FAR * fallen + moved(optimizer, steps / races.steps)))
 
 
 def moved(optimizer: str, ratio: float) -> float:

@@ -109,12 +109,15 @@ class Trial:
     def lengths(self, pool: Pool) -> tuple[float, float]:
         """The norm of the weights, and that of a step at a learning rate of 1.
 
-        Momentum is counted as it will be after many steps. Weights that are all 0 count as 1, and
-        a step that is none (there is no gradient, or the scaler left it out) as the weights.
+        Momentum is counted as it will be after many steps, weight decay not at all. Weights that
+        are all 0 count as 1; a
+        step that is none (there is no gradient, or the scaler left it out) is 0.
         """
         with self._restored() as parameters:
             before = [p.detach().clone() for p in parameters]
             _lr_setter(self.optimizer)(1.0)
+            for group in self.optimizer.param_groups:  # which would count as a step
+                group.update((key, 0.0) for key in ("weight_decay",) if key in group)
             self.model.train()
             for p in parameters:
                 p.grad = None
@@ -126,8 +129,7 @@ class Trial:
         group = max(self.optimizer.param_groups, key=lambda group: float(group["lr"]))
         if isinstance(self.optimizer, (torch.optim.SGD, optim.SGD)):
             step *= (1 - group["dampening"]) / (1 - group["momentum"])
-        weights = weights or 1.0
-        return weights, step if math.isfinite(step) and step > 0 else weights
+        return weights or 1.0, step if math.isfinite(step) else 0.0
 
     def judged(self, pool: Pool) -> tuple[float, ...]:
         """The losses on the held-out batches as the model stands, put back after it."""

@@ -224,10 +224,12 @@ def _with_lr(
     test = range_test(task, recipe, tell)
     if test.suggestion is not None:
         return recipe.replace(lr=test.suggestion), test
-    lr = recipe.default_lr()
+    lr, what = recipe.default_lr(), f"the default of {recipe.optimizer}"
+    if test.usual is not None:
+        lr, what = test.usual, "what is usual for such weights and gradients"
     warnings.warn(
-        f"No learning rate was found for {task.name!r}: {test.reason}. Training starts with the "
-        f"default of {recipe.optimizer}, {lr:g}.",
+        f"No learning rate was found for {task.name!r}: {test.reason}. Training starts with "
+        f"{what}, {lr:.2g}.",
         stacklevel=3,
     )
     return recipe.replace(lr=lr), test
