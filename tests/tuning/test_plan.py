@@ -8,7 +8,7 @@ import pytest
 
 from downslope.errors import InputError
 from downslope.tuning.outcome import Outcome, Point
-from downslope.tuning.plan import affordable_steps, chosen, default_target
+from downslope.tuning.plan import affordable_steps, chosen, default_target, finalists
 
 PROBES = {
     "a": {"seconds": 0.1, "steps": 10, "besides": 9.0},
@@ -86,8 +86,20 @@ def test_trials_that_failed_say_nothing_about_the_target() -> None:
         default_target({"a": [lost]}, higher_is_better=True)
 
 
-def test_the_trial_that_is_there_first_is_chosen() -> None:
-    """Before one that holds more; where none is there, the one that holds the most."""
-    late, early = run(0.1, 0.2, 0.9, 0.99), run(0.1, 0.8, 0.8, 0.8)
-    assert chosen([late, early], 0.7, higher_is_better=True) == 1
-    assert chosen([late, early], 0.999, higher_is_better=True) == 0
+def test_the_two_trials_that_are_there_first_are_run_once_more() -> None:
+    """Those that do not get there follow by what they hold; those that failed are left out."""
+    late, early, never = run(0.1, 0.2, 0.9, 0.99), run(0.1, 0.8, 0.8, 0.8), run(0.1, 0.1, 0.1, 0.6)
+    lost = run(0.9, 0.9, ending="diverged")
+    assert finalists([late, lost, never, early], 0.7, higher_is_better=True) == [3, 0]
+    assert finalists([never, lost, early], 0.999, higher_is_better=True) == [2, 0]
+    assert finalists([lost], 0.5, higher_is_better=True) == []
+
+
+def test_one_lucky_run_of_two_is_not_enough() -> None:
+    """There after 10 and 90 steps or 20 and 30: the latter; a run that failed was never there."""
+    lucky, other = run(0.9), run(*[0.1] * 8, 0.9)
+    steady = [run(0.1, 0.9), run(0.1, 0.1, 0.9)]
+    assert chosen({0: [lucky, other], 4: steady}, 0.8, higher_is_better=True) == 4
+    assert chosen({0: [lucky, run(0.9, ending="diverged")], 4: steady}, 0.8,
+                  higher_is_better=True) == 4  # fmt: skip
+    assert chosen({}, 0.8, higher_is_better=True) is None

@@ -53,7 +53,7 @@ def _numbers(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
     yield "Fewest steps, median", _steps(fastest.steps), fastest.label
     yield "Runs that reached it", f"{reached} of {runs}", f"{len(plan['seeds'])} seeds each"
     trials = sum(map(len, comparison.trials.values()))
-    yield "Tuning runs", str(trials), "the same number for each"
+    yield "Trials", str(trials), "the same number for each"
 
 
 def _steps(values: Sequence[float]) -> str:

@@ -26,7 +26,7 @@ __all__ = ["compare"]
 Event = dict[str, Any]
 Contenders = Sequence[str] | Mapping[str, "str | Recipe"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 def compare(
@@ -51,8 +51,9 @@ def compare(
        the first end early where the doctor sees no hope for them.
     2. *The target*, fixed before any run that counts: ``goal``, or 99 % of the way to the best
        value that at least half of the optimizers hold (the mean metric over the last quarter of
-       the validations of each one's best trial). Of each optimizer the trial that reaches it first
-       is chosen.
+       the validations of each one's best trial). The two trials of each
+       optimizer that reach it first run once more with another seed, and the one that is there
+       first on average is chosen.
     3. *The runs that count*: the chosen recipe with seeds that were not used before, optimizers in
        turn. One that misses the target counts as taking for ever.
     4. *The answer*: two optimizers differ where an exact rank-sum test of their steps to the target

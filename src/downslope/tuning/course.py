@@ -9,7 +9,7 @@ from typing import Any
 from ..training import Recipe
 from .journal import Journal
 from .outcome import Outcome
-from .plan import affordable_steps, chosen, default_target, needs_trials
+from .plan import affordable_steps, chosen, default_target, finalists, needs_trials
 from .pool import Pool
 from .space import placed, points, space_of
 from .work import Job
@@ -73,12 +73,8 @@ class Course:
             else []
             for label in contenders
         }
-        higher = self._plan["higher_is_better"]
         target = self._kept("target", lambda: self._target(tuned))
-        picks = {
-            label: chosen(outcomes, target, higher_is_better=higher) if needed else 0
-            for label, outcomes in tuned.items()
-        }
+        picks = self._choice(trials, tuned, target) if needed else dict.fromkeys(contenders, 0)
         self._kept("choice", lambda: picks)
         self._do(
             "runs that count",
@@ -96,6 +92,30 @@ class Course:
             ],
         )
 
+    def _choice(
+        self,
+        trials: Mapping[str, Sequence[Recipe]],
+        tuned: Mapping[str, Sequence[Outcome]],
+        target: float,
+    ) -> dict[str, int | None]:
+        """Of each contender the best trial, after the two best have run once more."""
+        higher: bool = self._plan["higher_is_better"]
+        last = {k: finalists(o, target, higher_is_better=higher) for k, o in tuned.items()}
+        seed = max(self._plan["seeds"]) + 1  # neither the tuning's nor of any run that counts
+        again = self._do(
+            "the best trials once more",
+            [
+                Job("final", label, k, trials[label][k].replace(seed=seed), self._again(label, k))
+                for label, numbers in last.items()
+                if len(numbers) > 1
+                for k in numbers
+            ],
+        )
+        runs = {label: {k: [tuned[label][k]] for k in numbers} for label, numbers in last.items()}
+        for (_, label, k), result in again.items():
+            runs[label][k].append(Outcome.from_dict(result))
+        return {k: chosen(both, target, higher_is_better=higher) for k, both in runs.items()}
+
     def _trials(self, recipe: Recipe, centre: float) -> list[Recipe]:
         """The recipes to try: as it is, and the same points of every contender's own space."""
         space = space_of(recipe, centre, self._plan["search"])
@@ -105,6 +125,9 @@ class Course:
             first,
             *(placed(first, {d: d.at(v) for d, v in zip(space, at, strict=True)}) for at in drawn),
         ]
+
+    def _again(self, label: str, number: int) -> Path:
+        return self._folder / "tuning" / f"{label}-{number}-again"
 
     def _run(self, label: str, seed: int) -> Path:
         return self._folder / "runs" / f"{label}-{seed}"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from ..errors import InputError
 from .outcome import Outcome
 
-__all__ = ["affordable_steps", "chosen", "default_target", "needs_trials"]
+__all__ = ["affordable_steps", "chosen", "default_target", "finalists", "needs_trials"]
 
 RANGE_TEST = 200, 0.15  # what a range test costs: steps, or a share of the run, whichever is more
 SHARE = 0.99  # of the way from a model that knows nothing to what the optimizers hold
+FINALISTS = 2  # trials of each optimizer that are run once more
 HALVINGS = 40  # of the interval in which the share of the steps is sought
 FEWEST = 20  # steps that a run must have to show anything
 
@@ -40,20 +42,40 @@ def default_target(tuned: Mapping[str, Sequence[Outcome]], *, higher_is_better: 
     return sign * (begin + SHARE * (held - begin))
 
 
-def chosen(outcomes: Sequence[Outcome], target: float, *, higher_is_better: bool) -> int | None:
-    """The trial that reaches the target first; where none does, the one that holds the best value.
+def finalists(outcomes: Sequence[Outcome], target: float, *, higher_is_better: bool) -> list[int]:
+    """The trials that reach the target first, at most :data:`FINALISTS`; none where all failed.
 
-    None where every trial failed.
+    Those that do not reach it follow by what they hold.
     """
-    sign = 1 if higher_is_better else -1
-
-    def merit(k: int) -> tuple[float, float]:
-        held = outcomes[k].held()
-        steps = outcomes[k].steps_to(target, higher_is_better=higher_is_better)
-        return steps, math.inf if held is None else -sign * held
-
     sound = [k for k, outcome in enumerate(outcomes) if not outcome.failed]
-    return min(sound, key=merit) if sound else None
+    merits = {k: _merit([outcomes[k]], target, higher_is_better) for k in sound}
+    return sorted(sound, key=lambda k: merits[k])[:FINALISTS]
+
+
+def chosen(
+    runs: Mapping[int, Sequence[Outcome]], target: float, *, higher_is_better: bool
+) -> int | None:
+    """The trial whose runs, the first and the one with another seed, are at the target first.
+
+    By the mean of the logarithms of their steps: the fastest of several trials is partly lucky, and
+    one lucky run of two is not enough. Where none is there twice, the one that holds the best
+    value. None where there is no trial.
+    """
+    if not runs:
+        return None
+    return min(runs, key=lambda k: _merit(runs[k], target, higher_is_better))
+
+
+def _merit(runs: Sequence[Outcome], target: float, higher_is_better: bool) -> tuple[float, float]:
+    """Lower is better: when they were there, then what they hold."""
+    steps = [
+        math.inf if o.failed else o.steps_to(target, higher_is_better=higher_is_better)
+        for o in runs
+    ]
+    held = [o.held() for o in runs]
+    sign = -1 if higher_is_better else 1
+    values = [math.inf if v is None else sign * v for v in held]
+    return fmean(map(math.log, steps)), fmean(values)
 
 
 def needs_trials(plan: Mapping[str, Any]) -> bool:
@@ -78,6 +100,7 @@ def affordable_steps(
         InputError: the budget is too small for runs that show anything.
     """
     runs = len(plan["seeds"]) + plan["trials"] * needs_trials(plan)
+    runs += FINALISTS if plan["trials"] > 1 else 0
     least, part = RANGE_TEST
     besides = min(p["besides"] for p in probes.values())  # the others' began with imports
 

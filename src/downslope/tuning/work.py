@@ -46,14 +46,15 @@ class Job:
     """One thing to do.
 
     Args:
-        kind: a short run to time, a range test, a trial (that may be given up), a run that counts.
+        kind: a short run to time, a range test, a trial (that may be given up), one of the best
+            trials once more, a run that counts.
         label: the contender's.
         number: which of its trials, or the seed.
         recipe: resolved; with a learning rate, unless that is what is sought.
         folder: where a run is kept.
     """
 
-    kind: Literal["probe", "range test", "trial", "run"]
+    kind: Literal["probe", "range test", "trial", "final", "run"]
     label: str
     number: int
     recipe: Recipe
