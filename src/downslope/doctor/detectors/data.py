@@ -36,6 +36,7 @@ CHECKS = 4  # validations after the first
 GAP = 0.8  # training loss over validation loss
 LEARNT = 0.95  # of the first validation loss: there was something to learn
 LONG = 0.05  # of the planned steps, between the lowest loss and now
+RISE_WITH_METRIC = 1.02  # of the lowest validation loss, where the metric has fallen too
 WORSE = 0.05  # of the best metric
 MANY_ROWS = 100  # more cannot be learnt by heart and by nothing else
 RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
@@ -174,7 +175,7 @@ def overfitting(history: History) -> Finding | None:
     long = checks[-1].step - checks[low].step >= LONG * (history.total_steps or 0)
     learnt = low + 3 < len(losses) and losses[low] < LEARNT * start and long and now < before
     much = recent > RISE * losses[low] + RISE_OF_START * start and now < GAP * recent
-    somewhat = recent > (1 + (RISE - 1) / 4) * losses[low] + RISE_OF_START / 2 * start
+    somewhat = recent > RISE_WITH_METRIC * losses[low]
     fallen = _fallen(history)
     risen = learnt and (much or (somewhat and bool(fallen)))
     nothing = history.setup.get("constant_loss") or math.inf
