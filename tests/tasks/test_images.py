@@ -15,6 +15,7 @@ from downslope.tasks import fingerprint, restored, size
 from downslope.tasks.images import folder as images
 from downslope.tasks.images.file import ImageShape, decode
 from downslope.tasks.images.folder import Augmented
+from downslope.tuning.folds import folded
 
 from ..training.tiny import break_at, measured
 
@@ -168,6 +169,17 @@ def test_augmented_images_resume_to_the_same_bits(folder: Path, tmp_path: Path) 
     break_at(6, task, recipe, tmp_path / "cut")
     resumed = fit(Run.load(tmp_path / "cut").task(), run_dir=tmp_path / "cut", resume=True)
     assert measured(resumed) == measured(whole)
+
+
+def test_folds_are_judged_by_images_as_they_are(folder: Path) -> None:
+    """What a fold holds out is not augmented; what it trains on is."""
+    task = load_task(str(folder), augment="shift")
+    still = {tuple(image.flatten().tolist()) for image, _ in task.train.plain}  # type: ignore[attr-defined]  # Augmented
+    for fold in folded(task, 2, seed=0):
+        rows = [fold.validation[row][0] for row in range(size(fold.validation))]
+        assert all(tuple(image.flatten().tolist()) in still for image in rows)
+        trained = [fold.train[row][0] for row in range(size(fold.train))]
+        assert not all(tuple(image.flatten().tolist()) in still for image in trained)
 
 
 def empty_class(folder: Path) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from ..errors import InputError, MissingExtraError
 from ..tasks import Task, size, subset
+from ..tasks.images.folder import unaugmented
 from .outcome import Outcome
 
 __all__ = ["cross_validated", "folded"]
@@ -25,8 +26,9 @@ def folded(task: Task, folds: int, seed: int) -> list[Task]:
     """Tasks that each train on all but one part of the training rows and validate on that part.
 
     The task's own validation rows are in none of them. Parts are drawn by scikit-learn:
-    ``StratifiedKFold`` where the targets are class indices in a tensor, else ``KFold``. What a task
-    has learnt from all its training rows, such as the mean of a column, stays as it is.
+    ``StratifiedKFold`` where the targets are class indices in a tensor, else ``KFold``. Images are
+    judged by as they are, not augmented. What a task has learnt from all its training rows, such as
+    the mean of a column, stays as it is.
 
     Args:
         task: to be cut up.
@@ -47,7 +49,8 @@ def folded(task: Task, folds: int, seed: int) -> list[Task]:
         from sklearn.model_selection import KFold, StratifiedKFold
     except ImportError:
         raise MissingExtraError("scikit-learn", "tune", "Cross validation") from None
-    rows, classes = size(task.train), _classes(task.train)
+    judged = unaugmented(task.train)
+    rows, classes = size(judged), _classes(judged)
     fewest = rows if classes is None else min(Counter(classes.tolist()).values())
     if folds > fewest:
         what = "rows to train on" if classes is None else "rows of the rarest class"
@@ -58,7 +61,7 @@ def folded(task: Task, folds: int, seed: int) -> list[Task]:
         replace(
             task,
             train=subset(task.train, torch.from_numpy(train)),
-            validation=subset(task.train, torch.from_numpy(held_out)),
+            validation=subset(judged, torch.from_numpy(held_out)),
             train_rows=(),
             validation_rows=(),
             source={},

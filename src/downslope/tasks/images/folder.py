@@ -24,7 +24,7 @@ from ..task import Task
 from .file import BRIGHTEST, FEWEST_PIXELS, ImageShape, by_class, decode, shape_of
 from .preparation import ImagePreparation
 
-__all__ = ["AUGMENTATIONS", "Augmented", "ImageFiles", "image_folder"]
+__all__ = ["AUGMENTATIONS", "Augmented", "ImageFiles", "image_folder", "unaugmented"]
 
 AUGMENTATIONS = ("shift", "flip")
 SHIFT = 8  # an image is moved by up to this part of its side
@@ -141,13 +141,13 @@ class Augmented(Dataset[Pair]):
     """
 
     def __init__(self, data: Dataset[Pair], *, flip: bool) -> None:
-        self._data, self._flip = data, flip
+        self.plain, self._flip = data, flip
 
     def __len__(self) -> int:
-        return rows_of(self._data)
+        return rows_of(self.plain)
 
     def __getitem__(self, row: int) -> Pair:
-        image, target = self._data[row]
+        image, target = self.plain[row]
         height, width = image.shape[-2:]
         most = height // SHIFT, width // SHIFT
         framed = F.pad(image, (most[1], most[1], most[0], most[0]), mode="reflect")
@@ -159,7 +159,12 @@ class Augmented(Dataset[Pair]):
 
     def fingerprint(self) -> bytes:
         """That of the images as they are."""
-        return fingerprint(self._data).encode()
+        return fingerprint(self.plain).encode()
+
+
+def unaugmented(data: Dataset[Pair]) -> Dataset[Pair]:
+    """The images as they are, where they are augmented: to judge by, not to train on."""
+    return data.plain if isinstance(data, Augmented) else data
 
 
 def _labels(folder: Path, counts: dict[str, int]) -> NDArray[np.int64]:
