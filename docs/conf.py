@@ -10,6 +10,7 @@ sys.path.insert(0, str(HERE))
 
 import mathml  # noqa: E402  # it lies beside this file
 import rule_pages  # noqa: E402
+import rule_pictures  # noqa: E402
 
 from downslope import __version__  # noqa: E402
 
@@ -41,3 +42,4 @@ html_theme_options = {"light_css_variables": {"color-brand-primary": "#2a6db0"}}
 def setup(app: object) -> None:
     """Write the optimizers' pages from their rules before Sphinx looks for pages."""
     rule_pages.write(HERE / "rules")
+    rule_pictures.write(HERE / "rules")

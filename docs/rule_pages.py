@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sympy
 import torch
+from rule_pictures import pictured
 
 from downslope import optim
 from downslope.cli.explain import choices, defaults, formulas, kept, shown
@@ -60,6 +61,11 @@ def _page(cls: type[optim.Optimizer]) -> str:
     for condition, formula in formulas(cls, symbolic.latex):
         parts += [f"{condition.capitalize()}:"] if condition else []
         parts.append(f"$$\n{formula}\n$$")
+    if pictured(cls):
+        words = (
+            f"{cls.__name__} on a ravine and on Beale's function, each at the rate that suits it"
+        )
+        parts += [f"![{words}]({cls.__name__.lower()}.png)"]
     parts += ["## Hyperparameters", _hyperparameters(cls), "## State", _state(cls)]
     parts += ["## When to use it", rule.use, "## Paper", rule.paper]
     if rule.notes:

@@ -18,11 +18,14 @@ SCRIPT = Path(__file__).parents[2] / "docs" / "rule_pages.py"
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """docs/rule_pages.py, which is no module of a package."""
+    monkey = pytest.MonkeyPatch()
+    monkey.syspath_prepend(SCRIPT.parent)  # as conf.py has it, for the script beside it
     spec = importlib.util.spec_from_file_location("rule_pages", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    monkey.undo()
     return module
 
 
