@@ -19,6 +19,7 @@ from downslope import Monitor
 from downslope.doctor import Doctor, History, diagnose, findings, trace
 from downslope.monitor import constant_loss
 from downslope.optim import SGD, AdamW
+from downslope.tasks.tables.model import TableModel
 
 STEPS = 60
 
@@ -267,6 +268,12 @@ def test_a_last_layer_that_begins_at_zero_is_no_fault() -> None:
         return net
 
     assert diagnose(run(zeroed)) == []
+
+
+def test_layers_that_begin_at_zero_say_nothing_of_the_rate() -> None:
+    """Most weights of a table's model do, and all that they are at first is their last updates."""
+    found = diagnose(run(lambda: TableModel(64, 10, rows=1400), lr=0.02, warmup=20))
+    assert "lr too high" not in [finding.cause for finding in found]
 
 
 def test_a_loss_that_grows_thirty_times_larger_changes_nothing() -> None:

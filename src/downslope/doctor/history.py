@@ -187,14 +187,25 @@ class History:
         return str(self.setup.get("tensors", {}).get(tensor, {}).get("kind", "weight"))
 
     def update_ratios(self, look: Event, kinds: Sequence[str] = ("weight",)) -> Array:
-        """Norm of the update over norm of the value, of the tensors of these kinds in a look."""
+        """Norm of the update over norm of the value, of the tensors of these kinds in a look.
+
+        Tensors that began at zero are left out of early looks: all they are is their last updates.
+        """
+        young = self._begun_at_zero if look["step"] <= EARLY_STEPS else frozenset()
         return np.array(
             [
                 t["update_norm"] / t["weight_norm"]
                 for name, t in look.get("tensors", {}).items()
                 if self.kind_of(name) in kinds and t["weight_norm"] and t["update_norm"] is not None
+                if name not in young
             ]
         )
+
+    @cached_property
+    def _begun_at_zero(self) -> frozenset[str]:
+        """The tensors whose values were all 0 before the first step that was looked at."""
+        first = self.looks[0].get("tensors", {}) if self.looks else {}
+        return frozenset(name for name, t in first.items() if t["weight_norm"] == 0)
 
     @cached_property
     def early_update(self) -> float:
