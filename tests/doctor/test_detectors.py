@@ -318,14 +318,14 @@ def test_rows_that_repeat_by_nature_are_no_leak() -> None:
 
 
 def test_usual_decay_of_biases_is_worth_a_note_only_over_a_long_run() -> None:
-    """Up to a tenth of a bias nothing is said; beyond it a note, which no listener is told."""
+    """Up to a fifth of a bias nothing is said; beyond it a note, which no listener is told."""
 
-    def decayed(decay: float) -> list[tuple[str, str]]:
-        events = run(parameters=lambda net: norms_decay(net, decay), steps=120)
+    def decayed(decay: float, steps: int = 120) -> list[tuple[str, str]]:
+        events = run(parameters=lambda net: norms_decay(net, decay), steps=steps)
         return [(f.cause, f.severity) for f in diagnose(events)]
 
     assert decayed(0.1) == []
-    assert decayed(0.65) == [("decay of biases and norms", "note")]
+    assert decayed(0.65, 240) == [("decay of biases and norms", "note")]
 
 
 def test_rates_after_a_change_of_the_recipe_are_judged_by_themselves() -> None:

@@ -52,7 +52,7 @@ def trace(history: History, finding: Finding) -> Trace | None:
     >>> history = History.of(rows)
     >>> drawn = trace(history, findings(history)[0])
     >>> drawn.name, drawn.limit
-    ('training loss, smoothed', 2.8)
+    ('training loss, smoothed', 60.0)
     """
     drawn = _drawn(history, finding)
     return drawn if drawn is not None and drawn.values else None

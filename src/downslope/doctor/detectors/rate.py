@@ -15,6 +15,7 @@ __all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
 
 RISE = 1.4  # of the smoothed loss over the first, and
 NOISES = 3.0  # deviations of the batches' noise more
+SURELY = 30.0  # times the first: a loss that explodes is its own noise
 UPDATE = 0.3  # of a weight's norm in one step; 0.22 is the most in healthy tuning runs
 REPLACED = 1.0  # the same: hardly anything is left of the weight
 SURELY_LOW, LOW = 5e-5, 6e-4  # highest update over weight
@@ -56,6 +57,8 @@ def lr_too_high(history: History) -> Finding | None:
 def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
     smoothed, first = history.smoothed, history.untrained
     limit = RISE * first + NOISES * max(history.noise, history.early_noise)
+    if first > 0:
+        limit = min(limit, SURELY * first)
     if history.nonfinite is not None and wild(history, history.nonfinite["step"]):
         step = history.nonfinite["step"]
         return step, "the loss grew until it was no number", {"first loss": first}
