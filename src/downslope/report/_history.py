@@ -64,6 +64,7 @@ class History:
     train: list[Record]
     validation: list[Record]
     heal: list[Record]
+    monitor: list[Record]
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> History:
@@ -76,7 +77,8 @@ class History:
         by_event: dict[str, list[Record]] = {}
         for record in records:
             by_event.setdefault(record["event"], []).append(record)
-        return cls(*(by_event.get(event, []) for event in ("start", "train", "validation", "heal")))
+        events = ("start", "train", "validation", "heal", "monitor")
+        return cls(*(by_event.get(event, []) for event in events))
 
     def series(self, event: Literal["train", "validation"], field: str) -> Series:
         """The curve of one field of the records of one event.

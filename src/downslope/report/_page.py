@@ -14,6 +14,7 @@ from .. import __version__, doctor
 from ..files import write_atomically
 from . import _words
 from ._figures import Curve, Mark, draw
+from ._heat import heat_map, layers
 from ._history import History, Series
 from ._html import facts, figure, grid, key, pairs, scrolling_table, section, settings, titled
 
@@ -181,7 +182,7 @@ def _healing(history: History) -> str:
 
 
 def _curves(run: Run, history: History) -> str:
-    """The four curves over the steps and the table of epochs; nothing before the first record."""
+    """The curves over the steps and the table of epochs; nothing before the first record."""
     if not history.train and not history.validation:
         return ""
     drawings = (
@@ -189,6 +190,7 @@ def _curves(run: Run, history: History) -> str:
         _metric(run, history),
         _learning_rate(run, history),
         _gradient_norm(run, history),
+        _gradients(history),
     )
     table = ""
     if history.validation:
@@ -268,6 +270,16 @@ def _gradient_norm(run: Run, history: History) -> str:
         clipped = sum(v > limit for v in series.finite) / len(series.finite)
         caption.append(key("level", f"clipped at {limit:g} ({clipped:.0%} of steps)"))
     return figure("Gradient norm", svg, " ".join(caption))
+
+
+def _gradients(history: History) -> str:
+    """Where in the model the gradients are; nothing where nobody looked."""
+    columns = layers(history.monitor)
+    found = [v for _, norms in columns for v in norms.values() if v > 0]
+    if not found:
+        return ""
+    caption = f"Norm before clipping, from {min(found):.2g} (faint) to {max(found):.2g}."
+    return figure("Gradients by layer", heat_map(columns), escape(caption))
 
 
 def _range_test(test: RangeTest) -> str:
