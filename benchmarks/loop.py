@@ -111,6 +111,20 @@ def by_fit(rows: TensorDataset) -> float:
     return (times[1] - times[0]) / (STEPS - 1)
 
 
+def library_step(backward: Callable[[Tensor], None], clip: Callable[[], None]) -> Step:
+    """The usual step, with a library's own calls where it has some."""
+
+    def step(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        backward(loss)
+        clip()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 def by_fabric(rows: TensorDataset) -> float:
     from lightning.fabric import Fabric
 
@@ -118,15 +132,10 @@ def by_fabric(rows: TensorDataset) -> float:
     model = network()
     model, optimizer = fabric.setup(model, torch.optim.AdamW(model.parameters(), lr=LR))
 
-    def step(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        fabric.backward(loss)
+    def clip() -> None:
         fabric.clip_gradients(model, optimizer, max_norm=CLIP)
-        optimizer.step()
-        return loss
 
-    return timed(model, optimizer, step, shuffled(rows))
+    return timed(model, optimizer, library_step(fabric.backward, clip), shuffled(rows))
 
 
 def by_accelerate(rows: TensorDataset) -> float:
@@ -136,15 +145,10 @@ def by_accelerate(rows: TensorDataset) -> float:
     model = network()
     model, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), lr=LR))
 
-    def step(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        accelerator.backward(loss)
+    def clip() -> None:
         accelerator.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        return loss
 
-    return timed(model, optimizer, step, shuffled(rows))
+    return timed(model, optimizer, library_step(accelerator.backward, clip), shuffled(rows))
 
 
 def sides(rows: TensorDataset) -> dict[str, Callable[[], float]]:

@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from downslope.optim import SGD, Adam, AdamW, clip_grad_norm_
+from downslope.tasks.models import mlp
 
 from .adaptive import Recurrent
 from .claim import Case, Cases, Seeds, claim
+from .momentum import bowl
 from .rates import STEPS
-from .tools import Data, descent, digits, median, network, train
+from .tools import Data, descent, digits, median, network, sigmoids, train
 
 
 @claim(
@@ -160,10 +162,8 @@ def depth_explodes(seeds: Seeds) -> Cases:
 def batch_norm_revives(seeds: Seeds) -> Cases:
     def ratio(norm: bool, seed: int) -> float:
         torch.manual_seed(seed)
-        layers: list[nn.Module] = []
-        for before in (64, *[48] * 9):
-            layers += [nn.Linear(before, 48), *([nn.BatchNorm1d(48)] if norm else []), nn.Sigmoid()]
-        model = nn.Sequential(*layers, nn.Linear(48, 10))
+        layer = nn.BatchNorm1d if norm else None
+        model = mlp(64, *[48] * 10, 10, activation=nn.Sigmoid, norm=layer)
         F.cross_entropy(model(digits().x[:64]), digits().y[:64]).backward()
         return float(model[0].weight.grad.norm() / model[-1].weight.grad.norm())
 
@@ -187,9 +187,6 @@ def batch_norm_revives(seeds: Seeds) -> Cases:
     slow=True,
 )
 def momentum_against_oscillation(seeds: Seeds) -> Cases:
-    def bowl(p: Tensor) -> Tensor:
-        return 0.5 * (p * p).sum()
-
     def spread(lr: float, momentum: float) -> float:
         make = partial(SGD, lr=lr, momentum=momentum)
         return median(
@@ -391,12 +388,6 @@ def the_rate_mends_most(seeds: Seeds) -> Cases:
         model = network()()
         nn.init.constant_(model[0].bias, -30.0)
         return model
-
-    def sigmoids() -> nn.Module:
-        layers: list[nn.Module] = []
-        for before in (64, *[48] * 7):
-            layers += [nn.Linear(before, 48), nn.Sigmoid()]
-        return nn.Sequential(*layers, nn.Linear(48, 10))
 
     def loss(data: Data, make: Any, lr: float, **training: Any) -> float:
         return train(data, make, partial(SGD, lr=lr), STEPS, seed=seed, **training).last

@@ -17,7 +17,7 @@ from downslope.tasks.models import Transformer
 
 from .claim import Case, Cases, Seeds, claim
 from .momentum import bowl
-from .tools import Data, best, descent, digits, median, network, train
+from .tools import Data, best, descent, digits, median, network, sigmoids, train
 
 STEPS = 300
 RATES = tuple(10.0 ** (k / 4) for k in range(-14, 5))
@@ -271,17 +271,11 @@ def a_tenth_mends(seeds: Seeds) -> Cases:
     slow=True,
 )
 def raise_the_rate(seeds: Seeds) -> Cases:
-    def deep() -> nn.Module:
-        layers: list[nn.Module] = []
-        for before in (64, *[48] * 7):
-            layers += [nn.Linear(before, 48), nn.Sigmoid()]
-        return nn.Sequential(*layers, nn.Linear(48, 10))
-
     lr = best(_curve(seeds[:3]))[0] / 100
     cases = {}
     for words, make, rate in (
         ("the rate is what is wrong", network(), lr),
-        ("gradients vanish", deep, 0.05),
+        ("gradients vanish", sigmoids, 0.05),
     ):
         first, second = (
             median(train(digits(), make, partial(SGD, lr=r), STEPS, seed=s).last for s in seeds[:3])

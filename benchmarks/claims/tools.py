@@ -114,6 +114,11 @@ def network(*widths: int) -> Callable[[], nn.Module]:
     return lambda: mlp(*(widths or (64, 48, 10)))
 
 
+def sigmoids() -> nn.Module:
+    """Eight layers of sigmoids, through which hardly a gradient comes."""
+    return mlp(64, *[48] * 8, 10, activation=nn.Sigmoid)
+
+
 class Trained(NamedTuple):
     """How a small training went."""
 

@@ -8,7 +8,9 @@ program that catches torch's errors catches ours.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from typing import TypeGuard
 
 __all__ = [
     "CheckpointError",
@@ -19,6 +21,7 @@ __all__ = [
     "MissingExtraError",
     "NonfiniteGradientError",
     "NonfiniteLossError",
+    "is_whole",
     "told",
     "unknown",
 ]
@@ -72,6 +75,15 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(str(name), names, n=2)
     guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return InputError(f"Unknown {kind} {name!r}.{guess} Allowed: {', '.join(names)}.")
+
+
+def is_whole(value: object, least: int, most: float = math.inf) -> TypeGuard[int]:
+    """Whether a value is an int between two limits, which True and False are not.
+
+    >>> is_whole(3, 1), is_whole(True, 1), is_whole(3.0, 1), is_whole(4, 1, 3)
+    (True, False, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def told(value: object) -> str:

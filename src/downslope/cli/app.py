@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import DownslopeError
 
-__all__ = ["DEBUG", "Debug", "app", "main"]
+__all__ = ["DEBUG", "INTERRUPTED", "Debug", "app", "main"]
 
 #: Subcommand -> its help in one line. A subcommand lives in the module of its name and is
 #: imported when it is called: ``downslope --help`` must not wait for torch.
@@ -41,6 +41,8 @@ COMMANDS = {
 }
 
 DEBUG = "downslope.debug"
+
+INTERRUPTED = 130  #: exit code: 128 + SIGINT, as shells have it
 
 
 def _remember_debug(context: typer.Context, value: bool) -> bool:

@@ -11,15 +11,13 @@ import typer
 from ..errors import InputError
 from ..training import Recipe
 from .app import Debug
-from .model import TASK, TASK_OPTIONS, chosen_task, taken
-from .options import assignments, of_fields, with_options
+from .experiments import OPTIONS, Processes, Quiet
+from .model import TASK, chosen_task, taken
+from .options import assignments, listed, with_options
 from .phases import Phases, interrupted
 from .units import minutes
 
 __all__ = ["command"]
-
-#: Fields of the recipe that a comparison decides itself.
-_OWN = {"optimizer", "heal", "max_minutes", "strategy"}
 
 
 def _compare(
@@ -68,10 +66,8 @@ def _compare(
             metavar="DIR",
         ),
     ] = None,
-    processes: Annotated[
-        int | None, typer.Option(help="runs side by side, a process each [default: one a core]")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print the answer only")] = False,
+    processes: Processes = None,
+    quiet: Quiet = False,
     debug: Debug = False,
     *,
     given: dict[str, Any],
@@ -91,7 +87,7 @@ def _compare(
             recipe=base,
             seeds=seeds,
             trials=trials,
-            search=[name.strip() for name in search.split(",") if name.strip()],
+            search=listed(search),
             goal=goal,
             budget=None if budget is None else minutes(budget),
             run_dir=run_dir,
@@ -102,13 +98,12 @@ def _compare(
     typer.echo(f"\npage        {write_report(result)}")
 
 
-_RECIPE = (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)
-command = with_options(_compare, [*TASK_OPTIONS, *_RECIPE])
+command = with_options(_compare, OPTIONS)
 
 
 def _contenders(names: str, settings: Sequence[str], base: Recipe) -> dict[str, Recipe]:
     """By label the recipe: what all have in common, and what is set for it alone."""
-    parts = [part.strip().partition("=") for part in names.split(",") if part.strip()]
+    parts = [part.partition("=") for part in listed(names)]
     labels = [label for label, _, _ in parts]
     twice = [label for k, label in enumerate(labels) if label in labels[:k]]
     if twice:

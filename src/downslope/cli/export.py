@@ -9,19 +9,17 @@ from typing import Annotated
 import typer
 
 from .app import Debug
-from .predict import Which
+from .predict import Checkpoint, RunFolder, Which
 
 __all__ = ["command"]
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="the directory of a run", metavar="RUN")],
+    run: RunFolder,
     out: Annotated[
         Path | None, typer.Option(help="where the files go [default: RUN/export]", metavar="DIR")
     ] = None,
-    checkpoint: Annotated[
-        Which, typer.Option(help="the one with the best metric, or the newest")
-    ] = Which.BEST,
+    checkpoint: Checkpoint = Which.BEST,
     debug: Debug = False,
 ) -> None:
     """Write a run's model as safetensors, as a torch.export program, and what they need."""

@@ -18,7 +18,15 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-__all__ = ["Spec", "assignments", "from_text", "of_fields", "of_function", "with_options"]
+__all__ = [
+    "Spec",
+    "assignments",
+    "from_text",
+    "listed",
+    "of_fields",
+    "of_function",
+    "with_options",
+]
 
 _PLAIN = {int, float, str, Literal, types.NoneType}
 
@@ -116,6 +124,15 @@ def of_function(function: Callable[..., Any]) -> Iterator[Spec]:
         if parameter.kind is parameter.KEYWORD_ONLY and _PLAIN.issuperset(_kinds(annotation)):
             text = " ".join(told.get(parameter.name, "").split()).replace("`", "").rstrip(".")
             yield Spec(parameter.name, annotation, parameter.default, text)
+
+
+def listed(text: str) -> list[str]:
+    """The names in a text with commas between.
+
+    >>> listed("sgd, adamw,")
+    ['sgd', 'adamw']
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def with_options(command: Callable[..., None], specs: Iterable[Spec]) -> Callable[..., None]:

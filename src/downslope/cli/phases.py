@@ -9,11 +9,11 @@ from typing import Any, Self
 
 import typer
 
+from .app import INTERRUPTED
+
 __all__ = ["Phases", "interrupted"]
 
 Event = dict[str, Any]
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class Phases:

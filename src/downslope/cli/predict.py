@@ -22,8 +22,12 @@ class Which(StrEnum):
     LAST = "last"
 
 
+RunFolder = Annotated[Path, typer.Argument(help="the directory of a run", metavar="RUN")]
+Checkpoint = Annotated[Which, typer.Option(help="the one with the best metric, or the newest")]
+
+
 def command(
-    run: Annotated[Path, typer.Argument(help="the directory of a run", metavar="RUN")],
+    run: RunFolder,
     file: Annotated[
         Path, typer.Argument(help="a file like the one that was trained on", metavar="FILE")
     ],
@@ -34,9 +38,7 @@ def command(
             metavar="FILE",
         ),
     ] = None,
-    checkpoint: Annotated[
-        Which, typer.Option(help="the one with the best metric, or the newest")
-    ] = Which.BEST,
+    checkpoint: Checkpoint = Which.BEST,
     device: Annotated[
         str | None, typer.Option(help="where the model runs [default: cpu]", metavar="NAME")
     ] = None,

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import InputError
 from .app import Debug
+from .options import listed
 from .plot import check_plot, save_plot
 
 __all__ = ["command"]
@@ -50,7 +51,7 @@ def command(
     check_plot(plot)
     if not page.parent.is_dir():
         raise InputError(f"--page: there is no folder {str(page.parent)!r} to write into.")
-    names = None if optimizers is None else [n.strip() for n in optimizers.split(",") if n.strip()]
+    names = None if optimizers is None else listed(optimizers)
     lanes = race(where, None if names is None else runners(names), steps=steps)
     typer.echo(f"{where.title}: {where.formula}")
     for lane in sorted(lanes, key=lambda lane: lane.paths[lane.best].score):

@@ -16,7 +16,7 @@ import typer
 
 from ..errors import InputError
 from ..training import Recipe
-from .app import Debug
+from .app import INTERRUPTED, Debug
 from .bar import bar
 from .model import TASK, TASK_OPTIONS, chosen_task, taken
 from .options import assignments, of_fields, with_options
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from .live import LiveView, PlainView
 
 __all__ = ["command"]
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def _train(

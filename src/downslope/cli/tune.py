@@ -9,14 +9,12 @@ import typer
 
 from ..training import Recipe
 from .app import Debug
-from .model import TASK, TASK_OPTIONS, chosen_task, taken
-from .options import assignments, of_fields, with_options
+from .experiments import OPTIONS, Processes, Quiet
+from .model import TASK, chosen_task, taken
+from .options import assignments, listed, with_options
 from .phases import Phases, interrupted
 
 __all__ = ["command"]
-
-#: Fields of the recipe that a search decides itself.
-_OWN = {"optimizer", "heal", "max_minutes", "strategy"}
 
 
 def _tune(
@@ -68,10 +66,8 @@ def _tune(
             metavar="DIR",
         ),
     ] = None,
-    processes: Annotated[
-        int | None, typer.Option(help="runs side by side, a process each [default: one a core]")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print the answer only")] = False,
+    processes: Processes = None,
+    quiet: Quiet = False,
     debug: Debug = False,
     *,
     given: dict[str, Any],
@@ -82,7 +78,7 @@ def _tune(
     from ..tuning.search import Sampler
 
     data = taken(given)
-    names = None if optimizers is None else _listed(optimizers)
+    names = None if optimizers is None else listed(optimizers)
     base = Recipe() if recipe is None else Recipe.from_toml(recipe)
     if names:
         given["optimizer"] = names[0]
@@ -96,7 +92,7 @@ def _tune(
             recipe=base,
             trials=trials,
             folds=folds,
-            search=None if search is None else _listed(search),
+            search=None if search is None else listed(search),
             sampler=cast(Sampler, sampler),
             storage=storage,
             run_dir=run_dir,
@@ -110,9 +106,4 @@ def _tune(
         typer.echo(f"page        {write_report(study)}")
 
 
-_RECIPE = (spec for spec in of_fields(Recipe.model_fields) if spec.name not in _OWN)
-command = with_options(_tune, [*TASK_OPTIONS, *_RECIPE])
-
-
-def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+command = with_options(_tune, OPTIONS)

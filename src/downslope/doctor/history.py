@@ -19,7 +19,7 @@ __all__ = ["History", "Validation", "number"]
 Array = npt.NDArray[np.float64]
 Event = dict[str, Any]
 
-EARLY_STEPS = 32
+EARLY_STEPS = 32  #: the looks at these say how fast a run began
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from ..errors import InputError, InputTypeError, unknown
+from ..errors import InputError, InputTypeError, is_whole, unknown
 from ..schedules import Schedule
 
 __all__ = ["NO_DECAY", "ParamGroups", "param_groups"]
@@ -239,7 +239,7 @@ def _depths(
     if depth is not None:
         for place in places:
             value = found[place.name] = depth(place.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            if not is_whole(value, 0):
                 raise InputError(
                     f"param_groups: depth({place.name!r}) must be a whole number >= 0, got "
                     f"{value!r}"

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from ..errors import InputError, InputTypeError, NonfiniteLossError
+from ..errors import InputError, InputTypeError, NonfiniteLossError, is_whole
 from ..rules import Hyper
 from ..schedules import Schedule
 from ._checks import check_keys, check_kinds, check_number, check_order, check_state
@@ -403,5 +403,5 @@ def _check(group: dict[str, Any]) -> None:
 
 
 def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value, 1):
         raise InputError(f"LBFGS: {name} must be a whole number >= 1, got {value!r}")

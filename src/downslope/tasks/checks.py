@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_collate
 
-from ..errors import InputError, InputTypeError, told
+from ..errors import InputError, InputTypeError, is_whole, told
 from ..randomness import randomness_restored
 from .metrics import LOSS, Metric
 from .preparation import Preparation
@@ -55,7 +55,7 @@ def check_parts(task: Task) -> None:
             )
     for field in ("batch_size", "epochs"):
         value = getattr(task, field)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_whole(value, 1):
             raise InputError(
                 f"{where}: {field} must be a whole number of at least 1, got {value!r}."
             )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from ..errors import InputError, unknown
+from ..errors import InputError, is_whole, unknown
 from .arrays.file import ARRAY_SUFFIXES
 from .functions import FORM, is_function
 from .images.file import IMAGE_SUFFIXES
@@ -83,7 +83,7 @@ def load_task(
     >>> len(task.train), len(task.validation), task.metric.name
     (1437, 360, 'accuracy')
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if not is_whole(seed, 0, 2**32 - 1):
         raise InputError(
             f"load_task: seed must be a whole number from 0 to 2**32 - 1, got {seed!r}."
         )

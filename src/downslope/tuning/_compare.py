@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import InputError, InputTypeError
+from ..errors import InputError, InputTypeError, is_whole
 from ..randomness import randomness_restored
 from ..tasks import Task, fingerprint
 from ..training import Recipe
@@ -148,7 +148,7 @@ def _check(
     if len(contenders) < 2:
         raise InputError(f"compare: two optimizers at least, got {list(contenders)}.")
     for name, value in (("seeds", seeds), ("trials", trials)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        if not is_whole(value, 1, 1000):
             raise InputError(
                 f"compare: {name} must be a whole number from 1 to 1000, got {value!r}."
             )
@@ -245,7 +245,7 @@ def processes_for(owner: str, processes: int | None, recipes: Iterable[Recipe]) 
     on_cpu = all(r.device == "cpu" for r in recipes)
     if processes is None:
         return default_workers() if on_cpu else 0
-    if not isinstance(processes, int) or isinstance(processes, bool) or not 0 <= processes <= 256:
+    if not is_whole(processes, 0, 256):
         raise InputError(
             f"{owner}: processes must be a whole number from 0 to 256, got {processes!r}."
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, is_whole
 from ..files import write_atomically
 from ..randomness import randomness_restored
 from ..tasks import LOSS, Task, fingerprint
@@ -255,7 +255,7 @@ def _check(
     sampler: str,
 ) -> None:
     for name, value in (("trials", trials), ("folds", folds)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 100_000:
+        if not is_whole(value, 1, 100_000):
             raise InputError(f"tune: {name} must be a whole number >= 1, got {value!r}.")
     if sampler not in ("tpe", "random"):
         raise InputError(f"tune: sampler must be 'tpe' or 'random', got {sampler!r}.")

@@ -133,19 +133,22 @@ _FASTER = {"optimizer": "adamw", "lr": "found"}
 
 def _plain(history: History) -> bool:
     """Whether it is SGD without momentum."""
+    return history.setup.get("optimizer") == "SGD" and not _momentum(history)
+
+
+def _momentum(history: History) -> float:
+    """The largest of the groups'; 0 where none has any."""
     groups = history.setup.get("groups", [{}])
-    return history.setup.get("optimizer") == "SGD" and not any(g.get("momentum") for g in groups)
+    return max(float(g.get("momentum") or 0) for g in groups)
 
 
 def calmed(history: History, change: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """A change that lowers the rate, in the form of less momentum where that is extreme."""
-    groups = history.setup.get("groups", [{}])
-    most = max(float(g.get("momentum") or 0) for g in groups)
+    most = _momentum(history)
     if most < HEAVY:
         return change, ""
-    return {
-        "momentum": 0.9
-    }, f"; with momentum = {most:g} a step goes {1 / (1 - most):.0f} times far"
+    words = f"; with momentum = {most:g} a step goes {1 / (1 - most):.0f} times far"
+    return {"momentum": 0.9}, words
 
 
 def _times(ratio: float) -> float:

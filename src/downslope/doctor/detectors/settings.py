@@ -19,9 +19,7 @@ __all__ = [
 
 LOOKS = 3  # that a parameter must be without a gradient in
 DECAY_A_STEP = 2e-3  # lr x weight_decay; 1e-3 x 0.1 = 1e-4 is usual, 1e-2 x 0.1 the top of it
-LOST = (
-    0.2  # of biases and norms over the run; the default decay takes an eighth of them in short runs
-)
+LOST = 0.2  # of biases and norms over the run; the default takes an eighth in short ones
 DECAY = 0.25  # below it the product is large for the learning rate's sake
 OVER = 1e-3  # of the highest learning rate: training has ended
 EARLY = 0.1  # of the planned steps are still to come

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import InputError, unknown
@@ -29,8 +28,6 @@ __all__ = ["Goal", "Target", "TargetSummary", "moments_of", "regression", "targe
 MAX_NUMBERED_CLASSES = 20
 MAX_CLASSES = 10_000
 ROWS_A_CLASS = 5
-
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
