@@ -78,6 +78,12 @@ class Treatment:
         factor = tuple(f / scale for f in self.factor)
         return replace(self, factor=factor, scale=None, skip=None)
 
+    def gained(self, gain: tuple[Any, ...]) -> Treatment:
+        """The same with another gain."""
+        if not any(isinstance(each, Tensor) for each in gain) and gain == self.gain:
+            return self  # engines know a treatment again
+        return Treatment(self.factor, gain, self.clip_value, self.clip_agc, self.scale, self.skip)
+
     @property
     def unlimited(self) -> Treatment:
         """The same without limits for elements and units."""
@@ -89,7 +95,7 @@ class Treatment:
         """Each entry as float64 [groups]; what is None is infinite."""
         return {name: np.array([number(v) for v in getattr(self, name)]) for name in TREATMENT}
 
-    @cached_property
+    @property
     def wholes(self) -> Float64:
         """``factor * gain``, float64 [groups]."""
         return np.array(

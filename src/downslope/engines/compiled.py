@@ -53,14 +53,15 @@ class CompiledBucket(PlannedBucket):
             program = trace_sums(clip.squares_rule(clips))
             kinds = self._kinds[1:2] * len(program.arrays)  # as the gradient
             self._meter = Launch(program, kinds, self._lengths, self._units)
+            at = [self._program.arrays.index(name) for name in self._meter.arrays]
+            self._meter_addresses = self._plan.addresses[at[0] : at[-1] + 1]  # p, g or g: a view
         meter = self._meter
         columns = treatment.columns
         if treatment is not self._metered:
             self._metered = treatment
             pairs = np.stack([columns["clip_value"], columns["factor"]], axis=1)
             self._meter_rows = pairs[self.groups]
-            self._meter_at = [self._program.arrays.index(name) for name in meter.arrays]
-        together.run([meter(self._plan.addresses[self._meter_at], self._meter_rows)])
+        together.run([meter(self._meter_addresses, self._meter_rows)])
         clamped = int("clip_value" in clips)
         if "clip_agc" not in clips:
             sums = meter.sums.T.tolist()
@@ -82,7 +83,7 @@ class CompiledBucket(PlannedBucket):
         rows, vectors = self._rows, self._vectors
         if "step" in vectors:
             vectors["step"] += 1
-        if table is not self._table or self.fresh.any():
+        if table is not self._table:
             columns = {**self.columns(table, vectors.get("step", _NO_STEPS)), **vectors}
             for k, name in enumerate(self._names):
                 if name in columns:

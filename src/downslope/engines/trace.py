@@ -340,7 +340,8 @@ def trace_sums(rule: Rule) -> Program:
     values = rule.update(xp, xp.node("array", "p"), xp.node("array", "g"), **scalars)
     names = {xp.node("sum", value): f"total{k}" for k, value in enumerate(values)}
     only = _one_pass(names, {}, {}, names, {"p", "g", *scalars})
-    return Program(rule, (), (), only.reads, rule.scalars, (only,))
+    arrays = tuple(name for name in ("p", "g") if name in only.reads)  # as updates have them
+    return Program(rule, (), (), arrays, rule.scalars, (only,))
 
 
 def _passes(outputs: dict[str, Node], numbers: set[str], taken: set[str]) -> tuple[Pass, ...]:

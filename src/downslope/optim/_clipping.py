@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +18,13 @@ from ..engines.together import each, whole
 from ..errors import NonfiniteGradientError
 from ._beyond import OVER
 
-__all__ = ["Measured", "clipped", "measure", "nonfinite_error", "wanted"]
+__all__ = ["Clipping", "Measured", "measure", "nonfinite_error", "pick", "wanted"]
 
 #: Added to the norm before it divides, as ``torch.nn.utils.clip_grad_norm_`` does.
 _EPS = 1e-6
 
 Group = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def wanted(groups: Sequence[Group]) -> bool:
@@ -33,7 +32,6 @@ def wanted(groups: Sequence[Group]) -> bool:
     return any(g.get(n) is not None for g in groups for n in ("clip_norm", "clip_agc"))
 
 
-@dataclass(frozen=True)
 class Measured:
     """The sums of squares of the gradients of one step.
 
@@ -43,12 +41,12 @@ class Measured:
             tensors of one, or one tensor.
     """
 
-    parts: Sequence[tuple[Sequence[int], npt.NDArray[np.intp], Any, Any]]
-
-    @cached_property
-    def _whole(self) -> Any:
-        """The L2 norm of all gradients."""
-        return _root(whole([x for _, _, raw, _ in self.parts for x in each(raw)]))
+    def __init__(
+        self, parts: Sequence[tuple[Sequence[int], npt.NDArray[np.intp], Any, Any]]
+    ) -> None:
+        self.parts = parts
+        #: The L2 norm of all gradients.
+        self._whole = _root(whole([x for _, _, raw, _ in parts for x in each(raw)]))
 
     def norm(self) -> Any:
         """The L2 norm of all gradients, outside autograd."""
@@ -98,38 +96,52 @@ def measure(
         grads: their gradients.
         treatment: with the factors and limits that norms are taken after.
     """
-    parts = []
-    for at, bucket in buckets:
-        sums = bucket.measure([params[k] for k in at], [grads[k] for k in at], treatment)
-        parts.append((at, bucket.groups, *sums))
-    return Measured(parts)
+    return Measured(
+        [
+            (at, bucket.groups, *bucket.measure(pick(params, at), pick(grads, at), treatment))
+            for at, bucket in buckets
+        ]
+    )
 
 
-def clipped(treatment: Treatment, measured: Measured, groups: Sequence[Group]) -> Treatment:
-    """The treatment with what clipping by norm leaves: ``min(1, clip_norm / (norm + 1e-6))``.
+def pick(values: Sequence[T], at: Sequence[int]) -> Sequence[T]:
+    """The values at some positions, in order; all of them where there are as many positions."""
+    return values if len(at) == len(values) else [values[k] for k in at]
 
-    NaN where a gradient is, as in torch.
+
+class Clipping:
+    """What the groups' clipping asks of a step; made anew when groups change.
+
+    Args:
+        groups: all groups of an optimizer.
     """
-    limits = [group.get("clip_norm") for group in groups]
-    joint = [
-        k
-        for k, (limit, g) in enumerate(zip(limits, groups, strict=True))
-        if limit is not None and g[OVER] == "optimizer"
-    ]
-    gains: list[Any] = [1.0] * len(groups)
-    if joint:
-        norm = measured.limited(None if len(joint) == len(groups) else joint)
-        # Groups of one limit share the gain, so that a device computes it once.
-        shared = {limits[k]: _gain(limits[k], norm) for k in joint}
-        for k in joint:
-            gains[k] = shared[limits[k]]
-    for k, limit in enumerate(limits):
-        if limit is not None and k not in joint:
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self._count = len(groups)
+        limits = [
+            (k, g["clip_norm"]) for k, g in enumerate(groups) if g.get("clip_norm") is not None
+        ]
+        self._joint = [(k, x) for k, x in limits if groups[k][OVER] == "optimizer"]
+        self._alone = [(k, x) for k, x in limits if groups[k][OVER] != "optimizer"]
+
+    def clipped(self, treatment: Treatment, measured: Measured) -> Treatment:
+        """The treatment with what clipping by norm leaves: ``min(1, clip_norm / (norm + 1e-6))``.
+
+        NaN where a gradient is, as in torch.
+        """
+        gains: list[Any] = [1.0] * self._count
+        if self._joint:
+            everything = len(self._joint) == self._count
+            norm = measured.limited(None if everything else [k for k, _ in self._joint])
+            # Groups of one limit share the gain, so that a device computes it once.
+            shared: dict[Any, Any] = {}
+            for k, limit in self._joint:
+                if limit not in shared:
+                    shared[limit] = _gain(limit, norm)
+                gains[k] = shared[limit]
+        for k, limit in self._alone:
             gains[k] = _gain(limit, measured.limited([k]))
-    gain = tuple(gains)
-    tensors = any(isinstance(g, Tensor) for g in gain)
-    # Engines know a treatment again that they have seen, which most steps leave as it is.
-    return treatment if not tensors and gain == treatment.gain else replace(treatment, gain=gain)
+        return treatment.gained(tuple(gains))
 
 
 def _gain(limit: Any, norm: Any) -> Any:

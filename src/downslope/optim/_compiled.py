@@ -24,7 +24,7 @@ from ..engines.clip import number as as_number
 from ..engines.together import DIFFERENT_SUMS
 from ..engines.trace import trace
 from ..errors import EngineError
-from ._clipping import Measured, clipped, wanted
+from ._clipping import Clipping, Measured, wanted
 from ._group import set_scheduled
 from ._placement import level, make_state, shared_state
 
@@ -314,7 +314,8 @@ class Traced(torch.optim.Optimizer):
             owner._blame([p for g in groups for p in g["params"] if p.grad is not None], bad)
             owner.skipped_steps += 1
             return torch.zeros(len(groups) + 1, dtype=torch.float64)
-        gains = clipped(owner._read_groups()[1], measured, groups).gain
+        treatment = owner._read_groups()[1]
+        gains = Clipping(groups).clipped(treatment, measured).gain
         return torch.tensor([*map(as_number, gains), 1.0], dtype=torch.float64)
 
 

@@ -28,7 +28,7 @@ from ..rules import Rule
 from ..schedules import Schedule
 from . import _beyond
 from ._checks import check_alike, check_group, check_keys, check_kinds, check_order
-from ._clipping import clipped, measure, nonfinite_error, wanted
+from ._clipping import Clipping, measure, nonfinite_error, pick, wanted
 from ._compiled import Traced
 from ._documentation import described
 from ._group import Group, Notice, Schedules, set_scheduled, tells_of_changes
@@ -131,7 +131,8 @@ class Optimizer(torch.optim.Optimizer):
         self._groups: list[dict[str, Any]] = []
         self._lists: list[list[Tensor]] = []
         self._scheduled_at = [k for k, schedules in enumerate(self._schedules) if schedules]
-        self._tensors = self._clips = self._torch_operations = self._counts_on_device = False
+        self._tensors = self._torch_operations = self._counts_on_device = False
+        self._clipping: Clipping | None = None
         self._treatment: Treatment | None = None
         if hasattr(self, "param_groups"):
             self.traced = Traced(self)
@@ -320,16 +321,17 @@ class Optimizer(torch.optim.Optimizer):
     def _run_buckets(
         self, params: list[Tensor], grads: list[Tensor], table: Table, treatment: Treatment
     ) -> bool:
-        if self._clips or self.on_nonfinite is not None:
+        if self._clipping is not None or self.on_nonfinite is not None:
             measured = measure(self._buckets, params, grads, treatment)
             self._norm = measured.norm()
             if self.on_nonfinite is not None and (bad := measured.nonfinite()):
                 self._leave_out(params, bad)
                 return False
-            treatment = clipped(treatment, measured, self.param_groups)
+            if self._clipping is not None:
+                treatment = self._clipping.clipped(treatment, measured)
         together.run(
             [
-                bucket.step(_pick(params, at), _pick(grads, at), table, treatment)
+                bucket.step(pick(params, at), pick(grads, at), table, treatment)
                 for at, bucket in self._buckets
             ]
         )
@@ -364,7 +366,7 @@ class Optimizer(torch.optim.Optimizer):
         """Whether every bucket of the last step is still right, now with these gradients."""
         states = self._states(params)
         return all(
-            bucket.accepts(_pick(params, at), _pick(grads, at), _pick(states, at))
+            bucket.accepts(pick(params, at), pick(grads, at), pick(states, at))
             for at, bucket in self._buckets
         )
 
@@ -431,7 +433,7 @@ class Optimizer(torch.optim.Optimizer):
             value, agc = (tuple(g.get(n) for g in groups) for n in ("clip_value", "clip_agc"))
             treatment = self._treatment = Treatment(signs, (1.0,) * len(groups), value, agc)
             self._notice.changed = not all(map(tells_of_changes, groups))
-            self._clips = wanted(groups)
+            self._clipping = Clipping(groups) if wanted(groups) else None
         # A GradScaler sets these two around the step when ``_step_supports_amp_scaling``.
         scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         if scale is not None or found is not None:
@@ -529,7 +531,3 @@ def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 _NO_STATE: dict[str, Any] = {}
-
-
-def _pick(values: list[Any], at: list[int]) -> list[Any]:
-    return values if len(at) == len(values) else [values[k] for k in at]

@@ -18,7 +18,7 @@ from ..engines.bucket import Bucket
 from ..engines.shards import local
 from ..engines.trace import trace
 from ..errors import EngineError
-from ._clipping import clipped, measure
+from ._clipping import measure
 from ._placement import make_buckets
 
 if TYPE_CHECKING:
@@ -103,9 +103,9 @@ class Release:
             bucket = self._buckets.get(p)
             if bucket is None or not bucket.accepts([p], [grad], [owner.state[p]]):
                 bucket = self._buckets[p] = self._bucket(p, grad)
-            if owner._clips:
+            if owner._clipping is not None:
                 measured = measure([([0], bucket)], [p], [grad], treatment)
-                treatment = clipped(treatment, measured, owner.param_groups)
+                treatment = owner._clipping.clipped(treatment, measured)
             together.run([bucket.step([p], [grad], table, treatment)])
         p.grad = None
 

@@ -43,7 +43,7 @@ class Launch:
         sizes: Sequence[int],
         units: Sequence[int] | None = None,
     ) -> None:
-        self._functions = compiled(program, elements)
+        functions = compiled(program, elements)
         counts = np.asarray(sizes, np.int64)
         owner, offset, lengths, before = unit_places(sizes, units or [1] * len(counts))
         length = lengths[owner]
@@ -63,12 +63,21 @@ class Launch:
         self._first_unit = before[:-1]
         self.arrays = program.arrays
         self._chunks = np.ascontiguousarray(np.stack([tensor, start, size], axis=1), np.int64)
-        self._passes = program.passes
-        self._columns = {total: k for k, total in enumerate(program.totals)}
-        self._sums = np.zeros((len(tensor), len(self._columns)))
-        self._wholes = np.zeros(len(self._columns))
+        columns = {total: k for k, total in enumerate(program.totals)}
+        #: Of every pass its compiled function, and the columns of the sums over all tensors that it
+        #: ends in, by the number of the formula's call.
+        self._passes = [
+            (function, {t.call: columns[t] for t in step.totals if t.call is not None})
+            for step, function in zip(program.passes, functions, strict=True)
+        ]
+        self._sums = np.zeros((len(tensor), len(columns)))
+        self._wholes = np.zeros(len(columns))
         #: New values of the slots that are one number a tensor, after a step.
         self.numbers = np.zeros((len(counts), len(program.passes[-1].numbers)))
+        self._tables = (
+            *(self._chunks, self._first, self._sums, self._wholes, self._factors),
+            self.numbers,
+        )
         self._elements = np.concatenate([[0], np.cumsum(size)])
         self._bounds: dict[int, list[int]] = {}
 
@@ -93,13 +102,9 @@ class Launch:
             after each pass that ends in such sums, by the number of the formula's call, each
             tensor's share; wants the sums over all tensors sent back.
         """
-        tables = (
-            *(self._chunks, self._first, self._sums, self._wholes, self._factors),
-            self.numbers,
-        )
-        for step, function in zip(self._passes, self._functions, strict=True):
-            self._run(function, (addresses, rows, *tables))
-            shared = {t.call: self._columns[t] for t in step.totals if t.call is not None}
+        args = (addresses, rows, *self._tables)
+        for function, shared in self._passes:
+            self._run(function, args)
             if shared:
                 sums = self.sums
                 wholes = yield {call: sums[:, column] for call, column in shared.items()}
