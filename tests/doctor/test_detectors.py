@@ -338,3 +338,73 @@ def test_rates_after_a_change_of_the_recipe_are_judged_by_themselves() -> None:
     assert [f.cause for f in diagnose([start, *steps])] == ["schedule ended early"]
     change = {"event": "recipe", "step": 20, "changes": {"lr": [1.0, 0.01]}}
     assert diagnose([start, *steps[:20], change, *steps[20:]]) == []
+
+
+def course(
+    losses: Any, validations: Any = (), *, update: float = 1e-3, optimizer: str = "Adam"
+) -> list[dict[str, Any]]:
+    """The events of a run with these losses, validated at equal distances; weights move alike."""
+    setup = {"event": "setup", "optimizer": optimizer, "total_steps": len(losses)}
+    tensors = {"w": {"weight_norm": 1.0, "update_norm": update, "grad_norm": 1.0}}
+    tensors["w"]["zero_share"] = 0.0
+    look = {"tensors": tensors, "data_share": 0.0, "data_seconds": 0.0, "activations": {}}
+    apart = len(losses) // max(1, len(validations))
+    return [
+        setup,
+        *({"event": "train", "step": k, "loss": x, "lr": 1e-3} for k, x in enumerate(losses, 1)),
+        *({"event": "monitor", "step": 1 << k, **look} for k in range(6)),
+        *(
+            {"event": "validation", "step": (k + 1) * apart, "loss": x}
+            for k, x in enumerate(validations)
+        ),
+    ]
+
+
+FALL = np.exp(-np.arange(200) / 30)
+
+
+def test_a_loss_below_zero_is_judged_by_how_it_falls() -> None:
+    """A log-likelihood that falls from -0.2 to -4 and stays there gives no finding."""
+    noise = 0.2 * np.random.default_rng().standard_normal(200)
+    checks = [-2.9, -3.9, -3.8, -4.0, -3.9, -3.9, -3.8, -3.9]
+    assert not diagnose(course(-4 + 3.8 * FALL + noise, checks, update=1e-4))
+
+
+def test_a_validation_loss_below_zero_may_rise() -> None:
+    """Overfitting is found in a loss that is negative."""
+    checks = [-2.0, -3.0, -2.8, -2.5, -2.0, -1.5, -1.0, -0.5]
+    found = diagnose(course(-4 + 3.8 * FALL, checks))
+    assert [finding.cause for finding in found] == ["overfitting"]
+
+
+def test_a_loss_below_zero_that_hardly_falls_has_too_low_a_rate() -> None:
+    """The other way round: at -3 with tiny steps it is found that nothing happens."""
+    found = diagnose(course(-3 - 0.01 * np.arange(200) / 200, update=1e-6))
+    assert [finding.cause for finding in found] == ["lr too low"]
+
+
+@pytest.mark.parametrize(("update", "causes"), [(3e-3, []), (0.05, ["lr too high"])])
+def test_a_loss_that_rises_by_small_steps_is_another_aim(update: float, causes: list[str]) -> None:
+    """A generator's loss rises as its opponent learns; a rate that is too high moves weights."""
+    found = diagnose(course(2 - FALL, update=update))
+    assert [f.cause for f in found if f.severity != "note"] == causes
+
+
+@pytest.mark.parametrize(("optimizer", "causes"), [("LBFGS", []), ("Adam", ["lr too high"])])
+def test_a_step_of_lbfgs_may_go_far(optimizer: str, causes: list[str]) -> None:
+    """Its step is a whole search, so weights may change by more than themselves."""
+    found = diagnose(course(0.07 + FALL, update=1.2, optimizer=optimizer))
+    assert [f.cause for f in found if f.severity != "note"] == causes
+
+
+def test_learning_by_heart_is_seen_without_the_loss_of_constants() -> None:
+    """A training loss that falls to nothing while validation never gets below where it began."""
+    found = diagnose(course(2.3 * FALL, [2.4] * 8))
+    assert [f.cause for f in found if f.severity != "note"] == ["overfitting"]
+
+
+@pytest.mark.parametrize(("level", "causes"), [(2.35, ["labels do not match"]), (1.2, [])])
+def test_labels_are_judged_without_the_loss_of_constants(level: float, causes: list[str]) -> None:
+    """Where nobody told that loss, validation is compared with the loss before training."""
+    found = diagnose(course(2.0 + 0.3 * FALL, [level] * 8))
+    assert [f.cause for f in found if f.severity != "note"] == causes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -139,6 +140,13 @@ class History:
         before = [v.loss for v in self.validations[:1] if v.step == 0 and math.isfinite(v.loss)]
         return max([float(self.losses[0]), *before])
 
+    @property
+    def worthless(self) -> float:
+        """The loss of outputs that say nothing: of the best constant, or untrained; NaN below 0."""
+        told = self.setup.get("constant_loss")
+        loss = self.untrained if told is None else float(told)
+        return loss if loss > 0 else math.nan
+
     @cached_property
     def noise(self) -> float:
         """How much a batch's loss differs from the next's, as a standard deviation.
@@ -233,6 +241,17 @@ def _noise(losses: Array) -> float:
     steps = np.abs(np.diff(losses))
     steps = steps[np.isfinite(steps)]
     return float(np.median(steps) / 0.954) if len(steps) else 0.0
+
+
+def left(now: float, start: float) -> float:
+    """What is left of a loss: ``now / start``; also for one that may be below 0, a likelihood's.
+
+    1 less how far it fell in units of where it began, so that lower is always better.
+
+    >>> left(0.5, 2.0), left(-3.0, -1.0)
+    (0.25, -1.0)
+    """
+    return 1 - (start - now) / max(abs(start), sys.float_info.min)
 
 
 def number(value: Any) -> float:

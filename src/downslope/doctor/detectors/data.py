@@ -33,13 +33,13 @@ BY_HEART = 0.8  # the same: the training loss
 NO_MORE = 0.995  # of the validations before: falling no more
 MOVES = 3e-4  # update over weight
 CHECKS = 4  # validations after the first
-GAP = 0.8  # training loss over validation loss
-LEARNT = 0.95  # of the first validation loss: there was something to learn
+GAP = 0.2  # of the validation loss, that the training loss is below it
+LEARNT = 0.05  # of the first validation loss, that the lowest is below it
 LONG = 0.05  # of the planned steps, between the lowest loss and now
-RISE_WITH_METRIC = 1.02  # of the lowest validation loss, where the metric has fallen too
+RISE_WITH_METRIC = 0.02  # of the lowest validation loss above it, where the metric fell too
 WORSE = 0.05  # of the best metric
 MANY_ROWS = 100  # more cannot be learnt by heart and by nothing else
-RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
+RISE, RISE_OF_START = 0.08, 0.03  # of the lowest validation loss above it; and of the first
 
 
 def inputs_not_scaled(history: History) -> Finding | None:
@@ -80,7 +80,7 @@ def data_repeats(history: History) -> Finding | None:
     if len(sums) < SAME or len({s[1:] for s in sums}) > 1 or len(history.validations) < 2:
         return None
     train, check = history.level(0.9, 1), history.validations[-1].loss
-    if not check > 1.2 * train + 0.03 * history.first:
+    if not check > train + 0.2 * abs(train) + 0.03 * abs(history.first):
         return None  # the batch may be all the data there is
     return Finding(
         "data repeats",
@@ -135,17 +135,17 @@ def waiting(history: History) -> Finding | None:
 
 def labels_do_not_match(history: History) -> Finding | None:
     """Validation never beats constant outputs by much and falls no more, though weights move."""
-    nothing = history.setup.get("constant_loss")
     checks = [v for v in history.validations if v.step > 0]
     total = history.total_steps or 0
-    if nothing is None or len(checks) < CHECKS or checks[-1].step < 0.4 * total:
+    if not history.count or len(checks) < CHECKS or checks[-1].step < 0.4 * total:
         return None
+    nothing = history.worthless
     losses = [v.loss for v in checks]
     recent, before = float(np.mean(losses[-2:])), float(np.mean(losses[-4:-2]))
     moved = [np.median(r) for look in history.looks if len(r := history.update_ratios(look))]
     if not moved or max(moved) < MOVES or recent < NO_MORE * before:
         return None
-    if recent < NOTHING_LEARNT * nothing or min(losses) < EVER_LEARNT * nothing:
+    if not (recent >= NOTHING_LEARNT * nothing and min(losses) >= EVER_LEARNT * nothing):
         return None
     if history.level(0.9, 1) < BY_HEART * nothing and (history.train_rows or 0) < MANY_ROWS:
         return None  # few rows, learnt by heart: see overfitting
@@ -168,17 +168,21 @@ def overfitting(history: History) -> Finding | None:
         return None
     losses = np.array([v.loss for v in checks])
     low, start = int(losses.argmin()), max(losses[0], history.untrained)
+    lowest, least = float(losses[low]), abs(float(losses[low]))  # a likelihood's may be negative
     then = history.losses[history.steps <= max(checks[low].step, 5)][-20:]
     before, now = float(np.nanmedian(then)), history.level(0.9, 1)
     # Three validations in a row: a rate that is still high makes one or two go astray.
     recent = float(min(losses[max(low + 1, len(losses) - 3) :], default=0.0))
     long = checks[-1].step - checks[low].step >= LONG * (history.total_steps or 0)
-    learnt = low + 3 < len(losses) and losses[low] < LEARNT * start and long and now < before
-    much = recent > RISE * losses[low] + RISE_OF_START * start and now < GAP * recent
-    somewhat = recent > RISE_WITH_METRIC * losses[low]
+    learnt = (
+        low + 3 < len(losses) and lowest < start - LEARNT * abs(start) and long and now < before
+    )
+    much = recent > lowest + RISE * least + RISE_OF_START * abs(start)
+    much = much and now < recent - GAP * abs(recent)
+    somewhat = recent > lowest + RISE_WITH_METRIC * least
     fallen = _fallen(history)
     risen = learnt and (much or (somewhat and bool(fallen)))
-    nothing = history.setup.get("constant_loss") or math.inf
+    nothing = history.worthless
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
     if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
         return None
@@ -193,7 +197,7 @@ def overfitting(history: History) -> Finding | None:
             f"{fast:.0%} of their norm" + words.replace(";", ",", 1),
             "warning",
             checks[min(low + 2, len(checks) - 1)].step,
-            {"update over weight": fast, "allowed": FAST, "lr": lr, "lowest": float(losses[low])},
+            {"update over weight": fast, "allowed": FAST, "lr": lr, "lowest": lowest},
             f"Lower the learning rate to a tenth ({lr / 10:.1g}), or stop early{words}.",
             change,
             "19 of 20 healthy tuning runs stay below; those that only overfit stay below 0.04",
@@ -205,7 +209,7 @@ def overfitting(history: History) -> Finding | None:
         "warning",
         checks[min(low + 2, len(checks) - 1)].step,
         {
-            "lowest": float(losses[low]),
+            "lowest": lowest,
             "at step": checks[low].step,
             "now": float(losses[-1]),
             "train": now,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from ..finding import Finding
-from ..history import Array, History
+from ..history import Array, History, left
 from .rate import REPLACED, calmed
 
 __all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
@@ -39,15 +41,16 @@ def batch_too_small(history: History) -> Finding | None:
     if history.train_rows is not None and history.train_rows < 20 * rows:
         return None
     level = history.level(0.5, 1)
-    if not history.noise > NOISY * level and not level > NOT_FALLEN * history.first:
+    noise = history.noise / max(abs(level), sys.float_info.min)
+    if not noise > NOISY and not left(level, history.first) > NOT_FALLEN:
         return None
     return Finding(
         "batch too small",
-        f"with {rows:g} rows a step the loss differs by {history.noise / level:.0%} of itself from "
+        f"with {rows:g} rows a step the loss differs by {noise:.0%} of itself from "
         "one step to the next",
         "warning",
         BEGUN,
-        {"rows": rows, "noise over loss": history.noise / level, "allowed": NOISY},
+        {"rows": rows, "noise over loss": noise, "allowed": NOISY},
         "Use 16 rows a step or more (accumulate gradients where memory is short), or lower the "
         "learning rate with the batch.",
         {"batch_size": 32},
@@ -63,13 +66,14 @@ def batch_too_large(history: History) -> Finding | None:
     if total >= FEW_STEPS or history.last_step < 0.6 * total or history.count < 4:
         return None
     before, now = history.level(0.6, 0.8), history.level(0.8, 1)
-    falls = NEARLY_NOTHING * history.first < now < STILL_FALLING * before
-    if not falls and not now > FAR * history.first:
+    over_first = left(now, history.first)
+    falls = over_first > NEARLY_NOTHING and left(now, before) < STILL_FALLING
+    if not falls and not over_first > FAR:
         return None
     return Finding(
         "batch too large",
         f"{total} steps with {rows / data:.0%} of the rows in each, and the loss "
-        + ("still falls" if falls else f"is {now / history.first:.0%} of its first"),
+        + ("still falls" if falls else f"is {over_first:.0%} of its first"),
         "warning",
         int(np.ceil(0.6 * total)),
         {"rows": rows, "of": data, "steps": total, "loss": now, "loss before": before},
@@ -112,11 +116,11 @@ def oscillation(history: History) -> Finding | None:
         short = window[-1].step - window[0].step < LONG * (history.total_steps or 0)
         if short or not np.isfinite(losses).all() or not len(shares) or shares.min() < FULL:
             continue
-        swing, turns = swings(losses, FLOOR * history.untrained)
-        better = losses[-2:].mean() < NO_BETTER * losses[:2].mean()
+        swing, turns = swings(losses, FLOOR * abs(history.untrained))
+        better = left(losses[-2:].mean(), losses[:2].mean()) < NO_BETTER
         if swing <= (VIOLENT if better else SWING) or turns < 2 + better:
             continue
-        learnt = min(v.loss for v in checks) < LEARNT * history.untrained
+        learnt = left(min(v.loss for v in checks), history.untrained) < LEARNT
         lr = float(history.lrs.max())
         change, words = calmed(history, {"lr": "found"})
         return Finding(
@@ -140,4 +144,4 @@ def swings(losses: Array, floor: float) -> tuple[float, int]:
     """
     changes = np.diff(losses)
     turns = int(np.sum(changes[1:] * changes[:-1] < 0))
-    return float(np.median(np.abs(changes)) / (np.median(losses) + floor)), turns
+    return float(np.median(np.abs(changes)) / (abs(np.median(losses)) + floor)), turns

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..finding import Finding
-from ..history import History
+from ..history import History, left
 from .flow import wild
 
 __all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
@@ -16,6 +16,7 @@ __all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
 RISE = 1.4  # of the smoothed loss over the first, and
 NOISES = 3.0  # deviations of the batches' noise more
 SURELY = 30.0  # times the first: a loss that explodes is its own noise
+GENTLE = 0.01  # update over weight; at least 0.016 in tuning runs whose loss rose for their rate
 UPDATE = 0.3  # of a weight's norm in one step; 0.22 is the most in healthy tuning runs
 REPLACED = 1.0  # the same: hardly anything is left of the weight
 SURELY_LOW, LOW = 5e-5, 6e-4  # highest update over weight
@@ -64,6 +65,8 @@ def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
         return step, "the loss grew until it was no number", {"first loss": first}
     if not len(smoothed) or not (smoothed > limit).any():
         return None
+    if max(_ratios(history), default=math.inf) < GENTLE:
+        return None  # what it learns is another thing than at first: one net against another, say
     width = history.count - len(smoothed) + 1
     at = int(np.argmax(smoothed > limit)) + width - 1
     worst = float(np.max(smoothed[np.isfinite(smoothed)], initial=first))
@@ -75,7 +78,14 @@ def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
     )
 
 
+def _ratios(history: History) -> list[float]:
+    """The median over tensors of update over weight, at each look."""
+    return [float(np.median(r)) for look in history.looks if len(r := history.update_ratios(look))]
+
+
 def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
+    if history.setup.get("optimizer") == "LBFGS":
+        return None  # a step of it is a whole search
     seen = []
     for look in history.looks:
         ratios = history.update_ratios(look)
@@ -102,7 +112,7 @@ def lr_too_low(history: History) -> Finding | None:
         return None
     highest = max(ratio for _, ratio in ratios)
     start, now = history.level(0, 0.1), history.level(0.85, 1)
-    fallen = now / start
+    fallen = left(now, start)
     low = (highest < SURELY_LOW and fallen > FALLEN_SURELY) or (highest < LOW and fallen > FALLEN)
     if not low:
         return None
@@ -125,7 +135,7 @@ def _falls_at_the_end(history: History, start: float) -> bool:
     if history.last_step < 0.9 * (history.total_steps or math.inf):
         return False
     before, now = history.level(0.6, 0.75), history.level(0.85, 1)
-    return now > FAR_AT_END * start and now < FALLING * before
+    return left(now, start) > FAR_AT_END and left(now, before) < FALLING
 
 
 _FASTER = {"optimizer": "adamw", "lr": "found"}
@@ -161,22 +171,22 @@ def slow_optimizer(history: History) -> Finding | None:
     total = history.total_steps
     if total is None or history.last_step < 0.5 * total:
         return None
-    ratios = [float(np.median(r)) for k in history.looks if len(r := history.update_ratios(k))]
+    ratios = _ratios(history)
     start, now = history.level(0, 0.05), history.level(0.9, 1)
     plain = _plain(history)
     most, far = (SLOW_PLAIN, FAR_PLAIN) if plain else (SLOW, FAR)
-    crawls = bool(ratios) and max(ratios) < most and now > far * start
+    crawls = bool(ratios) and max(ratios) < most and left(now, start) > far
     if not crawls and not (plain and _falls_at_the_end(history, start)):
         return None
     times = _times(max(ratios, default=USUAL))
     return Finding(
         "slow optimizer" if plain else "lr too low",
-        f"after {'half' if crawls else 'nearly all'} of the steps the loss is {now / start:.0%} of "
-        "its first" + ("" if crawls else " and still falls"),
+        f"after {'half' if crawls else 'nearly all'} of the steps the loss is "
+        f"{left(now, start):.0%} of its first" + ("" if crawls else " and still falls"),
         "warning",
         int((0.5 if crawls else 0.9) * total),
         {
-            "loss over first": now / start,
+            "loss over first": left(now, start),
             "update over weight": max(ratios, default=math.nan),
             "usual": USUAL,
         },
