@@ -58,6 +58,12 @@ def norm(row: Iterable[Tensor]) -> float:
     return math.sqrt(sum(float((g.double().numpy() ** 2).sum()) for g in parts))
 
 
+def near(flags: dict[str, Any]) -> float:
+    """How near a norm is: the compiled engine begins sums of float32 squares in float32."""
+    operations = flags.get("foreach") is not None or flags.get("differentiable")
+    return 1e-12 if operations else 2e-7
+
+
 def shortened(row: Sequence[Tensor], limit: float = LIMIT) -> list[Tensor]:
     """The gradients as torch's recipe leaves them, computed in float64."""
     share = min(1.0, limit / (norm(row) + 1e-6))
@@ -109,7 +115,7 @@ def test_grad_norm_is_the_norm_of_all_gradients(entry: Entry, flags: dict[str, A
         assert optimizer.grad_norm is None
         for row in rows(entry)[:2]:
             drive(optimizer, [row])
-            assert optimizer.grad_norm == pytest.approx(norm(row), rel=1e-12)
+            assert optimizer.grad_norm == pytest.approx(norm(row), rel=near(flags))
 
 
 def test_no_norm_without_a_reason() -> None:
@@ -175,6 +181,19 @@ def test_squares_do_not_overflow_or_vanish() -> None:
             optimizer = optim.SGD([p], lr=1.0, clip_norm=math.inf, **flags)
             drive(optimizer, [[torch.full((1000,), size)]])
             assert optimizer.grad_norm == pytest.approx(math.sqrt(1000) * size, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e30, 1e19, 1.0, 1e-13, 1e-21, 1e-30])
+def test_norms_of_long_gradients_are_right(size: float) -> None:
+    """Where squares are begun in float32, norms of gradients of any size are those of float64."""
+    make = torch.Generator().manual_seed(11)
+    drawn = torch.randn(70_001, generator=make) * size
+    alone = torch.zeros(70_001)
+    alone[69_000] = size
+    for g, rel in ((drawn, 1e-9), (torch.full((70_001,), 0.7 * size), 2e-7), (alone, 1e-7)):
+        optimizer = optim.SGD(leaves([g]), lr=0.0, clip_norm=math.inf)
+        drive(optimizer, [[g]])
+        assert optimizer.grad_norm == pytest.approx(norm([g]), rel=rel, abs=0)
 
 
 @given(
@@ -374,7 +393,7 @@ def test_torch_loads_ours_and_we_load_torchs(entry: Entry) -> None:
     resumed.load_state_dict(snapshot(theirs))
     assert [g["clip_norm"] for g in resumed.param_groups] == [LIMIT, 0.3]
     drive(resumed, rows(entry)[4:])
-    assert resumed.grad_norm == pytest.approx(norm(rows(entry)[4]), rel=1e-12)
+    assert resumed.grad_norm == pytest.approx(norm(rows(entry)[4]), rel=near({}))
     assert all(p.isfinite().all() for p in params)
 
 
@@ -501,4 +520,4 @@ def test_widest_variants_are_clipped_too() -> None:
     for entry in DRIVEN:
         optimizer = build(entry.ours, leaves(start_of(entry)), widest(entry), {"clip_norm": LIMIT})
         drive(optimizer, rows(entry)[:2])
-        assert optimizer.grad_norm == pytest.approx(norm(rows(entry)[1]), rel=1e-12)
+        assert optimizer.grad_norm == pytest.approx(norm(rows(entry)[1]), rel=near({}))

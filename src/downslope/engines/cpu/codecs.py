@@ -20,7 +20,7 @@ from numba import njit
 
 from ..storage import BLOCK, MULTIPLIERS, POSITIVE_LEVELS, SIGNED_LEVELS, WEYL
 from .library import (
-    LANES,
+    TILE,
     add32,
     and32,
     bfloat_to_float,
@@ -70,10 +70,6 @@ __all__ = [
     "open_stochastic16",
     "seed_of",
 ]
-
-#: Elements that are opened at a time: so few that the processor loads the next tile from memory
-#: while it still computes this one. A multiple of a block.
-TILE = LANES
 
 #: Into the kernel, where lengths are known.
 _inlined = njit(error_model="numpy", forceinline=True)

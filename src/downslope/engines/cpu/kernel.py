@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,9 @@ _SCALARS, _ELEMENTS = Dialect("{}"), Dialect("T({})")
 
 #: Of an array: where its chunk begins, where a tile of it is open. As the names of ``printing.py``.
 _START, _TILE = "{}_start", "{}_tile"
+
+#: Of a total: its partial sums in float64, and those of a few squares in float32.
+_LANES, _SHORT = "lanes{}", "short{}"
 
 
 def source(program: Program, elements: tuple[str, ...]) -> str:
@@ -98,7 +102,10 @@ def _pass_lines(
         *(f"    {line}" for line in tiles.prologue),
     ]
     if step.totals:
-        lines += [f"    lanes = np.zeros(({len(step.totals)}, LANES), np.float64)"]
+        lines += [f"    {lanes} = view_lanes(new_lanes())" for lanes in _lanes(step)]
+    roots = None if tiles else _roots(step, kinds)
+    if roots:
+        lines += [f"    {short} = view_lanes(new_short_lanes())" for short in _lanes(roots, _SHORT)]
     lines += [
         "    for c in range(first, last):",
         "        i = C[c, 0]; start = C[c, 1]; n = C[c, 2]",
@@ -115,22 +122,17 @@ def _pass_lines(
         for name in used
         if name not in compact
     }
+    lines += [f"        {_START.format(name)} = {place}" for name, place in places.items()]
     if tiles:
-        lines += [f"        {_START.format(name)} = {place}" for name, place in places.items()]
         lines += [f"        {line}" for line in tiles.places]
-        lines += ["        lanes[:] = 0"] if step.totals else []
-        lines += ["        for b in range(0, n, TILE):"]
+        lines += [f"        {line}" for line in _clear(step)]
+        lines += ["        for t in range(0, n, TILE):"]
         lines += [f"            {line}" for line in tiles.lines(kinds, places)]
     else:
-        lines += [
-            f"        {ADDRESS.format(n)} = {kinds[n].memory}({place}, n)"
-            for n, place in places.items()
-        ]
-        loops = _loops(step, kinds)
-        lines += [f"        {line}" for line in loops]
+        lines += [f"        {line}" for line in _chunk(step, roots, kinds, places)]
     lines += [
-        f"        S[c, {program.totals.index(total)}] = tree_sum(lanes[{k}], n)"
-        for k, total in enumerate(step.totals)
+        f"        S[c, {program.totals.index(total)}] = sum_lanes({lanes})"
+        for lanes, total in zip(_lanes(step), step.totals, strict=True)
     ]
     return lines
 
@@ -153,25 +155,102 @@ def _scalar_lines(
     return [*lines, f"factor = T(R[i, {columns.index('factor')}])"]
 
 
-def _loops(step: Pass, kinds: dict[str, Element]) -> list[str]:
-    """All of a chunk, where no array is compact."""
-    if not step.totals:
-        return _element_lines(step, kinds, "n", "j")
-    # Blocks of a length known to the compiler: only those it vectorises.
+def _lanes(step: Pass, name: str = _LANES) -> list[str]:
+    """The names of the partial sums of a pass."""
+    return [name.format(k) for k in range(len(step.totals))]
+
+
+def _clear(step: Pass, name: str = _LANES) -> list[str]:
+    return [f"clear_lanes({lanes})" for lanes in _lanes(step, name)]
+
+
+def _views(kinds: dict[str, Element], names: Iterable[str], first: str, count: str) -> list[str]:
+    """Arrays that begin at an element, so that no index needs to be checked for being negative."""
     return [
-        "lanes[:] = 0",
-        "full = n // LANES * LANES",
-        "for b in range(0, full, LANES):",
-        *(f"    {line}" for line in _element_lines(step, kinds, "LANES", "b + j")),
-        *_element_lines(step, kinds, "n - full", "full + j"),
+        f"{ADDRESS.format(n)} = "
+        f"{kinds[n].memory}({_START.format(n)} + {first} * {kinds[n].bytes}, {count})"
+        for n in names
     ]
 
 
-def _element_lines(step: Pass, kinds: dict[str, Element], count: str, at: str) -> list[str]:
+def _chunk(
+    step: Pass, roots: Pass | None, kinds: dict[str, Element], names: Iterable[str]
+) -> list[str]:
+    """The loops over a chunk's elements, where no array is compact.
+
+    Args:
+        step: the pass.
+        roots: see :func:`_roots`.
+        kinds: of all arrays.
+        names: of those that it reads or writes.
+    """
+    if not step.totals:
+        return [*_views(kinds, names, "0", "n"), *_element_lines(step, kinds, "n", "j")]
+    # Blocks of a length known to the compiler: only those it vectorises.
+    return [
+        *_clear(step),
+        *(_quick(roots, kinds, names) if roots else ["whole = 0"]),
+        "full = n // LANES * LANES",
+        "for b in range(whole, full, LANES):",
+        *(f"    {line}" for line in _views(kinds, names, "b", "LANES")),
+        *(f"    {line}" for line in _element_lines(step, kinds, "LANES", "j")),
+        *_views(kinds, names, "full", "n - full"),
+        *_element_lines(step, kinds, "n - full", "j"),
+    ]
+
+
+def _quick(roots: Pass, kinds: dict[str, Element], names: Iterable[str]) -> list[str]:
+    """Sums of squares that are begun in float32, of which a register holds twice as many.
+
+    ``whole`` is how many elements they are of: none if one was too large for that or all were too
+    small, which the sums show.
+    """
+    lanes, shorts = _lanes(roots), _lanes(roots, _SHORT)
+    add = "{0}[j] = fma({{1}}, {{1}}, {0}[j])".format(_SHORT.format("{0}"))
+    carry = [
+        line
+        for total, short in zip(lanes, shorts, strict=True)
+        for line in ("for j in range(LANES):", f"    {total}[j] += f64({short}[j])")
+    ]
+    ahead = [f"prefetch({_START.format(n)} + b * {kinds[n].bytes} + AHEAD)" for n in names]
+    return [
+        "whole = n // RUN * RUN",
+        *_clear(roots, _SHORT),
+        "for b in range(0, whole, LANES):",
+        "    if b % RUN == 0:",
+        *(f"        {line}" for line in (*ahead, *carry, *_clear(roots, _SHORT))),
+        *(f"    {line}" for line in _views(kinds, names, "b", "LANES")),
+        *(f"    {line}" for line in _element_lines(roots, kinds, "LANES", "j", add)),
+        *carry,
+        f"if not ({' and '.join(f'LEAST < sum_lanes({total}) < np.inf' for total in lanes)}):",
+        *(f"    {line}" for line in ("whole = 0", *_clear(roots))),
+    ]
+
+
+def _roots(step: Pass, kinds: dict[str, Element]) -> Pass | None:
+    """A pass over float32 that sums squares in float64 only, as one that sums what is squared."""
+    made = {instruction.name: instruction for instruction in step.body}
+    totals = []
+    for total in step.totals:
+        square = made.pop(str(total.operand), None)
+        if square is None or square.op != "mul" or square.args[0] != square.args[1]:
+            return None
+        root = made.pop(str(square.args[0]), None)
+        if root is None or root.op != "f64":
+            return None
+        totals.append(total._replace(operand=root.args[0]))
+    if not totals or any(kinds[n].math != "float32" for n in step.reads):
+        return None
+    return replace(step, body=tuple(made.values()), totals=tuple(totals))
+
+
+def _element_lines(
+    step: Pass, kinds: dict[str, Element], count: str, at: str, add: str = f"{_LANES}[j] += {{}}"
+) -> list[str]:
     """The loop over elements: load, compute, store."""
     read = {n: kinds[n].open.format(f"{ADDRESS.format(n)}[{at}]") for n in step.reads}
     write = {n: f"{ADDRESS.format(n)}[{at}] = {kinds[n].close}" for n, _ in step.writes}
-    body = _ELEMENTS.elements(step, read, write, "lanes[{}, j] += {}")
+    body = _ELEMENTS.elements(step, read, write, add)
     return [f"for j in range({count}):", *(f"    {line}" for line in body)]
 
 
@@ -228,29 +307,35 @@ class _Tiles:
             others: those that are not compact.
         """
         at = {
-            n: ", ".join(f"{n}_{k} + {plane.bytes('b')}" for k, plane in enumerate(codec.planes))
+            n: ", ".join(f"{n}_{k} + {plane.bytes('t')}" for k, plane in enumerate(codec.planes))
             for n, (_, codec) in self._codecs.items()
         }
         lines = []
         # A length known to the compiler where it can be: only such loops are vectorised.
-        for head, size in (("if n - b >= TILE:", "TILE"), ("else:", "n - b")):
+        for head, size in (("if n - t >= TILE:", "TILE"), ("else:", "n - t")):
             lines += [head, *(f"    {line}" for line in self._tile(kinds, others, at, size))]
         return lines
+
+    def _loops(self, kinds: dict[str, Element], size: str) -> list[str]:
+        """The elements of a tile."""
+        if not self._step.totals:
+            return _element_lines(self._step, kinds, size, "j")
+        return [
+            f"full = ({size}) // LANES * LANES",
+            "for b in range(0, full, LANES):",
+            *(f"    {line}" for line in _element_lines(self._step, kinds, "LANES", "b + j")),
+            *_element_lines(self._step, kinds, f"{size} - full", "full + j"),
+        ]
 
     def _tile(
         self, kinds: dict[str, Element], others: Iterable[str], at: dict[str, str], size: str
     ) -> list[str]:
-        # Where an array begins with its tile, no index needs to be checked for being negative.
-        lines = [
-            f"{ADDRESS.format(n)} = "
-            f"{kinds[n].memory}({_START.format(n)} + b * {kinds[n].bytes}, {size})"
-            for n in others
-        ]
+        lines = _views(kinds, others, "t", size)
         lines += [
             f"open_{self._codecs[n][0]}({at[n]}, {size}, {_TILE.format(n)})" for n in self._opened
         ]
-        lines += _element_lines(self._step, kinds, size, "j")
-        lines += [f"fill_noise(start + b, seed{k}, {size}, noise{k})" for k in self._pairs]
+        lines += self._loops(kinds, size)
+        lines += [f"fill_noise(start + t, seed{k}, {size}, noise{k})" for k in self._pairs]
         for n in self._written:
             noise = ""
             if n in self._random:

@@ -19,8 +19,19 @@ from numba.extending import intrinsic
 
 #: Elements a chunk: the unit that threads take. 128 KiB of float32, so a chunk's arrays stay in L2.
 CHUNK = 1 << 15
-#: Partial sums a chunk, added in a fixed tree: the same bits on any number of threads.
-LANES = 256
+#: Elements of a compact array that are open at a time: so few that the processor loads the next
+#: tile from memory while it still computes this one. A multiple of a block.
+TILE = 256
+#: Partial sums a chunk, added in a fixed tree: the same bits on any number of threads. As many as
+#: registers hold.
+LANES = 64
+#: Elements of which squares are added in float32, a lane 16 of them, before they go on in float64.
+RUN = 16 * LANES
+#: The least sum of squares of a chunk that is found so: what vanishes in float32 is far smaller.
+LEAST = 1e-24
+#: How far ahead of a sum the page table is read, in bytes: two pages. Processors fetch the lines of
+#: a page ahead by themselves, but not beyond its end.
+AHEAD = 2 * 4096
 
 #: Whether kernels are compiled.
 JITTED = not config.DISABLE_JIT
@@ -46,8 +57,29 @@ if not JITTED:
     _tiles: deque[Any] = deque(maxlen=64)  # more than a kernel has
 
     def tile() -> int:
-        _tiles.append(np.empty(LANES, np.float32))
+        _tiles.append(np.empty(TILE, np.float32))
         return int(_tiles[-1].ctypes.data)
+
+    def _new_lanes(dtype: Any) -> Callable[[], Any]:
+        return lambda: np.zeros(LANES, dtype)
+
+    new_lanes, new_short_lanes = map(_new_lanes, (np.float64, np.float32))
+
+    def view_lanes(memory: Any) -> Any:
+        return memory
+
+    def clear_lanes(lanes: Any) -> None:
+        lanes[:] = 0
+
+    def sum_lanes(lanes: Any) -> float:
+        half = LANES // 2
+        while half:
+            lanes = lanes[:half] + lanes[half:]
+            half //= 2
+        return float(lanes[0])
+
+    def prefetch(address: int) -> None:
+        pass
 
     def ask(function: Any, handle: Any, answer: Any) -> int:
         call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(int(function))
@@ -126,11 +158,78 @@ else:
         # On the stack: the compiler then knows most about it.
         def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
             with builder.goto_entry_block():
-                memory = builder.alloca(ir.ArrayType(ir.FloatType(), LANES))
+                memory = builder.alloca(ir.ArrayType(ir.FloatType(), TILE))
                 memory.align = 64
             return builder.ptrtoint(memory, ir.IntType(64))
 
         return types.int64(), generate
+
+    # The compiler keeps lanes in registers as long as it sees that nothing else can touch them, for
+    # which it follows 100 uses of their address; so all of them are cleared and summed at once.
+    def _new_lanes(dtype: Any) -> Any:
+        @intrinsic
+        def new(context: Any) -> Any:
+            def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+                with builder.goto_entry_block():
+                    memory = builder.alloca(_vector(ctx, dtype))
+                    memory.align = 64
+                return builder.bitcast(memory, ctx.get_value_type(signature.return_type))
+
+            return types.CPointer(dtype)(), generate
+
+        return new
+
+    new_lanes, new_short_lanes = map(_new_lanes, (types.float64, types.float32))
+
+    def _vector(ctx: Any, dtype: Any) -> Any:
+        return ir.VectorType(ctx.get_value_type(dtype), LANES)
+
+    def _at_once(ctx: Any, builder: Any, kind: Any, lanes: Any) -> Any:
+        memory = ctx.make_array(kind)(ctx, builder, lanes).data
+        return builder.bitcast(memory, _vector(ctx, kind.dtype).as_pointer())
+
+    @njit
+    def view_lanes(memory: Any) -> Any:
+        return carray(memory, (LANES,))
+
+    @intrinsic
+    def clear_lanes(context: Any, lanes: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            memory = _at_once(ctx, builder, signature.args[0], args[0])
+            builder.store(ir.Constant(memory.type.pointee, None), memory, align=64)
+            return ctx.get_dummy_value()
+
+        return types.void(lanes), generate
+
+    @intrinsic
+    def sum_lanes(context: Any, lanes: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            def part(first: int, last: int) -> Any:
+                mask = ir.VectorType(ir.IntType(32), last - first)
+                at = ir.Constant(mask, list(range(first, last)))
+                return builder.shuffle_vector(whole, whole, at)
+
+            whole = builder.load(_at_once(ctx, builder, signature.args[0], args[0]), align=64)
+            half = LANES // 2
+            while half:
+                whole = builder.fadd(part(0, half), part(half, 2 * half))
+                half //= 2
+            return builder.extract_element(whole, ir.Constant(ir.IntType(32), 0))
+
+        return types.float64(lanes), generate
+
+    @intrinsic
+    def prefetch(context: Any, address: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [place, word, word, word])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [place], kind)
+            # To be read, soon, as data.
+            how = [ir.Constant(word, k) for k in (0, 3, 1)]
+            builder.call(function, [builder.inttoptr(args[0], place), *how])
+            return ctx.get_dummy_value()
+
+        return types.void(types.int64), generate
 
     @intrinsic
     def ask(context: Any, function: Any, handle: Any, answer: Any) -> Any:
@@ -295,16 +394,3 @@ def same_row(table: Any, i: Any, k: Any) -> Any:
         if table[i, column] != table[k, column]:
             return False
     return True
-
-
-@njit
-def tree_sum(lanes: Any, used: Any) -> Any:
-    """The sum of a block in a fixed order, whatever the vector width; lanes from used on are 0."""
-    half = lanes.size // 2
-    while half >= used > 0:
-        half //= 2
-    while half:
-        for j in range(half):
-            lanes[j] += lanes[j + half]
-        half //= 2
-    return float(lanes[0])
