@@ -1,49 +1,71 @@
-"""What flows through a model in one forward pass: inputs, activations, outputs.
+"""What the tensors of a forward pass are like: inputs, activations, outputs.
 
-Nothing is hooked between two looks: :class:`Look` puts its hooks in before a forward pass and takes
-them out after it, so the passes that nobody looks at run as fast as ever. Activation functions are
-seen whether they are modules or calls (``torch.relu(x)``), by a
-:class:`torch.overrides.TorchFunctionMode`.
+Where a CPU tensor lies in one piece, one compiled call reads it (``compiled.py``); torch's
+operations measure the same of all others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
-from .hooks import Hook
-from .tensors import plain
+from .forms import Part
 
-__all__ = ["Look", "first_tensor", "input_facts", "output_facts"]
+if TYPE_CHECKING:
+    from .compiled import Reader
+
+__all__ = ["FACTS", "KINDS", "activation_facts", "first_tensor", "input_facts", "output_facts"]
+
+Facts = tuple[Part, tuple[float, ...]]  #: the numbers may not be finite
 
 #: tanh'(x) and sigmoid'(x) are below 5% of their largest value beyond these outputs.
 TANH_FLAT, SIGMOID_FLAT = 0.975, 0.0127
-_RELU = frozenset({"relu", "relu_", "relu6", "threshold"})
-_TANH = frozenset({"tanh", "tanh_"})
-_SIGMOID = frozenset({"sigmoid", "sigmoid_"})
-_WATCHED = _RELU | _TANH | _SIGMOID
+#: The outputs between which a kind of activation is not saturated.
+_RANGES = {"tanh": (-TANH_FLAT, TANH_FLAT), "sigmoid": (SIGMOID_FLAT, 1 - SIGMOID_FLAT)}
+#: What is known of each kind of activation.
+FACTS = {"relu": ("dead", "zero"), "tanh": ("saturated",), "sigmoid": ("saturated",)}
+#: The kind of each of torch's functions.
+KINDS = {
+    **dict.fromkeys(("relu", "relu_", "relu6", "threshold"), "relu"),
+    **dict.fromkeys(("tanh", "tanh_"), "tanh"),
+    **dict.fromkeys(("sigmoid", "sigmoid_"), "sigmoid"),
+}
+
+_SPREAD = ("rows", "checksum", "largest", "std_max", "std_min", "std_ratio", "mean_over_std")
+_ROWS, _SIZE, _ALL = (Part(("input",), _SPREAD[:count]) for count in (2, 3, 7))
+_SCALE = Part(("output",), ("rows", "scale"))
+_OUTPUT = Part(("output",), ("rows", "scale", "spread"))
+LEAST_ROWS = 4  # for deviations of features
 
 
 def first_tensor(value: Any) -> Tensor | None:
     """The first tensor in nested tuples, lists and dicts, depth first."""
-    return next(_tensors(value), None)
+    return value if type(value) is Tensor else next(tensors(value), None)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and dicts, depth first."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _tensors(item)
+            yield from tensors(item)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors(item)
+
+
+@cache
+def _reader() -> Reader:
+    from .compiled import reader  # imports Numba
+
+    return reader()
 
 
 def _units(values: Tensor) -> Tensor:
@@ -53,7 +75,7 @@ def _units(values: Tensor) -> Tensor:
     return values.reshape(-1, values.shape[-1]) if values.dim() > 1 else values.reshape(-1, 1)
 
 
-def input_facts(value: Tensor) -> dict[str, Any]:
+def input_facts(value: Tensor) -> Facts:
     """Rows, and for floating-point inputs the spread, middle and largest value of their features.
 
     ``std_ratio`` is the largest over the smallest standard deviation of the features that vary;
@@ -62,158 +84,76 @@ def input_facts(value: Tensor) -> dict[str, Any]:
     is all the data in another order.
     """
     rows = value.shape[0] if value.dim() else 1
+    found = _reader().inputs(value) if value.is_cpu else None
+    if found is None:
+        return _input_facts(value, rows)
+    count, checksum, largest, high, low, away = found
+    if count < LEAST_ROWS or math.isnan(low):
+        return _SIZE, (rows, checksum, largest)
+    return _ALL, (rows, checksum, largest, high, low, high / low, away)
+
+
+@torch.no_grad()
+def _input_facts(value: Tensor, rows: int) -> Facts:
     first = value[:1] if value.dim() else value
-    facts: dict[str, Any] = {"rows": rows, "checksum": plain(float(first.sum()))}
+    checksum = float(first.sum())
     if not value.is_floating_point():
-        return facts
+        return _ROWS, (rows, checksum)
     units = _units(value.detach().float())
     largest = float(torch.linalg.vector_norm(units, math.inf)) if units.numel() else 0.0
-    facts["largest"] = plain(largest)
     # Few numbers from here on, for which NumPy is several times as fast.
     var, mean = (v.cpu().numpy() for v in torch.var_mean(units, 0, correction=0))
     std = np.sqrt(var)
     varies = std > 1e-6 * largest
-    if len(units) >= 4 and varies.any():
-        std, mean = std[varies], mean[varies]
-        low, high = float(std.min()), float(std.max())
-        facts["std_max"], facts["std_min"] = high, low
-        facts["std_ratio"] = high / low
-        facts["mean_over_std"] = float(np.sort(np.abs(mean) / std)[(len(std) - 1) // 2])
-    return facts
+    if len(units) < LEAST_ROWS or not varies.any():
+        return _SIZE, (rows, checksum, largest)
+    std, mean = std[varies], mean[varies]
+    high, low = float(std.max()), float(std.min())
+    away = float(np.sort(np.abs(mean) / std)[(len(std) - 1) // 2])
+    return _ALL, (rows, checksum, largest, high, low, high / low, away)
 
 
-def output_facts(value: Tensor) -> dict[str, Any]:
+def output_facts(value: Tensor) -> Facts:
     """Size of the outputs, and how much they differ between rows.
 
     ``spread`` is the root mean square over units of the deviation over rows; ``scale`` the root
     mean square of all outputs.
     """
+    found = _reader().moments(value) if value.is_cpu else None
+    rows, noise, size = _moments(value) if found is None else found
+    if rows < 2:
+        return _SCALE, (rows, math.sqrt(noise + size))
+    return _OUTPUT, (rows, math.sqrt(noise + size), math.sqrt(noise))
+
+
+@torch.no_grad()
+def _moments(value: Tensor) -> tuple[int, float, float]:
+    """Rows; means over units of their variances and squared means."""
     units = _units(value.detach().float())
     var, mean = torch.var_mean(units, 0, correction=0)
     noise, size = torch.stack([var.mean(), mean.square().mean()]).tolist()
-    facts: dict[str, Any] = {"rows": len(units), "scale": plain(math.sqrt(noise + size))}
-    return facts | ({"spread": plain(math.sqrt(noise))} if len(units) >= 2 else {})
+    return len(units), noise, size
 
 
-def _activation_facts(kind: str, value: Tensor) -> dict[str, Any]:
-    units = _units(value.detach())
-    if kind in _RELU:
+def activation_facts(kind: str, value: Tensor) -> tuple[float, ...]:
+    """The shares that :data:`FACTS` names, of units or numbers."""
+    found: tuple[float, ...] | None = None
+    if value.is_cpu:
+        if kind == "relu":
+            found = _reader().relu(value)
+        else:
+            found = _reader().saturated(value, *_RANGES[kind])
+    return _activation_facts(kind, value) if found is None else found
+
+
+@torch.no_grad()
+def _activation_facts(kind: str, value: Tensor) -> tuple[float, ...]:
+    # A limit would be rounded to 16 bits as well.
+    units = _units(value.detach() if value.element_size() > 2 else value.detach().float())
+    count = max(1, units.numel())
+    if kind == "relu":
         alive = (units > 0).sum(0)
-        dead, zero = (alive == 0).sum(), alive.sum()
-        dead, zero = torch.stack([dead, zero]).tolist()
-        count = max(1, len(alive))
-        return {"kind": "relu", "dead": dead / count, "zero": 1 - zero / max(1, units.numel())}
-    if kind in _TANH:
-        return {"kind": "tanh", "saturated": _share(units.abs() > TANH_FLAT)}
-    flat = (units < SIGMOID_FLAT) | (units > 1 - SIGMOID_FLAT)
-    return {"kind": "sigmoid", "saturated": _share(flat)}
-
-
-def _share(mask: Tensor) -> float:
-    return int(mask.sum()) / max(1, mask.numel())
-
-
-class _Activations(TorchFunctionMode):
-    """Notes every activation function's result under the name of the module that called it."""
-
-    def __init__(self, name: Callable[[], str]) -> None:
-        super().__init__()
-        self._name = name
-        self.found: dict[str, dict[str, Any]] = {}
-        self.results: dict[str, Tensor] = {}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        kind = getattr(func, "__name__", "")
-        if kind in _WATCHED and isinstance(result, Tensor) and result.is_floating_point():
-            name = self._name() or kind
-            with torch.no_grad():
-                facts = _activation_facts(kind, result)
-            if name in self.found and self.found[name]["kind"] != facts["kind"]:
-                name = f"{name}.{facts['kind']}"
-            self._merge(self.found.setdefault(name, {**facts, "calls": 0}), facts)
-            self.results[name] = result.detach()
-        return result
-
-    @staticmethod
-    def _merge(kept: dict[str, Any], new: dict[str, Any]) -> None:
-        """The mean over the calls, such as the steps of a recurrent network."""
-        calls = kept["calls"] = kept["calls"] + 1
-        for name, value in new.items():
-            if name != "kind":
-                kept[name] += (value - kept[name]) / calls
-
-
-class Look:
-    """One look at one forward pass of a model.
-
-    Args:
-        model: whose next forward pass in training mode is watched.
-        before_backward: called when the backward pass of it begins, before any gradient changes.
-
-    After the pass ``facts`` holds ``input``, ``output`` and ``activations``.
-    """
-
-    def __init__(self, model: nn.Module, before_backward: Callable[[], None]) -> None:
-        self.facts: dict[str, Any] = {}
-        self._model, self._before_backward = model, before_backward
-        self._stack: list[str] = []
-        self._mode = _Activations(lambda: self._stack[-1] if self._stack else "")
-        self._handles: list[Any] = []
-        self._watching = False
-
-    def __enter__(self) -> Self:
-        keep = self._handles.append
-        for name, module in self._model.named_modules():
-            if name:
-                keep(
-                    module.register_forward_pre_hook(Hook(lambda *_, n=name: self._stack.append(n)))
-                )
-                keep(module.register_forward_hook(Hook(lambda *_: self._leave()), always_call=True))
-        keep(self._model.register_forward_pre_hook(Hook(self._begin), with_kwargs=True))
-        keep(self._model.register_forward_hook(Hook(self._end), always_call=True))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-    def _notice(self, gradient: Tensor) -> None:
-        self._before_backward()
-
-    def _leave(self) -> None:
-        if self._stack:
-            self._stack.pop()
-
-    def _begin(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self._watching = module.training and torch.is_grad_enabled() and not self.facts
-        if not self._watching:
-            return
-        tensor = first_tensor((args, kwargs))
-        if tensor is not None:
-            with torch.no_grad():
-                self.facts["input"] = input_facts(tensor)
-        self._stack.clear()
-        self._mode.__enter__()  # type: ignore[no-untyped-call]  # torch has no type for it
-
-    def _end(self, module: nn.Module, args: Any, output: Any) -> None:
-        if not self._watching:
-            return
-        self._watching = False
-        self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch has no type for it
-        tensor = first_tensor(output)
-        self.facts["activations"] = self._mode.found
-        if tensor is None:
-            return
-        if tensor.is_floating_point():
-            with torch.no_grad():
-                self.facts["output"] = output_facts(tensor)
-            for name, result in self._mode.results.items():
-                if result.data_ptr() == tensor.data_ptr():  # a last sigmoid may be as sure as it is
-                    self._mode.found[name]["output"] = True
-        self._mode.results.clear()
-        if tensor.requires_grad:
-            tensor.register_hook(self._notice)  # type: ignore[no-untyped-call]  # torch has no type for it
+        dead, positive = torch.stack([(alive == 0).sum(), alive.sum()]).tolist()
+        return dead / max(1, len(alive)), 1 - positive / count
+    low, high = _RANGES[kind]
+    return (int(((units < low) | (units > high)).sum()) / count,)

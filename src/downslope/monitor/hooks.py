@@ -61,9 +61,11 @@ class Noting(Hook):
     [1.0, 2.0]
     """
 
-    __slots__ = ("_earlier", "_latest")
+    __slots__ = ("_earlier", "_latest", "then")
 
     def __init__(self) -> None:
+        #: Called with the arguments of a training pass as well, if there is one.
+        self.then: Callable[[Any, Any], None] | None = None
         self._earlier: Batch | None = None
         self._latest: Batch | None = None
 
@@ -71,6 +73,8 @@ class Noting(Hook):
         """Note the arguments of a pass."""
         if module.training and torch.is_grad_enabled():
             self._earlier, self._latest = self._latest, (args, kwargs)
+            if self.then is not None:
+                self.then(args, kwargs)
 
     @property
     def batches(self) -> list[Batch]:

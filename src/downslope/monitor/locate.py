@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..randomness import randomness_restored
-from .activations import _tensors, first_tensor
+from .activations import first_tensor, tensors
 
 __all__ = ["Origin", "locate", "locate_backward"]
 
@@ -35,7 +35,7 @@ def locate(model: nn.Module, args: Any, kwargs: Any) -> Origin:
 
     Parameters, buffers, modes and random numbers are as before afterwards.
     """
-    for tensor in _tensors((args, kwargs)):
+    for tensor in tensors((args, kwargs)):
         if bad := _bad_rows(tensor):
             return Origin(
                 "input", f"rows {', '.join(map(str, bad[:5]))}" + ", ..." * (len(bad) > 5)
@@ -47,7 +47,7 @@ def locate(model: nn.Module, args: Any, kwargs: Any) -> Origin:
     found: list[str] = []
 
     def check(name: str, output: Any) -> None:
-        if not found and any(_nonfinite(t) for t in _tensors(output)):
+        if not found and any(_nonfinite(t) for t in tensors(output)):
             found.append(name)
 
     with _watched(model, check), torch.no_grad():
@@ -64,7 +64,7 @@ def locate_backward(model: nn.Module, args: Any, kwargs: Any) -> Origin | None:
     found: list[str] = []
 
     def watch(name: str, output: Any) -> None:
-        for tensor in _tensors(output):
+        for tensor in tensors(output):
             if tensor.requires_grad and tensor.is_floating_point():
                 note = partial(_note, found, name)
                 tensor.register_hook(note)  # type: ignore[no-untyped-call]  # torch has no type for it

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,22 +15,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError, InputTypeError
-from .activations import Look
-from .hooks import Batch, Hook, Noting
+from .forms import Form, Part, columns_line, form
+from .forward import Forward
+from .hooks import Batch, Noting
 from .locate import Origin, locate, locate_backward
-from .records import RecordWriter
+from .records import DELAY, RecordWriter
 from .rows import data_event
 from .setup import setup_event
-from .tensors import finite, norms, zero_shares
+from .tensors import finite, norms
+from .weights import Weights
 
 __all__ = ["BUDGET", "Monitor", "next_sampled"]
 
 Event = dict[str, Any]
 
-BUDGET = 0.02  #: share of the time that looks may take
-MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")  # of each parameter
-MOST_ROWS = 100  # steps a record
-MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
+BUDGET = 0.01  #: share of the time that looks may take
+_HEAD = Part((), ("step",), (("event", "monitor"),))
+_TAILS = [
+    Part((), ("data_share", "data_seconds"), (("stale_gradients", stale),))
+    for stale in (False, True)
+]
 
 
 def next_sampled(step: int, every: int | None) -> int:
@@ -121,25 +126,30 @@ class Monitor:
         self._model, self._optimizer, self._every = model, optimizer, every
         self._sinks = list(on_event)
         self._writer: RecordWriter | None = None
+        self._writing: list[Callable[[Event], None]] = []  # the sinks that are files
         if run_dir is not None:
             Path(run_dir).mkdir(parents=True, exist_ok=True)
             self._writer = RecordWriter(Path(run_dir) / "records.jsonl")
-            self._sinks.insert(0, self._writer.write)
+            self._writing = [self._writer.write]
+            self._sinks[:0] = self._writing
         self._begin = self._last = time.perf_counter()
         self._rows: list[tuple[int, Any, float, float]] = []
         self._budget, self._spent, self._usual = budget, 0.0, 0.0
         self._step = self._looked = done
         self._looked_at = self._begin
         self._losses = losses
-        self._look: Look | None = None
-        self._gradients: dict[str, Any] = {}
-        self._before: list[Tensor] = []
-        self._kept: list[Tensor] = []
+        self._forward = Forward(model, self._pass_ended)
+        self._weights = Weights(model)
+        self._stale: bool | None = None
+        self._earlier: weakref.ref[Tensor] | None = None  # a gradient of the step before
+        self._replaces = False  # whether the loop was last seen to make new gradients each step
         self._waited = 0.0
         self._nonfinite = False
         self._noting = Noting()
         self._pre = model.register_forward_pre_hook(self._noting, with_kwargs=True)
-        self._hook: Any = None
+        self._hook: Any = None  # in the optimizer while the next step is looked at
+        self._looks: list[tuple[Form, list[float]]] = []  # that are not written yet
+        self._late = self._begin + DELAY  # when what is not written yet has waited long enough
         self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
         self._plan(self._begin)
 
@@ -168,23 +178,24 @@ class Monitor:
         if type(value) is float and not math.isfinite(value):
             self._attend(now)
             self._trace(step)
-        elif step >= self._due:
+        elif step >= self._due or now >= self._late:
             self._attend(now)
         else:
             self._last = now
 
     def _attend(self, now: float) -> None:
         """Do what few steps ask for: finish a look, write rows, begin another look."""
-        looked, before = self._look is not None, self._last
+        looked, before = self._hook is not None, self._last
         if looked:
             usual_steps = self._step - 1 - self._looked
             if usual_steps:
                 self._usual = (before - self._looked_at) / usual_steps
             self._finish_look(now)
-            self._flush()
-        elif len(self._rows) >= MOST_ROWS:
-            self._flush()
         self._plan(now)
+        # Looks at one step after another wait for each other, as long as records may.
+        follows = self._hook is not None and self._sinks == self._writing
+        if (looked and not follows) or now >= self._late:
+            self._flush()
         self._last = time.perf_counter()
         if looked:  # what it took beyond a usual step
             self._spent += max(0.0, self._last - before - self._usual)
@@ -195,24 +206,30 @@ class Monitor:
         following = self._step + 1
         sampled = next_sampled(self._step, self._every)
         if sampled == following and self._affordable(now):
-            if self._look is None:
-                self._arm()
+            self._arm()
             self._due = following
             return
+        self._disarm()
         if sampled == following:
             sampled = next_sampled(sampled, self._every)
-        self._due = min(sampled - 1, self._step + MOST_ROWS)
+        self._due = sampled - 1
 
     def _affordable(self, now: float) -> bool:
         """Whether the next step may be looked at: what looks took is within the budget."""
-        always = self._every is not None or (self._step + 1) & self._step == 0
-        return always or self._spent <= self._budget * (now - self._begin)
+        return (
+            self._every is not None
+            or self._thorough
+            or self._spent <= self._budget * (now - self._begin)
+        )
+
+    @property
+    def _thorough(self) -> bool:
+        """Whether the next step is a power of two: looked at in any case, and more closely."""
+        return (self._step + 1) & self._step == 0
 
     def skip(self) -> None:
         """Forget what was seen of a step that was not taken (float16 overflowed)."""
-        if self._look is not None:
-            self._disarm()
-            self._before = []
+        if self._hook is not None:
             self._arm()
 
     def trace(self) -> None:
@@ -252,7 +269,7 @@ class Monitor:
         if self._writer is not None:
             self._writer.close()
             self._sinks.remove(self._writer.write)
-            self._writer = None
+            self._writer, self._writing = None, []
 
     def __enter__(self) -> Self:
         return self
@@ -266,59 +283,99 @@ class Monitor:
         self.close()
 
     def _emit(self, event: Event) -> None:
+        self._write_looks()
         event = finite(event)
         for sink in self._sinks:
             sink(event)
 
     def _flush(self) -> None:
-        """Write the steps so far as one record of columns."""
+        """Write the looks and the steps so far, these as one record of columns."""
+        self._late = time.perf_counter() + DELAY
+        self._write_looks()
         if not self._rows:
             return
         steps, losses, lrs, times = zip(*self._rows, strict=True)
         self._rows.clear()
-        values = [float(loss) for loss in losses]
-        self._emit(
-            {
-                "event": "steps",
-                "step": list(steps),
-                "loss": values,
-                "lr": [float(lr) for lr in lrs],
-                "seconds": [round(t - self._begin, 6) for t in times],
-            }
-        )
+        begin = self._begin
+        values = list(map(float, losses))
+        columns = {
+            "step": steps,
+            "loss": values,
+            "lr": list(map(float, lrs)),
+            "seconds": [t - begin for t in times],
+        }
+        if self._writer is not None:
+            self._writer.write_lines([columns_line("steps", columns)])
+        for sink in self._sinks[len(self._writing) :]:
+            sink(finite({"event": "steps", **columns}))
         if not all(map(math.isfinite, values)):
             self._trace(self._step)
 
+    def _write_looks(self) -> None:
+        if not self._looks:
+            return
+        looks, self._looks = self._looks, []
+        if self._writer is not None:
+            self._writer.write_lines([found.line(numbers) for found, numbers in looks])
+        for sink in self._sinks[len(self._writing) :]:
+            for found, numbers in looks:
+                sink(found.event(numbers))
+
     def _arm(self) -> None:
         """Look closely at the step that comes."""
-        self._gradients = {}
-        self._waited = 0.0
-        self._look = Look(self._model, self._check_stale).__enter__()
-        self._hook = self._optimizer.register_step_pre_hook(self._before_step)
-        self._data_hook = self._model.register_forward_pre_hook(Hook(lambda *_: self._note_wait()))
+        self._stale, self._earlier, self._waited = None, None, 0.0
+        thorough = self._thorough
+        self._replaces = self._replaces and not thorough
+        if thorough or self._hook is None:
+            self._weights.refresh()
+        self._weights.waiting = False
+        self._forward.arm(thorough=thorough)
+        if self._hook is None:
+            self._hook = self._optimizer.register_step_pre_hook(self._before_step)
+            self._noting.then = self._pass_begins
 
     def _disarm(self) -> None:
-        if self._look is not None:
-            self._look.__exit__()
-            self._look = None
+        if self._hook is not None:
+            self._forward.disarm()
+            self._weights.rest()
+            self._noting.then = None
             self._hook.remove()
-            self._data_hook.remove()
+            self._hook = None
 
-    def _note_wait(self) -> None:
-        if self._model.training and not self._waited:
+    def _pass_begins(self, args: Any, kwargs: Any) -> None:
+        if not self._waited:
             self._waited = time.perf_counter() - self._last
+        self._forward.begin(args, kwargs)
 
-    def _trained(self) -> tuple[list[str], list[Tensor]]:
-        pairs = [(n, p) for n, p in self._model.named_parameters() if p.grad is not None]
-        return [n for n, _ in pairs], [p for _, p in pairs]
+    def _pass_ended(self, output: Tensor | None) -> None:
+        """See to it that gradients which are still there when the backward pass begins are seen.
 
-    @torch.no_grad()
-    def _check_stale(self) -> None:
+        A hook in it says so exactly, and costs more than the rest of a small look. A loop that was
+        seen to replace its gradients is believed to go on so while the first of them is replaced.
+        """
+        left = next(self._left(), None)
+        if left is None:
+            self._stale = False
+            return
+        self._earlier = weakref.ref(left)
+        if output is not None and output.requires_grad and not self._replaces:
+            hook = (
+                output.register_hook if output.grad_fn is None else output.grad_fn.register_prehook
+            )
+            hook(self._check_stale)
+
+    def _left(self) -> Iterator[Tensor]:
+        """The gradients that the optimizer's parameters have."""
+        for group in self._optimizer.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    yield p.grad
+
+    def _check_stale(self, *_: Any) -> None:
         """Gradients that are not zero when the first backward pass after a step begins."""
-        if "stale" not in self._gradients:
-            params = [p for group in self._optimizer.param_groups for p in group["params"]]
-            left = norms([p.grad for p in params if p.grad is not None])
-            self._gradients["stale"] = any(n != 0 for n in left)
+        if self._stale is None:
+            left = list(self._left())
+            self._stale = bool(left) and any(n != 0 for n in norms(left))
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -336,47 +393,28 @@ class Monitor:
 
         return (args[0], measured), {k: v for k, v in kwargs.items() if k != "closure"}
 
-    @torch.no_grad()
     def _measure_gradients(self) -> None:
-        if "grad_norm" in self._gradients:
+        if self._weights.waiting:
             return
-        names, params = self._trained()
-        grads = [p.grad for p in params if p.grad is not None]
+        if self._earlier is not None:
+            earlier = self._earlier()
+            self._replaces = earlier is None or all(g is not earlier for g in self._left())
+            self._earlier = None
         scale = float(getattr(self._optimizer, "grad_scale", None) or 1.0)
-        found = self._gradients
-        found.update(
-            names=names,
-            params=params,
-            grad_norm=[n / scale for n in norms(grads)],
-            weight_norm=norms([p.detach() for p in params]),
-            zero_share=zero_shares(grads),
-        )
-        self._before = [p.detach().clone() for p in params]
-        if not all(map(math.isfinite, found["grad_norm"])):
+        if not self._weights.before(scale):
             self._trace(self._step + 1)
 
-    @torch.no_grad()
     def _finish_look(self, now: float) -> None:
-        look, found = self._look, self._gradients
-        self._disarm()
-        assert look is not None
-        event: Event = {"event": "monitor", "step": self._step, **look.facts}
-        event["stale_gradients"] = found.get("stale", False)
-        event["data_share"] = min(1.0, self._waited / max(now - self._last, 1e-9))
-        event["data_seconds"] = round(self._waited, 6)
-        if "names" in found:
-            moved = norms(torch._foreach_sub([p.detach() for p in found["params"]], self._before))
-            columns = (found["grad_norm"], found["weight_norm"], moved, found["zero_share"])
-            event["tensors"] = {
-                name: dict(zip(MEASURED, values, strict=True))
-                for name, *values in zip(found["names"], *columns, strict=True)
-            }
-            event["grad_norm"] = math.hypot(*found["grad_norm"])
-            sound = all(map(math.isfinite, (event["grad_norm"], *moved)))
-            if sound and sum(b.numel() for b in self._before) <= MOST_KEPT:
-                self._kept = self._before
-        self._before = []
-        self._emit(event)
+        parts, numbers = self._forward.parts, self._forward.numbers
+        share = min(1.0, self._waited / max(now - self._last, 1e-9))
+        all_parts = (_HEAD, *parts, _TAILS[bool(self._stale)])
+        all_numbers = [self._step, *numbers, share, self._waited]
+        if self._weights.waiting:
+            all_numbers += self._weights.after()
+            found = form(all_parts, self._weights.form)
+        else:
+            found = form(all_parts)
+        self._looks.append((found, all_numbers))
 
     def _trace(self, step: int) -> None:
         """Say once where the first number that is not finite came from."""
@@ -401,12 +439,13 @@ class Monitor:
     def _with_earlier_weights(self, step: int, batches: list[Batch]) -> tuple[int, Origin] | None:
         """Try the last two batches with the last weights that were finite."""
         params: list[Tensor] = [p for p in self._model.parameters() if p.requires_grad]
-        if len(params) != len(self._kept):
+        kept = self._weights.kept
+        if len(params) != len(kept):
             return None
         now = [p.detach().clone() for p in params]
         try:
             with torch.no_grad():
-                torch._foreach_copy_(params, self._kept)
+                torch._foreach_copy_(params, kept)
             for back in range(len(batches) - 1, -1, -1):
                 batch = batches[-1 - back]
                 origin = locate(self._model, *batch)

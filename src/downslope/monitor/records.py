@@ -30,6 +30,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -89,6 +90,11 @@ class RecordWriter:
         self._waiting.append(_ENCODE(record))
         if record["event"] != "train" or perf_counter() - self._flushed > DELAY:
             self.flush()
+
+    def write_lines(self, lines: Sequence[str]) -> None:
+        """Append records that are JSON already; as :meth:`write`."""
+        self._waiting += lines
+        self.flush()
 
     def flush(self) -> None:
         """Hand every record to the system.

@@ -16,6 +16,7 @@ from torch import Tensor
 __all__ = ["finite", "norms", "plain", "zero_shares"]
 
 
+@torch.no_grad()
 def norms(tensors: Sequence[Tensor]) -> list[float]:
     """The L2 norm of each.
 
@@ -46,7 +47,7 @@ def zero_shares(tensors: Sequence[Tensor]) -> list[float]:
         return []
     strided = [_strided(t) for t in tensors]
     counts = _read(torch._foreach_norm(strided, 0))  # counts what is not zero
-    return [1 - n / max(1, t.numel()) for n, t in zip(counts, strided, strict=True)]
+    return [(t.numel() - n) / max(1, t.numel()) for n, t in zip(counts, strided, strict=True)]
 
 
 def plain(value: float) -> float | None:

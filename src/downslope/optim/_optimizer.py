@@ -32,6 +32,7 @@ from ._clipping import Clipping, measure, nonfinite_error, pick, wanted
 from ._compiled import Traced
 from ._documentation import described
 from ._group import Group, Notice, Schedules, set_scheduled, tells_of_changes
+from ._hooks import hooked
 from ._hypers import checked
 from ._loading import Loading, of_parameters
 from ._memory import Memory, memory_of
@@ -192,15 +193,17 @@ class Optimizer(torch.optim.Optimizer):
             return self._compiling_step(closure)
         # torch wraps every step in a profiler's record and loops over hooks. Both cost more than
         # a small step, so they are entered only when somebody looks.
+        given = () if closure is None else (closure,)
+        if _profiler_enabled():
+            return self._watched_step(*given)
         if (
             self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks
             or _global_optimizer_pre_hooks
             or _global_optimizer_post_hooks
-            or _profiler_enabled()
         ):
-            watched = self._watched_step
-            return watched() if closure is None else watched(closure)
+            loss: Loss | None = hooked(self, Optimizer._plain_step, *given)
+            return loss
         return self._plain_step(closure)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch's mark that it need not wrap it

@@ -24,7 +24,17 @@ from torch import Tensor
 from ...errors import EngineError
 from .library import ask, view_int64
 
-__all__ = ["AS_PLANNED", "GRADIENT", "STALE", "Expected", "handles", "look"]
+__all__ = [
+    "AS_PLANNED",
+    "GRADIENT",
+    "HEADER",
+    "STALE",
+    "Expected",
+    "asked",
+    "functions",
+    "handles",
+    "look",
+]
 
 Int64 = npt.NDArray[np.int64]
 
@@ -32,12 +42,12 @@ Int64 = npt.NDArray[np.int64]
 AS_PLANNED, STALE, GRADIENT = 0, 1, 2
 
 _QUESTIONS = ("layout", "device_type", "dtype", "dim", "sizes", "strides", "data_ptr")
-_HEADER = object.__basicsize__
+HEADER = object.__basicsize__  #: bytes before the C++ tensor in an object of Python's
 _SUFFIX = {"darwin": "libtorch_cpu.dylib", "win32": "torch_cpu.dll"}
 
 
 @cache
-def _functions() -> Int64:
+def functions() -> Int64:
     """The addresses of torch's C functions, in the order of ``_QUESTIONS``.
 
     Raises:
@@ -47,8 +57,8 @@ def _functions() -> Int64:
     try:
         name = _SUFFIX.get(sys.platform, "libtorch_cpu.so")
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / name))
-        functions = [getattr(library, f"aoti_torch_get_{q}") for q in _QUESTIONS]
-        known = ctypes.c_int64.from_address(id(probe) + _HEADER).value == probe._cdata
+        found = [getattr(library, f"aoti_torch_get_{q}") for q in _QUESTIONS]
+        known = ctypes.c_int64.from_address(id(probe) + HEADER).value == probe._cdata
     except (OSError, AttributeError):
         known = False
     if not known:
@@ -56,13 +66,13 @@ def _functions() -> Int64:
             f"The compiled engine reads tensors as torch 2.13 lays them out; torch "
             f"{torch.__version__} does it otherwise. Install torch 2.13, or give foreach=True"
         )
-    addresses = [ctypes.cast(f, ctypes.c_void_p).value for f in functions]
+    addresses = [ctypes.cast(f, ctypes.c_void_p).value for f in found]
     return np.array(addresses, np.int64)
 
 
 def handles(tensors: Iterable[Tensor], count: int) -> Int64:
     """Pointers to the C++ tensors inside Python's; valid as long as the Python objects live."""
-    return np.fromiter(map(id, tensors), np.int64, count) + _HEADER
+    return np.fromiter(map(id, tensors), np.int64, count) + HEADER
 
 
 class Expected:
@@ -75,13 +85,13 @@ class Expected:
     """
 
     def __init__(self, params: Sequence[Tensor], kinds: Sequence[Tensor]) -> None:
-        self.functions = _functions()
+        self.functions = functions()
         self.dims = np.array([p.dim() for p in params], np.int64)
         self.first = np.cumsum([0, *(2 * self.dims)]).astype(np.int64)
         numbers = [n for p in params for n in (*p.shape, *p.stride())]
         self.layout = np.array(numbers, np.int64)
-        self.dtypes = np.array([_answer("dtype", t) for t in kinds], np.int64)
-        self.device = _answer("device_type", params[0])
+        self.dtypes = np.array([asked("dtype", t) for t in kinds], np.int64)
+        self.device = asked("device_type", params[0])
 
     def look(self, pointers: Int64, addresses: Int64) -> int:
         """Compare all tensors with what is expected, and note where the gradients lie.
@@ -98,10 +108,10 @@ class Expected:
         return int(look(self.functions, pointers, addresses, *tables))
 
 
-def _answer(question: str, tensor: Tensor) -> int:
+def asked(question: str, tensor: Tensor) -> int:
     """Torch's number of a dtype or a kind of device."""
     answer = np.zeros(1, np.int64)
-    function = _functions()[_QUESTIONS.index(question)]
+    function = functions()[_QUESTIONS.index(question)]
     _ask(function, handles([tensor], 1)[0], answer.ctypes.data)
     return int(answer[0])
 

@@ -1,0 +1,158 @@
+"""The compiled passes of ``compiled.py`` over all parameters of a model at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from ..engines.cpu import threads
+from ..engines.cpu.library import CHUNK
+from ..engines.cpu.look import AS_PLANNED, HEADER, STALE, Expected, handles, look
+from ..engines.cpu.run import INLINE
+from ..engines.layout import adopt, dense
+from . import compiled
+from .tensors import norms
+
+__all__ = ["Passes"]
+
+Int64 = npt.NDArray[np.int64]
+
+_pointer = Tensor.data_ptr
+_PLAIN = frozenset((Tensor, Parameter))
+
+
+class Passes:
+    """Reads gradients and parameters once before a step, parameters and their copies once after.
+
+    Args:
+        params: dense ones on the CPU, of one kind that the compiled functions read.
+    """
+
+    def __init__(self, params: Sequence[Tensor]) -> None:
+        count = len(params)
+        self._params = list(params)
+        # An alias keeps the storage, so its address cannot become another's.
+        self._aliases = [p.detach() for p in params]
+        self._pointers = list(map(_pointer, params))
+        self._addresses: Int64 = np.array([self._pointers] * 2, np.int64)
+        pointers = np.stack([handles(params, count)] * 2)
+        self._row, self._pack = memoryview(pointers[1]), Struct(f"{count}q").pack_into
+        as_now = Expected(params, [params[0], params[0]])
+        layout = as_now.dims, as_now.first, as_now.layout, as_now.dtypes, as_now.device
+        self._look = as_now.functions, pointers, self._addresses, *layout
+        sizes = np.array([p.numel() for p in params], np.int64)
+        self._ends = np.cumsum(sizes)
+        chunks = [
+            (tensor, start, min(CHUNK, size - start))
+            for tensor, size in enumerate(sizes.tolist())
+            for start in range(0, max(size, 1), CHUNK)
+        ]
+        self._alone = self._ends[-1] <= INLINE
+        pieces = 1 if self._alone else min(threads.PIECES * torch.get_num_threads(), len(chunks))
+        self._bounds = [len(chunks) * piece // pieces for piece in range(pieces + 1)]
+        element = compiled.reader().element(params[0])
+        assert element is not None
+        self._kind = element.kind, element.bytes, self._addresses
+        self._chunks = np.array(chunks, np.int64), np.zeros((len(chunks), 4))
+        self._found = np.zeros(4 * count + 1)
+        self._results = self._chunks[1], self._chunks[0], sizes
+        self._before: _Copy | None = None
+        self._kept: _Copy | None = None
+
+    @classmethod
+    def of(cls, params: Sequence[Tensor]) -> Self | None:
+        """For these parameters, if they can be read so."""
+        kinds = {compiled.reader().element(p) for p in params}
+        same = len(kinds) == 1 and None not in kinds and all(p.is_cpu for p in params)
+        return cls(params) if same and all(map(dense, params)) else None
+
+    def before(self, grads: Sequence[Tensor]) -> float | None:
+        """Measure the gradients, and copy the parameters.
+
+        Returns:
+            the sum of the squares of all gradients; None if something lies otherwise than it did
+            when this was made, or a gradient cannot be read: nothing was done then.
+        """
+        if not _PLAIN.issuperset(map(type, grads)):
+            return None
+        self._pack(self._row, 0, *[id(g) + HEADER for g in grads])
+        copies = self._copies.addresses
+        squares: float
+        if self._alone:
+            rest = *self._kind[:2], copies, *self._chunks
+            verdict, squares = compiled.all_gradients(*self._look, *rest)
+            if verdict == AS_PLANNED:
+                return squares
+        else:
+            verdict = look(*self._look)
+        if verdict == STALE:
+            return None
+        if verdict != AS_PLANNED:
+            if not all(g.layout == torch.strided and g.is_cpu for g in grads):
+                return None
+            pairs = zip(grads, self._params, strict=True)
+            grads = [adopt(g.resolve_neg(), p, p.dtype) for g, p in pairs]
+            self._addresses[1] = list(map(_pointer, grads))
+        self._run(compiled.gradients)
+        squares = compiled.total(self._chunks[1])
+        return squares
+
+    def after(self, scale: float) -> list[float]:
+        """Four numbers a tensor and one for all: see :func:`.compiled.results`."""
+        if self._alone:
+            rest = *self._chunks, self._results[2]
+            compiled.all_movement(*self._kind, self._copies.addresses, *rest, scale, self._found)
+        else:
+            self._run(compiled.movement)
+            compiled.results(*self._results, scale, self._found)
+        if list(map(_pointer, self._params)) != self._pointers:  # the step replaced storage
+            with torch.no_grad():
+                moved = torch._foreach_sub(self._params, self._copies.tensors())
+            self._found[2:-1:4] = norms(moved)
+        numbers: list[float] = self._found.tolist()
+        return numbers
+
+    def keep(self) -> None:
+        """Do not write over the last copies before others are kept."""
+        self._kept, self._before = self._before, self._kept
+
+    @property
+    def kept(self) -> list[Tensor]:
+        """The copies that were kept."""
+        return [] if self._kept is None else self._kept.tensors()
+
+    def free(self) -> None:
+        """Let go of memory that is only of use from one step to the next."""
+        self._before = None
+
+    @property
+    def _copies(self) -> _Copy:
+        if self._before is None:
+            self._before = _Copy(self._params, self._ends)
+        return self._before
+
+    def _run(self, function: Callable[..., None]) -> None:
+        threads.run(function, (*self._kind, self._copies.addresses, *self._chunks), self._bounds)
+
+
+class _Copy:
+    """One block of memory for all parameters."""
+
+    def __init__(self, params: Sequence[Tensor], ends: Int64) -> None:
+        self._block = torch.empty(int(ends[-1]), dtype=params[0].dtype)
+        starts = [0, *ends.tolist()[:-1]]
+        bytes_each = params[0].element_size()
+        at = self._block.data_ptr()
+        self.addresses: Int64 = np.array([at + start * bytes_each for start in starts], np.int64)
+        self._places = [(p.shape, p.stride(), s) for p, s in zip(params, starts, strict=True)]
+
+    def tensors(self) -> list[Tensor]:
+        """A view for each parameter, laid out as it is."""
+        return [self._block.as_strided(*place) for place in self._places]

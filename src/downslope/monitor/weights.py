@@ -1,0 +1,139 @@
+"""Gradients, weights and updates around one step of an optimizer: four numbers a parameter."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from .forms import Block, Part
+from .tensors import norms, zero_shares
+
+if TYPE_CHECKING:
+    from .passes import Passes
+
+__all__ = ["MEASURED", "Weights"]
+
+#: What is measured of each parameter.
+MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")
+MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
+
+
+class Weights:
+    """Measures a model's parameters before and after a step.
+
+    Args:
+        model: whose parameters they are.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        #: The form of what is measured of the parameters that had gradients.
+        self.form = Block()
+        #: Whether the last step's gradients were measured, and not yet what became of them.
+        self.waiting = False
+        self._all: list[str] = []
+        self._params: list[Tensor] = []
+        self._has: list[bool] = []
+        self._everyone = False
+        self._trained: list[Tensor] = []
+        self._small = True
+        self._scale = 1.0
+        self._passes: Passes | None = None
+        self._slow: _Slow | None = None
+        self._kept: list[Tensor] = []
+
+    def refresh(self) -> None:
+        """Read afresh which parameters the model has."""
+        named = list(self._model.named_parameters())
+        self._all, self._params = [n for n, _ in named], [p for _, p in named]
+        self._has, self._everyone = [], False
+
+    def before(self, scale: float) -> bool:
+        """Measure the gradients of the step that comes.
+
+        Args:
+            scale: what they were multiplied by.
+
+        Returns:
+            whether all are finite.
+        """
+        grads = [g for p in self._params if (g := p.grad) is not None]
+        if not (self._everyone and len(grads) == len(self._params)):
+            has = [p.grad is not None for p in self._params]
+            if has != self._has:
+                self._regroup(has)
+        self.waiting, self._scale = True, scale
+        squares = None if self._passes is None else self._passes.before(grads)
+        if squares is None and self._passes is not None:  # something was replaced
+            self._regroup(self._has)
+            squares = None if self._passes is None else self._passes.before(grads)
+        if squares is not None:
+            self._slow = None
+            return math.isfinite(squares)
+        self._passes = None
+        self._slow = _Slow(self._trained, grads)
+        return all(map(math.isfinite, self._slow.grad_norms))
+
+    def after(self) -> list[float]:
+        """Measure the step: each parameter's :data:`MEASURED`, then the norm of all gradients."""
+        self.waiting = False
+        if self._slow is not None:
+            numbers = self._slow.after(self._trained, self._scale)
+        else:
+            assert self._passes is not None  # one of the two measured before()
+            numbers = self._passes.after(self._scale)
+        if self._small and math.isfinite(numbers[-1] + sum(numbers[2:-1:4])):
+            if self._slow is not None:
+                self._kept = self._slow.before
+            elif self._passes is not None:
+                self._passes.keep()
+                self._kept = []
+        self._slow = None
+        return numbers
+
+    @property
+    def kept(self) -> list[Tensor]:
+        """The last weights from which a step was made whose gradients and updates were finite."""
+        return self._kept or ([] if self._passes is None else self._passes.kept)
+
+    def rest(self) -> None:
+        """No step comes that is measured."""
+        self.waiting, self._slow = False, None
+        if self._passes is not None:
+            self._passes.free()
+
+    def _regroup(self, has: list[bool]) -> None:
+        self._kept = self.kept
+        self._has, self._everyone = has, all(has)
+        names = [n for n, h in zip(self._all, has, strict=True) if h]
+        parts = [Part(("tensors", name), MEASURED) for name in names] or [Part(("tensors",), ())]
+        self.form = Block(*parts, Part((), ("grad_norm",)))
+        self._trained = [p for p, h in zip(self._params, has, strict=True) if h]
+        self._small = sum(p.numel() for p in self._trained) <= MOST_KEPT
+        self._passes = None
+        if self._trained and all(p.is_cpu for p in self._trained):
+            from .passes import Passes  # imports Numba
+
+            self._passes = Passes.of(self._trained)
+
+
+class _Slow:
+    """The same in torch's operations, for tensors of any kind."""
+
+    @torch.no_grad()
+    def __init__(self, params: list[Tensor], grads: list[Tensor]) -> None:
+        self.grad_norms = norms(grads)
+        self._weight_norms = norms([p.detach() for p in params])
+        self._zero_shares = zero_shares(grads)
+        self.before = [p.detach().clone() for p in params]
+
+    @torch.no_grad()
+    def after(self, params: list[Tensor], scale: float) -> list[float]:
+        moved = norms(torch._foreach_sub([p.detach() for p in params], self.before))
+        grads = [n / scale for n in self.grad_norms]
+        columns = (grads, self._weight_norms, moved, self._zero_shares)
+        each = [value for values in zip(*columns, strict=True) for value in values]
+        return [*each, math.hypot(*grads)]
