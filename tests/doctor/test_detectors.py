@@ -397,6 +397,13 @@ def test_a_step_of_lbfgs_may_go_far(optimizer: str, causes: list[str]) -> None:
     assert [f.cause for f in found if f.severity != "note"] == causes
 
 
+@pytest.mark.parametrize(("optimizer", "causes"), [("Adagrad", []), ("Adam", ["warmup missing"])])
+def test_adagrad_needs_no_warmup(optimizer: str, causes: list[str]) -> None:
+    """Its first step is its largest, for it lowers the rate itself."""
+    found = diagnose(course(0.07 + FALL, update=0.17, optimizer=optimizer))
+    assert [f.cause for f in found if f.severity != "note"] == causes
+
+
 def test_learning_by_heart_is_seen_without_the_loss_of_constants() -> None:
     """A training loss that falls to nothing while validation never gets below where it began."""
     found = diagnose(course(2.3 * FALL, [2.4] * 8))
