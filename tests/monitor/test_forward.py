@@ -190,3 +190,35 @@ def test_gradients_that_are_no_longer_cleared_are_seen(how: str) -> None:
     stale = cleared(how, 9)
     assert not any(stale[step] for step in range(1, 6))
     assert all(stale[step] for step in range(7, 10))
+
+
+class Pair(nn.Module):
+    """Two outputs of layers of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(4, 4), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"one": self.one(x), "other": self.other(x)}
+
+
+@pytest.mark.parametrize("opposed", [False, True])
+def test_gradients_that_are_replaced_before_the_step_are_not_left(opposed: bool) -> None:
+    """Of several outputs, and where another model's loss went backward through this one first."""
+    model = Pair()
+    events: list[dict[str, Any]] = []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with Monitor(model, optimizer, every=1, on_event=[events.append]) as monitor:
+        for _ in range(8):
+            if opposed:
+                model(torch.ones(2, 4))["one"].sum().backward()
+            optimizer.zero_grad()
+            outputs = model(torch.ones(2, 4))
+            loss = outputs["one"].sum() + outputs["other"].sum()
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    seen = [e["stale_gradients"] for e in events if e["event"] == "monitor"]
+    assert len(seen) == 8
+    assert not any(seen)

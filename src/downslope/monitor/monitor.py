@@ -400,6 +400,8 @@ class Monitor:
             earlier = self._earlier()
             self._replaces = earlier is None or all(g is not earlier for g in self._left())
             self._earlier = None
+            if self._replaces:  # since: a backward pass of another model's loss may have come first
+                self._stale = False
         scale = float(getattr(self._optimizer, "grad_scale", None) or 1.0)
         if not self._weights.before(scale):
             self._trace(self._step + 1)

@@ -145,7 +145,10 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
     except OSError as error:
-        raise InputError(f"records {str(path)!r} cannot be read: {error.strerror}.") from None
+        raise InputError(
+            f"records {str(path)!r} cannot be read: {error.strerror}. Give the folder of a run, "
+            "in which downslope train or a Monitor wrote records.jsonl."
+        ) from None
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
