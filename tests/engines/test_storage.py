@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from downslope.engines.cpu import codecs
-from downslope.engines.cpu.library import JITTED
+from downslope.engines.cpu.library import JITTED, TILE
 from downslope.engines.storage import BLOCK, CODECS, close, empty_planes, noise, open_planes
 
 SPLIT = tuple(name for name, codec in CODECS.items() if not codec.random)
@@ -129,30 +129,59 @@ def test_what_is_not_finite_stays_so(codec: str, bad: float) -> None:
     torch.testing.assert_close(kept(codec, x)[BLOCK:], expected[BLOCK:], rtol=0, atol=0)
 
 
+def through_kernels_codec(codec: str, x: Tensor, number: int = 0) -> tuple[list[Tensor], Tensor]:
+    """The planes that kernels keep numbers in, in a third step, and what those open as."""
+    scaled = CODECS[codec].planes[-1].block > 1
+    like = x if CODECS[codec].random else x.to(dtype_of(codec))
+    planes = list(empty_planes(codec, like))
+    seen = [p.view(torch.uint16).numpy() if p.is_floating_point() and p.itemsize == 2 else p.numpy()
+            for p in planes]  # fmt: skip
+    call = {verb: getattr(codecs, f"{verb}_{codec}", None)
+            for verb in ("open", "close", "scale", "reciprocal")}  # fmt: skip
+    opened, (pair, half) = np.zeros(len(x), np.float32), divmod(number, 2)
+    with np.errstate(all="ignore"):
+        for block, part in enumerate(x.split(BLOCK)):
+            h = codecs.random_of(block, codecs.seed_of(3.0, pair), half)
+            top = np.uint32(0)
+            for value in part.numpy():
+                top = codecs.larger(top, value)
+            if scaled:
+                seen[1][block] = call["scale"](top)
+            scale = (seen[1][block],) if scaled else ()
+            by = tuple(map(call["reciprocal"], scale))
+            for j, value in enumerate(part.numpy(), block * BLOCK):
+                if CODECS[codec].random:
+                    seen[0][j] = call["close"](value, *by, h)
+                    h = codecs.next_random(h, half)
+                else:
+                    seen[0][j], seen[1][j] = call["close"](value)
+                elements = [plane[j] for plane in (seen[:1] if scaled else seen)]
+                opened[j] = call["open"](*elements, *scale)
+    return planes, torch.from_numpy(opened)
+
+
 @each_codec
-@pytest.mark.parametrize("count", [codecs.TILE, 2 * BLOCK - 3, 5])
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("count", [TILE, 2 * BLOCK - 3, 5])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_kernel_keeps_the_same_bits(codec: str, count: int, number: int) -> None:
     """The kernels' codec gives the planes of the one in torch operations, and opens them alike."""
     x = numbers(codec, count, count, 3, 0.02)
     ours = empty_planes(codec, x)
     close(codec, x, ours, noise(3, number, count))
-    planes = empty_planes(codec, x)
-    bits, opened = np.zeros(count, np.uint32), torch.zeros(count)
-    pair, half = divmod(number, 2)
-    at = [plane.data_ptr() for plane in planes]
-    with np.errstate(all="ignore"):
-        codecs.fill_noise(0, codecs.seed_of(3.0, pair), count, bits.ctypes.data)
-        shift = np.uint32(16 * half)
-        getattr(codecs, f"close_{codec}")(x.data_ptr(), *at, count, bits.ctypes.data, shift)
-        getattr(codecs, f"open_{codec}")(*at, count, opened.data_ptr())
+    planes, opened = through_kernels_codec(codec, x, number)
     off = (planes[0].float() - ours[0].float()).abs()
-    # Torch's vectors of roots are not always correctly rounded, and that may decide a rounding.
+    # Torch fuses no products with sums, and its roots are not always correctly rounded: that may
+    # decide a rounding.
     assert off.max() <= (0 if codec == "stochastic16" else 1)
     assert (off > 0).double().mean() < 0.01
     for a, b in zip(planes[1:], ours[1:], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=0)
     torch.testing.assert_close(opened, open_planes(codec, planes), rtol=1e-6, atol=0)
+
+
+def dtype_of(codec: str) -> torch.dtype:
+    """Of the weights that a codec splits."""
+    return torch.float16 if codec.startswith("float16") else torch.bfloat16
 
 
 def weights(seed: int, codec: str) -> Tensor:
@@ -172,7 +201,7 @@ def weights(seed: int, codec: str) -> Tensor:
 def test_a_split_weight_has_the_bits_that_it_says(codec: str, seed: int) -> None:
     """The weight is the nearest of 16 bits, and with its correction exact to 1/256 or all bits."""
     x = weights(seed, codec)
-    dtype = torch.float16 if codec.startswith("float16") else torch.bfloat16
+    dtype = dtype_of(codec)
     planes = empty_planes(codec, torch.zeros_like(x, dtype=dtype))
     close(codec, x, planes)
     nearest = x.to(dtype)
@@ -189,19 +218,14 @@ def test_a_split_weight_has_the_bits_that_it_says(codec: str, seed: int) -> None
 
 
 @each_split
-@pytest.mark.parametrize("count", [codecs.TILE, 77])
+@pytest.mark.parametrize("count", [TILE, 77])
 def test_a_kernel_splits_weights_to_the_same_bits(codec: str, count: int) -> None:
     """The kernels' codec gives the planes of the one in torch operations, not finite ones too."""
     x = weights(1, codec)[:count].clone()
     x[-3:] = torch.tensor([float("nan"), float("inf"), float("-inf")])
-    dtype = torch.float16 if codec.startswith("float16") else torch.bfloat16
-    like = torch.zeros_like(x, dtype=dtype)
-    ours, planes, opened = empty_planes(codec, like), empty_planes(codec, like), torch.zeros(count)
+    ours = empty_planes(codec, x.to(dtype_of(codec)))
     close(codec, x, ours)
-    at = [plane.data_ptr() for plane in planes]
-    with np.errstate(all="ignore"):
-        getattr(codecs, f"close_{codec}")(x.data_ptr(), *at, count)
-        getattr(codecs, f"open_{codec}")(*at, count, opened.data_ptr())
+    planes, opened = through_kernels_codec(codec, x)
     for a, b in zip(planes, ours, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
     torch.testing.assert_close(opened, open_planes(codec, ours), rtol=0, atol=0, equal_nan=True)
@@ -222,4 +246,4 @@ def test_random_bits_are_even() -> None:
 
 def test_the_kernels_codecs_are_compiled_unless_numba_is_off() -> None:
     """These tests see machine code, unless they were asked not to."""
-    assert hasattr(codecs.fill_noise, "py_func") == JITTED
+    assert hasattr(codecs.random_of, "py_func") == JITTED

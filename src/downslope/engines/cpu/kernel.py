@@ -14,14 +14,15 @@ vectorises. Its arguments:
     O      float64 [tensors, numbers]   new values of slots that are one number a tensor
     first, last   the range of chunks to do
 
-A compact array (see ``engines/storage.py``) is opened tile by tile into an array of float32, which
-the loop over elements then works on, and closed again after it.
+A compact array (see ``engines/storage.py``) is opened and closed element by element. One with a
+scale a block is closed in a second loop, when a tile's scales are known: until then its new numbers
+are in an array of float32. So are those of others, where there are many.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+import torch
 
 from .. import storage
 from ..cache import load
@@ -53,11 +55,26 @@ Function = Callable[..., None]
 
 _SCALARS, _ELEMENTS = Dialect("{}"), Dialect("T({})")
 
-#: Of an array: where its chunk begins, where a tile of it is open. As the names of ``printing.py``.
+#: Of an array: where its chunk begins, where a tile of its new numbers is. As the names of
+#: ``printing.py``.
 _START, _TILE = "{}_start", "{}_tile"
+
+#: So many compact arrays are closed in the loop that computes them. With more, so few of its turns
+#: fit into what a processor looks ahead that it waits for roots and divisions.
+_AT_ONCE = 3
+
+#: Views of planes, by their dtype.
+_VIEWS = {
+    torch.int8: "view_int8",
+    torch.uint8: "view_uint8",
+    torch.int16: "view_int16",
+    torch.bfloat16: "view_uint16",
+    torch.float16: "view_uint16",
+}
 
 #: Of a total: its partial sums in float64, and those of a few squares in float32.
 _LANES, _SHORT = "lanes{}", "short{}"
+_ADD = f"{_LANES}[j] += {{}}"
 
 
 def source(program: Program, elements: tuple[str, ...]) -> str:
@@ -126,8 +143,7 @@ def _pass_lines(
     if tiles:
         lines += [f"        {line}" for line in tiles.places]
         lines += [f"        {line}" for line in _clear(step)]
-        lines += ["        for t in range(0, n, TILE):"]
-        lines += [f"            {line}" for line in tiles.lines(kinds, places)]
+        lines += [f"        {line}" for line in tiles.lines(kinds, places)]
     else:
         lines += [f"        {line}" for line in _chunk(step, roots, kinds, places)]
     lines += [
@@ -245,7 +261,7 @@ def _roots(step: Pass, kinds: dict[str, Element]) -> Pass | None:
 
 
 def _element_lines(
-    step: Pass, kinds: dict[str, Element], count: str, at: str, add: str = f"{_LANES}[j] += {{}}"
+    step: Pass, kinds: dict[str, Element], count: str, at: str, add: str = _ADD
 ) -> list[str]:
     """The loop over elements: load, compute, store."""
     read = {n: kinds[n].open.format(f"{ADDRESS.format(n)}[{at}]") for n in step.reads}
@@ -261,27 +277,28 @@ class _Tiles:
         self._step = step
         self._written = [n for n, _ in step.writes if n in compact]
         self._opened = [n for n in step.reads if n in compact]
-        self._names = [*dict.fromkeys([*self._opened, *self._written])]
-        self._codecs = {n: (compact[n], CODECS[compact[n]]) for n in self._names}
+        names = dict.fromkeys([*self._opened, *self._written])
+        self._codecs = {n: (compact[n], CODECS[compact[n]]) for n in names}
+        self._scaled = [n for n, (_, c) in self._codecs.items() if c.planes[-1].block > 1]
+        #: Those that are closed in a loop of their own.
+        many = len(self._written) > _AT_ONCE
+        self._later = [n for n in self._written if many or len(self._codecs[n][1].planes) > 1]
         self._rows = plane_rows(program, compact)
         random = [n for n in program.arrays if n in compact and CODECS[compact[n]].random]
-        self._random = {n: k for k, n in enumerate(random) if n in self._written}
-        self._pairs = sorted({k // 2 for k in self._random.values()})
+        #: The pair of each array that rounds at random, and which half of that it is.
+        self._random = {n: divmod(k, 2) for k, n in enumerate(random) if n in self._written}
+        self._pairs = sorted({pair for pair, _ in self._random.values()})
         self._step_column = row_names(program, compact.values()).index("step") if random else 0
 
     def __bool__(self) -> bool:
-        return bool(self._names)
+        return bool(self._codecs)
 
     @property
     def prologue(self) -> list[str]:
         """Once a call: arrays of a tile."""
         return [
-            *(
-                f"{_TILE.format(n)} = tile(); "
-                f"{ADDRESS.format(n)} = view_float32({_TILE.format(n)}, TILE)"
-                for n in self._names
-            ),
-            *(f"noise{pair} = tile(); seed{pair} = np.uint32(0)" for pair in self._pairs),
+            *(f"{_TILE.format(n)} = tile()" for n in self._later),
+            *(f"seed{pair} = np.uint32(0)" for pair in self._pairs),
         ]
 
     @property
@@ -299,51 +316,125 @@ class _Tiles:
             for k, (row, plane) in enumerate(zip(self._rows[n], codec.planes, strict=True))
         ]
 
-    def lines(self, kinds: dict[str, Element], others: Iterable[str]) -> list[str]:
-        """Once a tile: open, the loop over elements, close.
+    def lines(self, kinds: dict[str, Element], others: Collection[str]) -> list[str]:
+        """A chunk, tile by tile: blocks are opened and computed, then closed.
 
         Args:
             kinds: of all arrays.
             others: those that are not compact.
         """
-        at = {
-            n: ", ".join(f"{n}_{k} + {plane.bytes('t')}" for k, plane in enumerate(codec.planes))
-            for n, (_, codec) in self._codecs.items()
-        }
-        lines = []
+        lines = ["for b in range(0, n, TILE):"]
+        # As many elements as there are lanes, where there are sums; no such pass writes.
+        block = "LANES" if self._step.totals else "BLOCK"
         # A length known to the compiler where it can be: only such loops are vectorised.
-        for head, size in (("if n - t >= TILE:", "TILE"), ("else:", "n - t")):
-            lines += [head, *(f"    {line}" for line in self._tile(kinds, others, at, size))]
+        for head, reach, size in (
+            ("if n - b >= TILE:", "TILE", block),
+            ("else:", "n - b", "size"),
+        ):
+            lines.append(f"    {head}")
+            fetches = self._fetches(kinds, others, block) if size == block else []
+            loops = [self._opening(kinds, others, size)]
+            if self._later:  # which else would read no memory
+                loops.append(self._closing(size, fetches))
+            else:
+                loops[0][:0] = fetches
+            for loop in loops:
+                lines.append(f"        for a in range(0, {reach}, {block}):")
+                lines += [f"            size = min({block}, n - b - a)"] * (size == "size")
+                lines += [f"            {line}" for line in loop]
         return lines
 
-    def _loops(self, kinds: dict[str, Element], size: str) -> list[str]:
-        """The elements of a tile."""
-        if not self._step.totals:
-            return _element_lines(self._step, kinds, size, "j")
-        return [
-            f"full = ({size}) // LANES * LANES",
-            "for b in range(0, full, LANES):",
-            *(f"    {line}" for line in _element_lines(self._step, kinds, "LANES", "b + j")),
-            *_element_lines(self._step, kinds, f"{size} - full", "full + j"),
+    def _opening(self, kinds: dict[str, Element], others: Collection[str], size: str) -> list[str]:
+        """Once a block: the loop over elements that computes."""
+        lines = _views(kinds, others, "(b + a)", size)
+        for n in self._codecs:
+            lines += self._views(n, size)
+        lines += [f"{n}_scale = {n}_scales[0]" for n in self._opened if n in self._scaled]
+        scaled = [n for n in self._later if n in self._scaled]
+        lines += [f"{n}_top = np.uint32(0)" for n in scaled]
+        lines += [self._first_random(n) for n in self._random if n not in self._later]
+        read = {n: kinds[n].open.format(f"{ADDRESS.format(n)}[j]") for n in others}
+        read |= {n: self._open(n) for n in self._opened}
+        write = {n: f"{ADDRESS.format(n)}[j] = {kinds[n].close}" for n in others}
+        write |= {n: self._close(n, "{}") for n in self._written}
+        for n in self._later:
+            top = f"; {n}_top = larger({n}_top, {{0}})" if n in self._scaled else ""
+            write[n] = f"{ADDRESS.format(n)}[j] = {{0}}{top}"
+        body = _ELEMENTS.elements(self._step, read, write, _ADD)
+        lines += [f"for j in range({size}):", *(f"    {line}" for line in body)]
+        lines += [f"{n}_scales[0] = scale_{self._codecs[n][0]}({n}_top)" for n in scaled]
+        return lines
+
+    def _closing(self, size: str, fetches: Sequence[str]) -> list[str]:
+        """Once a block: the loops that close what was computed, and ask for memory in between."""
+        lines = []
+        for n in self._later:
+            lines += self._views(n, size)
+            if n in self._scaled:
+                lines += [f"{n}_by = reciprocal_{self._codecs[n][0]}({n}_scales[0])"]
+            lines += [self._first_random(n)] if n in self._random else []
+        # Two in a loop fill the time that each waits; for more there are too few registers.
+        split = [n for n in self._later if n not in self._random]
+        loops = [*([n] for n in split), *_by_twos([n for n in self._later if n in self._random])]
+        for k, names in enumerate(loops):
+            lines += [*fetches[k :: len(loops)], f"for j in range({size}):"]
+            lines += [f"    {self._close(n, ADDRESS.format(n) + '[j]')}" for n in names]
+        return lines
+
+    def _fetches(self, kinds: dict[str, Element], others: Collection[str], block: str) -> list[str]:
+        """Once a block: ask for the memory of one to come."""
+        ahead = "(b + a + REACH)"
+        lines = [
+            f"fetch({_START.format(n)} + {ahead} * {kinds[n].bytes}, {block} * {kinds[n].bytes})"
+            for n in others
+        ]
+        return lines + [
+            f"fetch({n}_{k} + {plane.bytes(ahead)}, {plane.bytes(block)})"
+            for n, (_, codec) in self._codecs.items()
+            for k, plane in enumerate(codec.planes)
+            if plane.block == 1
         ]
 
-    def _tile(
-        self, kinds: dict[str, Element], others: Iterable[str], at: dict[str, str], size: str
-    ) -> list[str]:
-        lines = _views(kinds, others, "t", size)
-        lines += [
-            f"open_{self._codecs[n][0]}({at[n]}, {size}, {_TILE.format(n)})" for n in self._opened
+    def _views(self, n: str, size: str) -> list[str]:
+        """Of a block of an array: its part of every plane, and of what is closed later."""
+        lines = [
+            f"{n}_at{k} = {_VIEWS[plane.dtype]}({n}_{k} + {plane.bytes('(b + a)')}, {size})"
+            for k, plane in enumerate(self._codecs[n][1].planes)
+            if plane.block == 1
         ]
-        lines += self._loops(kinds, size)
-        lines += [f"fill_noise(start + t, seed{k}, {size}, noise{k})" for k in self._pairs]
-        for n in self._written:
-            noise = ""
-            if n in self._random:
-                pair, half = divmod(self._random[n], 2)
-                noise = f", noise{pair}, np.uint32({16 * half})"
-            close = f"close_{self._codecs[n][0]}"
-            lines += [f"{close}({_TILE.format(n)}, {at[n]}, {size}{noise})"]
+        if n in self._scaled:
+            scales = self._codecs[n][1].planes[-1].bytes("(b + a)")
+            lines += [f"{n}_scales = view_float32({n}_1 + {scales}, 1)"]
+        if n in self._later:
+            at = f"{_TILE.format(n)} + a * 4"
+            lines += [f"{ADDRESS.format(n)} = view_float32({at}, {size})"]
         return lines
+
+    def _first_random(self, n: str) -> str:
+        pair, half = self._random[n]
+        return f"{n}_random = random_of((start + b + a) // BLOCK, seed{pair}, {half})"
+
+    def _elements(self, n: str) -> list[str]:
+        """An element's part of every plane."""
+        planes = self._codecs[n][1].planes
+        return [f"{n}_at{k}[j]" for k, plane in enumerate(planes) if plane.block == 1]
+
+    def _open(self, n: str) -> str:
+        given = [*self._elements(n), *([f"{n}_scale"] if n in self._scaled else [])]
+        return f"open_{self._codecs[n][0]}({', '.join(given)})"
+
+    def _close(self, n: str, value: str) -> str:
+        """The statements that close an element."""
+        given = [value, *([f"{n}_by"] if n in self._scaled else [])]
+        given += [f"{n}_random"] if n in self._random else []
+        line = f"{', '.join(self._elements(n))} = close_{self._codecs[n][0]}({', '.join(given)})"
+        if n in self._random:
+            line += f"; {n}_random = next_random({n}_random, {self._random[n][1]})"
+        return line
+
+
+def _by_twos(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[k : k + 2] for k in range(0, len(names), 2)]
 
 
 @cache

@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 
 #: Elements a chunk: the unit that threads take. 128 KiB of float32, so a chunk's arrays stay in L2.
 CHUNK = 1 << 15
-#: Elements of a compact array that are open at a time: so few that the processor loads the next
-#: tile from memory while it still computes this one. A multiple of a block.
+#: Elements of a compact array that are computed before they are closed: two blocks, so that the
+#: second is computed while the first one's largest value is found.
 TILE = 256
 #: Partial sums a chunk, added in a fixed tree: the same bits on any number of threads. As many as
 #: registers hold.
@@ -102,7 +102,7 @@ if not JITTED:
     and32, xor32 = _word(operator.and_), _word(operator.xor)
     shl32, shr32 = _word(operator.lshift), _word(operator.rshift)
     sub32 = _word(operator.sub)
-    copysign, truncated, floored = np.copysign, np.trunc, np.floor
+    copysign, floored = np.copysign, np.floor
 
     def word(i: Any) -> Any:
         return np.uint32(int(i) & 0xFFFFFFFF)
@@ -117,7 +117,7 @@ if not JITTED:
         return np.float32(x).astype(np.int32).astype(np.int16)
 
     def unsigned_byte(x: Any) -> Any:
-        return np.float32(x).astype(np.int32).astype(np.uint8)
+        return np.uint8(min(int(np.float32(x).astype(np.int32).view(np.uint32)), 255))
 
     def half_to_float(u: Any) -> Any:
         return np.uint16(u).view(np.float16).astype(np.float32)
@@ -281,10 +281,6 @@ else:
         return types.float32(*[types.float32] * arguments), generate
 
     @intrinsic
-    def truncated(context: Any, x: Any) -> Any:
-        return _float_function("llvm.trunc", 1)
-
-    @intrinsic
     def floored(context: Any, x: Any) -> Any:
         return _float_function("llvm.floor", 1)
 
@@ -318,7 +314,17 @@ else:
 
         return narrow
 
-    byte, unsigned_byte, short = map(_narrow, (types.int8, types.uint8, types.int16))
+    byte, short = map(_narrow, (types.int8, types.int16))
+
+    @intrinsic
+    def unsigned_byte(context: Any, x: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            whole = builder.fptosi(args[0], ir.IntType(32))
+            most = ir.Constant(ir.IntType(32), 255)
+            fits = builder.icmp_unsigned("<", whole, most)
+            return builder.trunc(builder.select(fits, whole, most), ir.IntType(8))
+
+        return types.uint8(types.float32), generate
 
     @intrinsic
     def half_to_float(context: Any, u: Any) -> Any:
@@ -333,6 +339,13 @@ else:
             return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), ir.IntType(16))
 
         return types.uint16(types.float32), generate
+
+
+@njit
+def fetch(address: Any, size: Any) -> None:
+    """Ask for memory, line by line."""
+    for line in range(0, size, 64):
+        prefetch(address + line)
 
 
 @njit

@@ -85,7 +85,7 @@ class Array:
             return f"close_{self.kind}({{}}, {', '.join(self.addresses)}, {_WHICH})"
         if self.compact:
             pair, half = divmod(self.random, 2)
-            given = [*self.addresses, f"b, n, j, mask, noise{pair}, {16 * half}, size, full"]
+            given = [*self.addresses, f"b, n, j, mask, noise{pair}, {half}, size, full"]
             return f"close_{self.kind}({{}}, {', '.join(given)})"
         return f"store({self._at}, {self.element.close}, mask, full)"
 

@@ -26,16 +26,18 @@ __all__ = [
     "open_positive8",
     "open_signed8",
     "open_stochastic16",
-    "random_bits",
+    "random_of",
     "seed_of",
 ]
 
 _BLOCK = tl.constexpr(storage.BLOCK)
 _WEYL = tl.constexpr(storage.WEYL)
 _A, _B = map(tl.constexpr, storage.MULTIPLIERS)
-_HALF_TOP = tl.constexpr(float(storage.SIGNED_LEVELS))
+_EVEN, _ODD = map(tl.constexpr, storage.LATTICE)
+_CENTRED = tl.constexpr(storage.INSIDE * 2.0**-32)
 _TOP = tl.constexpr(2.0 * storage.SIGNED_LEVELS)
-_SQUARE = tl.constexpr(float(storage.POSITIVE_LEVELS**2))
+_PART = tl.constexpr(1 / (2 * storage.SIGNED_LEVELS))
+_MOST = tl.constexpr(float(storage.POSITIVE_LEVELS))
 _UNIT = tl.constexpr(1 / storage.POSITIVE_LEVELS**2)
 
 
@@ -58,14 +60,23 @@ def seed_of(step, pair: tl.constexpr):
 
 
 @inline
-def random_bits(start, j, seed):
-    return _hash(start.to(tl.uint32) + j.to(tl.uint32), seed)
+def random_of(start, j, seed):
+    """The random bits of the first element of every element's part."""
+    part = (start // _BLOCK).to(tl.uint32) + (j // _BLOCK).to(tl.uint32)
+    return _hash(part, seed)
 
 
 @inline
-def _centred(bits, shift: tl.constexpr):
-    """From -1/2 to 1/2."""
-    return (bits << shift).to(tl.int32, bitcast=True).to(tl.float32) * 2.0**-32
+def _bits(first, j, half: tl.constexpr):
+    """The random bits of every element, of one array of a pair."""
+    at = (j % _BLOCK).to(tl.uint32)
+    turned = (first << 16) | (first >> 16)
+    return turned + at * _word(_ODD) if half else first + at * _word(_EVEN)
+
+
+@inline
+def _signed(bits):
+    return bits.to(tl.int32, bitcast=True).to(tl.float32)
 
 
 @inline
@@ -116,20 +127,18 @@ def close_signed8(
     n,
     j,
     mask,
-    bits,
-    shift: tl.constexpr,
+    first,
+    half: tl.constexpr,
     size: tl.constexpr,
     full: tl.constexpr,
 ):
     x = x.to(tl.float32)
-    reciprocal = _keep_scale(_largest(x, mask, size, full), scales, j, mask, size)
-    y = tl.minimum(tl.abs(x) * reciprocal, 1.0)
-    low = tl.floor(div(single(_TOP) * y, y + 1.0))
-    rest = single(_TOP) - low
-    # The distance to the lower neighbour as a share of that between the neighbours.
-    share = fma(y, rest, -low) * (rest - 1.0)
-    up = share > fma(single(_TOP), _centred(bits, shift), single(_HALF_TOP))
-    q = tl.where(up, low + 1.0, low).to(tl.int32)
+    reciprocal = _keep_scale(_largest(x, mask, size, full), scales, j, mask, size) * single(_PART)
+    centred = _signed(_bits(first, j, half)) * single(_CENTRED)
+    gap = tl.minimum(fma(tl.abs(x), reciprocal, single(_PART)), single(2 * _PART))
+    bent = fma(centred, centred, single(-0.25))
+    q = fma(bent, gap, centred) + (single(_TOP + 0.5) - div(single(1.0), gap))
+    q = q.to(tl.int32)
     store(place(codes, tl.int8, full) + j, tl.where(x < 0, -q, q).to(tl.int8), mask, full)
 
 
@@ -148,19 +157,17 @@ def close_positive8(
     n,
     j,
     mask,
-    bits,
-    shift: tl.constexpr,
+    first,
+    half: tl.constexpr,
     size: tl.constexpr,
     full: tl.constexpr,
 ):
     x = x.to(tl.float32)
     scale = _largest(x, mask, size, full) * single(_UNIT)
-    y = tl.minimum(x * _keep_scale(scale, scales, j, mask, size), _SQUARE)
-    middle = tl.floor(sqrt(y)) + 0.5
-    random = _centred(bits, shift)
-    up = fma(-middle, middle, y) > fma(random + random, middle, single(0.25))
-    q = tl.where(up, middle + 1.0, middle)
-    q = tl.where(x > 0, tl.maximum(q, 1.0), q)
+    reciprocal = _keep_scale(scale, scales, j, mask, size)
+    v = fma(_signed(_bits(first, j, half)), single(_CENTRED), single(0.5))
+    q = sqrt(tl.maximum(fma(x, reciprocal, fma(v, v, -v)), 0.0)) + v
+    q = tl.where(x > 0, tl.minimum(tl.maximum(q, 1.0), _MOST), 0.0)
     store(place(codes, tl.uint8, full) + j, q.to(tl.int32).to(tl.uint8), mask, full)
 
 
@@ -172,11 +179,11 @@ def open_stochastic16(halves, b, n, j, mask, size: tl.constexpr, full: tl.conste
 
 @inline
 def close_stochastic16(
-    x, halves, b, n, j, mask, bits, shift: tl.constexpr, size: tl.constexpr, full: tl.constexpr
+    x, halves, b, n, j, mask, first, half: tl.constexpr, size: tl.constexpr, full: tl.constexpr
 ):
     x = x.to(tl.float32)
     # Random bits are added below the upper half of the float32.
-    up = ((bits << shift) >> 16) ^ 0x8000
+    up = (_bits(first, j, half) >> 16) ^ 0x8000
     rounded = (x.to(tl.uint32, bitcast=True) + up) >> 16
     u = tl.where(x == x, rounded, 0x7FC0).to(tl.uint16)
     store(place(halves, tl.uint16, full) + j, u, mask, full)

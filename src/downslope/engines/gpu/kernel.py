@@ -169,7 +169,7 @@ def _block_lines(program: Program, number: int, arrays: dict[str, Array]) -> lis
         f"def block{number}({given}):",
         *([f"unit = load({at_unit}, mask, full).to(tl.{math})"] if _unit(step) else []),
         *body[:stores],
-        *(f"noise{k} = random_bits(start, j, seed{k})" for k in _pairs(step, arrays)),
+        *(f"noise{k} = random_of(start, j, seed{k})" for k in _pairs(step, arrays)),
         *body[stores:],
     ]
     if step.totals:
