@@ -141,22 +141,42 @@ def test_parameters_without_gradients_are_left_out() -> None:
         assert measured.after()[:8:4] == pytest.approx(norms)
 
 
-def test_the_last_sound_weights_are_kept(way: str) -> None:
-    """Those before the last step of finite gradients and updates."""
+def test_the_last_finite_weights_are_kept(way: str) -> None:
+    """Those from which a bad gradient was taken, and after a bad step those before it."""
     model = Model(((3,), (2, 2)))
     measured = Weights(model)
     measured.refresh()
     before: list[Any] = []
-    for k in range(4):
+    for k in range(5):
         if k == 3:
             gradient = model.all[0].grad
             assert gradient is not None
             gradient[0] = math.nan
         assert measured.before(1.0) == (k < 3)
         before.append([p.detach().clone() for p in model.all])
+        if k >= 3:
+            last = before[3 if way == "compiled" else 2]
+            for kept, was in zip(measured.kept, last, strict=True):
+                assert torch.equal(kept, was)
         model.step()
         measured.after()
-    for kept, was in zip(measured.kept, before[2], strict=True):
+
+
+def test_finite_weights_are_kept_between_looks(way: str) -> None:
+    """What was copied in the last look stays, whatever the weights are at the next."""
+    model = Model(((3,), (2, 2)))
+    measured = Weights(model)
+    measured.refresh()
+    measured.before(1.0)
+    before = [p.detach().clone() for p in model.all]
+    model.step()
+    measured.after()
+    measured.rest()
+    with torch.no_grad():
+        model.all[0][0] = math.nan
+    measured.refresh()
+    measured.before(1.0)
+    for kept, was in zip(measured.kept, before, strict=True):
         assert torch.equal(kept, was)
 
 

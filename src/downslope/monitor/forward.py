@@ -160,9 +160,8 @@ class Forward:
             return
         self._begun = True
         self._forget()
-        tensor = first_tensor(args) if args else None
-        if tensor is None:
-            tensor = first_tensor(kwargs)
+        first = args[0] if args else None
+        tensor = first if type(first) is Tensor else first_tensor((args, kwargs))
         if tensor is not None:
             form, numbers = input_facts(tensor)
             self.parts.append(form)
@@ -221,7 +220,7 @@ class Forward:
         if self._mode is not None:
             self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # as above
             self._mode, self._elsewhere = None, self._strays
-        tensor = first_tensor(output)
+        tensor = output if type(output) is Tensor else first_tensor(output)
         floating = tensor is not None and tensor.is_floating_point()
         last = tensor.data_ptr() if tensor is not None and floating else None
         if not self._seen:

@@ -57,6 +57,11 @@ def next_sampled(step: int, every: int | None) -> int:
     return (step // period + 1) * period
 
 
+def _in_any_case(step: int) -> bool:
+    """Whether a step is a power of two, which is looked at whatever that costs, and closely."""
+    return step & (step - 1) == 0
+
+
 class Monitor:
     """Watches a model being trained and writes records that ``downslope diagnose`` reads.
 
@@ -187,9 +192,6 @@ class Monitor:
         """Do what few steps ask for: finish a look, write rows, begin another look."""
         looked, before = self._hook is not None, self._last
         if looked:
-            usual_steps = self._step - 1 - self._looked
-            if usual_steps:
-                self._usual = (before - self._looked_at) / usual_steps
             self._finish_look(now)
         self._plan(now)
         # Looks at one step after another wait for each other, as long as records may.
@@ -197,35 +199,26 @@ class Monitor:
         if (looked and not follows) or now >= self._late:
             self._flush()
         self._last = time.perf_counter()
-        if looked:  # what it took beyond a usual step
+        if looked and self._every is None:  # what it took beyond a usual step
+            usual_steps = self._step - 1 - self._looked
+            if usual_steps:
+                self._usual = (before - self._looked_at) / usual_steps
             self._spent += max(0.0, self._last - before - self._usual)
             self._looked, self._looked_at = self._step, self._last
 
     def _plan(self, now: float) -> None:
         """Begin a look, or say at which step to think about the next one."""
-        following = self._step + 1
-        sampled = next_sampled(self._step, self._every)
-        if sampled == following and self._affordable(now):
-            self._arm()
-            self._due = following
-            return
-        self._disarm()
-        if sampled == following:
+        step = self._step
+        sampled = next_sampled(step, self._every)
+        if sampled == step + 1:
+            within = self._spent <= self._budget * (now - self._begin)
+            if within or self._every is not None or _in_any_case(sampled):
+                self._arm()
+                self._due = sampled
+                return
             sampled = next_sampled(sampled, self._every)
+        self._disarm()
         self._due = sampled - 1
-
-    def _affordable(self, now: float) -> bool:
-        """Whether the next step may be looked at: what looks took is within the budget."""
-        return (
-            self._every is not None
-            or self._thorough
-            or self._spent <= self._budget * (now - self._begin)
-        )
-
-    @property
-    def _thorough(self) -> bool:
-        """Whether the next step is a power of two: looked at in any case, and more closely."""
-        return (self._step + 1) & self._step == 0
 
     def skip(self) -> None:
         """Forget what was seen of a step that was not taken (float16 overflowed)."""
@@ -324,7 +317,7 @@ class Monitor:
     def _arm(self) -> None:
         """Look closely at the step that comes."""
         self._stale, self._earlier, self._waited = None, None, 0.0
-        thorough = self._thorough
+        thorough = _in_any_case(self._step + 1)
         self._replaces = self._replaces and not thorough
         if thorough or self._hook is None:
             self._weights.refresh()

@@ -40,6 +40,7 @@ class Weights:
         self._everyone = False
         self._trained: list[Tensor] = []
         self._small = True
+        self._sound = False  # whether the last step was measured, and left finite weights
         self._scale = 1.0
         self._passes: Passes | None = None
         self._slow: _Slow | None = None
@@ -85,28 +86,33 @@ class Weights:
         else:
             assert self._passes is not None  # one of the two measured before()
             numbers = self._passes.after(self._scale)
-        if self._small and math.isfinite(numbers[-1] + sum(numbers[2:-1:4])):
-            if self._slow is not None:
+        sound = math.isfinite(numbers[-1] + sum(numbers[2:-1:4]))
+        if self._slow is not None:
+            if sound and self._small:
                 self._kept = self._slow.before
-            elif self._passes is not None:
-                self._passes.keep()
-                self._kept = []
-        self._slow = None
+        elif self._passes is not None and not sound and math.isfinite(sum(numbers[1:-1:4])):
+            self._passes.keep()
+        self._sound, self._slow = sound, None
         return numbers
 
     @property
     def kept(self) -> list[Tensor]:
-        """The last weights from which a step was made whose gradients and updates were finite."""
-        return self._kept or ([] if self._passes is None else self._passes.kept)
+        """The last weights that are known to be finite; none of a large model."""
+        if self._kept or self._passes is None or not self._small:
+            return self._kept
+        return self._passes.latest if self._sound else self._passes.kept
 
     def rest(self) -> None:
         """No step comes that is measured."""
-        self.waiting, self._slow = False, None
         if self._passes is not None:
+            if self._sound and self._small:
+                self._passes.keep()
             self._passes.free()
+        self.waiting = self._sound = False
+        self._slow = None
 
     def _regroup(self, has: list[bool]) -> None:
-        self._kept = self.kept
+        self._kept, self._sound = self.kept, False
         self._has, self._everyone = has, all(has)
         names = [n for n, h in zip(self._all, has, strict=True) if h]
         parts = [Part(("tensors", name), MEASURED) for name in names] or [Part(("tensors",), ())]
