@@ -431,7 +431,7 @@ DAMAGES: tuple[Damage, ...] = (
         ("eps inside the root", "(xp.sqrt(exp_avg_sq) + eps)", "xp.sqrt(exp_avg_sq + eps)"),
     ),
     *_all(
-        "optim/_optimizer.py", "", "SGD NormalizedSGD RMSprop Adagrad Adam AdamW",
+        "optim/_reading.py", "", "SGD NormalizedSGD RMSprop Adagrad Adam AdamW",
         ("maximize ignored", '-1.0 if g.get("maximize") else 1.0', "1.0"),
     ),
     *_all(

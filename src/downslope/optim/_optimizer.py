@@ -28,12 +28,11 @@ from ..rules import Rule
 from ..schedules import Schedule
 from . import _beyond
 from ._checks import check_alike, check_group, check_keys, check_kinds, check_order
-from ._clipping import Clipping, measure, nonfinite_error, pick, wanted
+from ._clipping import measure, nonfinite_error, pick
 from ._compiled import Traced
 from ._documentation import described
-from ._group import Group, Notice, Schedules, set_scheduled, tells_of_changes
+from ._group import Group, Notice, Schedules, set_scheduled
 from ._hooks import hooked
-from ._hypers import checked
 from ._loading import Loading, of_parameters
 from ._memory import Memory, memory_of
 from ._placement import (
@@ -41,8 +40,8 @@ from ._placement import (
     make_buckets,
     make_state,
     shared_state,
-    structure,
 )
+from ._reading import Reading
 from ._release import Release
 from ._storage import kinds_of, plain
 
@@ -124,17 +123,12 @@ class Optimizer(torch.optim.Optimizer):
 
     def _forget(self) -> None:
         """Drop everything that is derived from groups and state."""
-        self._table: Table | None = None
+        self._reading = Reading(type(self).__name__, self.rule, self.defaults, self._notice)
         self._structure: list[tuple[Any, ...]] | None = None
         self._buckets: list[tuple[list[int], Bucket]] = []
         self._used: list[bool] = []
-        self._sizes: list[int] = []
-        self._groups: list[dict[str, Any]] = []
-        self._lists: list[list[Tensor]] = []
         self._scheduled_at = [k for k, schedules in enumerate(self._schedules) if schedules]
-        self._tensors = self._torch_operations = self._counts_on_device = False
-        self._clipping: Clipping | None = None
-        self._treatment: Treatment | None = None
+        self._torch_operations = self._counts_on_device = False
         if hasattr(self, "param_groups"):
             self.traced = Traced(self)
 
@@ -298,7 +292,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _step_tensors(self, table: Table, treatment: Treatment) -> bool:
         """Step, or return False where a gradient is not finite and such steps are skipped."""
-        params = list(itertools.chain.from_iterable(self._lists))
+        params = list(itertools.chain.from_iterable(self._reading.lists))
         grads: list[Any] = list(map(_grad, params))
         used = [g is not None for g in grads]
         if not all(used):
@@ -324,14 +318,15 @@ class Optimizer(torch.optim.Optimizer):
     def _run_buckets(
         self, params: list[Tensor], grads: list[Tensor], table: Table, treatment: Treatment
     ) -> bool:
-        if self._clipping is not None or self.on_nonfinite is not None:
+        clipping = self._reading.clipping
+        if clipping is not None or self.on_nonfinite is not None:
             measured = measure(self._buckets, params, grads, treatment)
             self._norm = measured.norm()
             if self.on_nonfinite is not None and (bad := measured.nonfinite()):
                 self._leave_out(params, bad)
                 return False
-            if self._clipping is not None:
-                treatment = self._clipping.clipped(treatment, measured)
+            if clipping is not None:
+                treatment = clipping.clipped(treatment, measured)
         together.run(
             [
                 bucket.step(pick(params, at), pick(grads, at), table, treatment)
@@ -413,35 +408,17 @@ class Optimizer(torch.optim.Optimizer):
         return [(self.param_groups[k], self._schedules[k]) for k in self._scheduled_at]
 
     def _read_groups(self) -> tuple[Table, Treatment]:
-        """This step's hyperparameters; checked, and buckets dropped, when something changed."""
-        groups, rule = self.param_groups, self.rule
-        table, treatment = self._table, self._treatment
-        known = not self._notice.changed and len(groups) == len(self._groups)
-        if (
-            table is None
-            or treatment is None
-            or not (known and all(map(is_, groups, self._groups)))
-            or list(map(len, self._lists)) != self._sizes
-            or (self._tensors and not self._counts_on_device)
-        ):
-            self._groups, self._lists = list(groups), [g["params"] for g in groups]
-            self._sizes = list(map(len, self._lists))
-            _beyond.align(rule, groups, self.defaults)
-            where = [structure(rule, g) for g in groups]
-            if where != self._structure:
-                self._buckets, self._used, self._structure = [], [], where
-            hypers, self._tensors = checked(type(self).__name__, rule, groups, self.defaults)
-            table = self._table = Table(hypers)
-            signs = tuple(-1.0 if g.get("maximize") else 1.0 for g in groups)
-            value, agc = (tuple(g.get(n) for g in groups) for n in ("clip_value", "clip_agc"))
-            treatment = self._treatment = Treatment(signs, (1.0,) * len(groups), value, agc)
-            self._notice.changed = not all(map(tells_of_changes, groups))
-            self._clipping = Clipping(groups) if wanted(groups) else None
+        """This step's hyperparameters; buckets are dropped when what they depend on changed."""
+        reading = self._reading
+        reading.update(self.param_groups, unread=self._counts_on_device)
+        if reading.structure is not self._structure:
+            self._buckets, self._used, self._structure = [], [], reading.structure
+        treatment = reading.treatment
         # A GradScaler sets these two around the step when ``_step_supports_amp_scaling``.
         scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         if scale is not None or found is not None:
             treatment = replace(treatment, scale=scale, skip=found)
-        return table, treatment
+        return reading.table, treatment
 
     # -- saving and loading -----------------------------------------------------------------------
 

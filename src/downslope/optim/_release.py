@@ -103,9 +103,10 @@ class Release:
             bucket = self._buckets.get(p)
             if bucket is None or not bucket.accepts([p], [grad], [owner.state[p]]):
                 bucket = self._buckets[p] = self._bucket(p, grad)
-            if owner._clipping is not None:
+            clipping = owner._reading.clipping
+            if clipping is not None:
                 measured = measure([([0], bucket)], [p], [grad], treatment)
-                treatment = owner._clipping.clipped(treatment, measured)
+                treatment = clipping.clipped(treatment, measured)
             together.run([bucket.step([p], [grad], table, treatment)])
         p.grad = None
 
