@@ -189,3 +189,36 @@ def test_every_number_has_its_name() -> None:
     names = [part.names for part in measured.form.parts]
     assert names == [MEASURED, MEASURED, ("grad_norm",)]
     assert weights.MEASURED[2] == "update_norm"
+
+
+def test_kept_weights_are_the_newest_after_others_got_gradients() -> None:
+    """Not those that were kept before."""
+    model = Model(((3,), (2, 2)))
+    measured = Weights(model)
+    model.all[1].grad = None
+    for k in range(3):
+        measured.refresh()
+        measured.before(1.0)
+        before = [p.detach().clone() for p in model.all]
+        with torch.no_grad():
+            model.all[0].add_(1.0)
+        measured.after()
+        measured.rest()
+        assert torch.equal(measured.kept[0], before[0])
+        if k == 0:
+            model.all[1].grad = torch.ones(2, 2)
+
+
+def test_a_gradient_that_is_sparse_once_is_measured_compiled_afterwards() -> None:
+    """What could not be read is tried again."""
+    model = Model(((4, 4),))
+    measured = Weights(model)
+    measured.refresh()
+    gradients = [torch.ones(4, 4), torch.eye(4).to_sparse(), torch.ones(4, 4)]
+    compiled = []
+    for gradient in gradients:
+        model.all[0].grad = gradient
+        measured.before(1.0)
+        compiled.append(measured._slow is None)
+        measured.after()
+    assert compiled == [True, False, True]

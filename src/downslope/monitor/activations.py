@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .forms import Part
-
-if TYPE_CHECKING:
-    from .compiled import Reader
 
 __all__ = ["FACTS", "KINDS", "activation_facts", "first_tensor", "input_facts", "output_facts"]
 
@@ -62,10 +60,10 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 @cache
-def _reader() -> Reader:
-    from .compiled import reader  # imports Numba
+def _compiled() -> ModuleType:
+    from . import compiled  # imports Numba
 
-    return reader()
+    return compiled
 
 
 def _units(values: Tensor) -> Tensor:
@@ -84,7 +82,7 @@ def input_facts(value: Tensor) -> Facts:
     is all the data in another order.
     """
     rows = value.shape[0] if value.dim() else 1
-    found = _reader().inputs(value) if value.is_cpu else None
+    found = _compiled().inputs(value) if value.is_cpu else None
     if found is None:
         return _input_facts(value, rows)
     count, checksum, largest, high, low, away = found
@@ -119,7 +117,7 @@ def output_facts(value: Tensor) -> Facts:
     ``spread`` is the root mean square over units of the deviation over rows; ``scale`` the root
     mean square of all outputs.
     """
-    found = _reader().moments(value) if value.is_cpu else None
+    found = _compiled().moments(value) if value.is_cpu else None
     rows, noise, size = _moments(value) if found is None else found
     if rows < 2:
         return _SCALE, (rows, math.sqrt(noise + size))
@@ -140,9 +138,9 @@ def activation_facts(kind: str, value: Tensor) -> tuple[float, ...]:
     found: tuple[float, ...] | None = None
     if value.is_cpu:
         if kind == "relu":
-            found = _reader().relu(value)
+            found = _compiled().relu(value)
         else:
-            found = _reader().saturated(value, *_RANGES[kind])
+            found = _compiled().saturated(value, *_RANGES[kind])
     return _activation_facts(kind, value) if found is None else found
 
 

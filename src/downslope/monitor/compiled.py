@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,20 +34,23 @@ from ..engines.cpu.look import AS_PLANNED, HEADER, asked, functions, look
 
 __all__ = [
     "Element",
-    "Reader",
     "all_gradients",
     "all_movement",
+    "element",
     "gradients",
+    "inputs",
+    "moments",
     "movement",
-    "reader",
+    "relu",
     "results",
+    "saturated",
     "total",
 ]
 
 #: Sums may be reordered, so that they are made over vectors; nothing is assumed of numbers.
 _SUMS = {"reassoc", "contract", "nsz"}
 _LANES = 64
-_PLAIN = (Tensor, Parameter)
+_PLAIN = frozenset((Tensor, Parameter))
 #: Of each kind of number a value whose type chooses how it is read.
 _KINDS = {
     torch.float32: np.float32(0),
@@ -309,76 +311,66 @@ def _saturated(kind: Any, dtype: int, functions: Any, handle: int, low: float, h
     return rows * inside, found / x.size
 
 
-class Reader:
-    """The same functions for Python's tensors; None of one that they cannot read."""
-
-    def __init__(self) -> None:
-        self._functions = functions()
-        examples = [torch.empty(1, dtype=dtype) for dtype in _KINDS] if JITTED else []
-        self._elements = {
-            t.dtype: Element(_KINDS[t.dtype], asked("dtype", t), t.element_size()) for t in examples
-        }
-
-    def element(self, tensor: Tensor) -> Element | None:
-        """The kind of number of a tensor whose memory is its value, if it is one of these kinds."""
-        if type(tensor) in _PLAIN and not tensor.is_neg():
-            return self._elements.get(tensor.dtype)
-        return None
-
-    def inputs(self, tensor: Tensor) -> tuple[int, float, float, float, float, float] | None:
-        """Facts of inputs: see ``activations.py``.
-
-        Returns:
-            How many numbers a unit has, the sum of the first row, the largest absolute value, the
-            largest and smallest deviation of the units that vary, the lower median of their means'
-            distances from 0 in deviations. The last three are NaN where no unit varies; all may be
-            where a number is not finite.
-
-        >>> Reader().inputs(torch.tensor([[1.0, 10.0], [3.0, 10.0]]))
-        (2, 11.0, 10.0, 1.0, 1.0, 2.0)
-        """
-        known = self.element(tensor)
-        if known is None:
-            return None
-        found: tuple[int, float, float, float, float, float]
-        found = _inputs(known[0], known[1], self._functions, id(tensor) + HEADER)
-        return found if found[0] else None
-
-    def moments(self, tensor: Tensor) -> tuple[int, float, float] | None:
-        """How many numbers a unit has; the means over units of variances and of squared means."""
-        known = self.element(tensor)
-        if known is None:
-            return None
-        found: tuple[int, float, float]
-        found = _moments(known[0], known[1], self._functions, id(tensor) + HEADER)
-        return found if found[0] else None
-
-    def relu(self, tensor: Tensor) -> tuple[float, float] | None:
-        """The share of units without a positive number, and of numbers that are not positive."""
-        known = self.element(tensor)
-        if known is None:
-            return None
-        found, dead, zero = _relu(known[0], known[1], self._functions, id(tensor) + HEADER)
-        return (dead, zero) if found else None
-
-    def saturated(self, tensor: Tensor, low: float, high: float) -> tuple[float] | None:
-        """The share of numbers below or above a range."""
-        known = self.element(tensor)
-        if known is None:
-            return None
-        at = id(tensor) + HEADER
-        found, share = _saturated(known[0], known[1], self._functions, at, low, high)
-        return (share,) if found else None
+_FUNCTIONS = functions()
+_ELEMENTS = {
+    t.dtype: Element(_KINDS[t.dtype], asked("dtype", t), t.element_size())
+    for t in (torch.empty(1, dtype=dtype) for dtype in _KINDS)
+    if JITTED
+}
 
 
-@cache
-def reader() -> Reader:
-    """The reader of this process.
+def element(tensor: Tensor) -> Element | None:
+    """The kind of number of a tensor whose memory is its value, if it is one of these kinds."""
+    known = _ELEMENTS.get(tensor.dtype)
+    return None if type(tensor) not in _PLAIN or tensor.is_neg() else known
 
-    Raises:
-        EngineError: this torch has other insides than the one that this was written for.
+
+def inputs(tensor: Tensor) -> tuple[int, float, float, float, float, float] | None:
+    """Facts of inputs: see ``activations.py``; None of a tensor that cannot be read here.
+
+    Returns:
+        How many numbers a unit has, the sum of the first row, the largest absolute value, the
+        largest and smallest deviation of the units that vary, the lower median of their means'
+        distances from 0 in deviations. The last three are NaN where no unit varies; all may be
+        where a number is not finite.
+
+    >>> inputs(torch.tensor([[1.0, 10.0], [3.0, 10.0]]))
+    (2, 11.0, 10.0, 1.0, 1.0, 2.0)
     """
-    return Reader()
+    known = element(tensor)
+    if known is None:
+        return None
+    found: tuple[int, float, float, float, float, float]
+    found = _inputs(known[0], known[1], _FUNCTIONS, id(tensor) + HEADER)
+    return found if found[0] else None
+
+
+def moments(tensor: Tensor) -> tuple[int, float, float] | None:
+    """How many numbers a unit has; the means over units of variances and of squared means."""
+    known = element(tensor)
+    if known is None:
+        return None
+    found: tuple[int, float, float]
+    found = _moments(known[0], known[1], _FUNCTIONS, id(tensor) + HEADER)
+    return found if found[0] else None
+
+
+def relu(tensor: Tensor) -> tuple[float, float] | None:
+    """The share of units without a positive number, and of numbers that are not positive."""
+    known = element(tensor)
+    if known is None:
+        return None
+    found, dead, zero = _relu(known[0], known[1], _FUNCTIONS, id(tensor) + HEADER)
+    return (dead, zero) if found else None
+
+
+def saturated(tensor: Tensor, low: float, high: float) -> tuple[float] | None:
+    """The share of numbers below or above a range."""
+    known = element(tensor)
+    if known is None:
+        return None
+    found, share = _saturated(known[0], known[1], _FUNCTIONS, id(tensor) + HEADER, low, high)
+    return (share,) if found else None
 
 
 @njit(cache=True, nogil=True, fastmath=_SUMS)

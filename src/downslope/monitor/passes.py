@@ -57,7 +57,7 @@ class Passes:
         self._alone = self._ends[-1] <= INLINE
         pieces = 1 if self._alone else min(threads.PIECES * torch.get_num_threads(), len(chunks))
         self._bounds = [len(chunks) * piece // pieces for piece in range(pieces + 1)]
-        element = compiled.reader().element(params[0])
+        element = compiled.element(params[0])
         assert element is not None
         self._kind = element.kind, element.bytes, self._addresses
         self._chunks = np.array(chunks, np.int64), np.zeros((len(chunks), 4))
@@ -69,7 +69,7 @@ class Passes:
     @classmethod
     def of(cls, params: Sequence[Tensor]) -> Self | None:
         """For these parameters, if they can be read so."""
-        kinds = {compiled.reader().element(p) for p in params}
+        kinds = {compiled.element(p) for p in params}
         same = len(kinds) == 1 and None not in kinds and all(p.is_cpu for p in params)
         return cls(params) if same and all(map(dense, params)) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import is_
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,7 +32,8 @@ class Weights:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         #: The form of what is measured of the parameters that had gradients.
-        self.form = Block()
+        self.form = Block(Part(("tensors",), ()), Part((), ("grad_norm",)))
+        self._names: list[str] = []
         #: Whether the last step's gradients were measured, and not yet what became of them.
         self.waiting = False
         self._all: list[str] = []
@@ -48,8 +50,10 @@ class Weights:
 
     def refresh(self) -> None:
         """Read afresh which parameters the model has."""
-        named = list(self._model.named_parameters())
-        self._all, self._params = [n for n, _ in named], [p for _, p in named]
+        named = dict(self._model.named_parameters())
+        if list(named) == self._all and all(map(is_, named.values(), self._params)):
+            return
+        self._all, self._params = list(named), list(named.values())
         self._has, self._everyone = [], False
 
     def before(self, scale: float) -> bool:
@@ -69,12 +73,12 @@ class Weights:
         self.waiting, self._scale = True, scale
         squares = None if self._passes is None else self._passes.before(grads)
         if squares is None and self._passes is not None:  # something was replaced
-            self._regroup(self._has)
+            self._regroup([p.grad is not None for p in self._params])
             squares = None if self._passes is None else self._passes.before(grads)
         if squares is not None:
             self._slow = None
             return math.isfinite(squares)
-        self._passes = None
+        self._has = []  # try again at the next look
         self._slow = _Slow(self._trained, grads)
         return all(map(math.isfinite, self._slow.grad_norms))
 
@@ -90,7 +94,9 @@ class Weights:
         if self._slow is not None:
             if sound and self._small:
                 self._kept = self._slow.before
-        elif self._passes is not None and not sound and math.isfinite(sum(numbers[1:-1:4])):
+        elif sound:
+            self._kept = []
+        elif self._passes is not None and math.isfinite(sum(numbers[1:-1:4])):
             self._passes.keep()
         self._sound, self._slow = sound, None
         return numbers
@@ -115,8 +121,10 @@ class Weights:
         self._kept, self._sound = self.kept, False
         self._has, self._everyone = has, all(has)
         names = [n for n, h in zip(self._all, has, strict=True) if h]
-        parts = [Part(("tensors", name), MEASURED) for name in names] or [Part(("tensors",), ())]
-        self.form = Block(*parts, Part((), ("grad_norm",)))
+        if names != self._names:
+            self._names = names
+            tensors = [Part(("tensors", n), MEASURED) for n in names] or [Part(("tensors",), ())]
+            self.form = Block(*tensors, Part((), ("grad_norm",)))
         self._trained = [p for p, h in zip(self._params, has, strict=True) if h]
         self._small = sum(p.numel() for p in self._trained) <= MOST_KEPT
         self._passes = None
