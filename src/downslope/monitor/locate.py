@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ..randomness import randomness_restored
 from .activations import first_tensor, tensors
+from .hooks import Batch
 
-__all__ = ["Origin", "locate", "locate_backward"]
+__all__ = ["Origin", "locate", "locate_backward", "origin"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,52 @@ class Origin:
 
     kind: str
     name: str
+
+
+def origin(
+    model: nn.Module, batches: Sequence[Batch], kept: Sequence[Tensor], step: int
+) -> tuple[int, Origin]:
+    """Where the first number that is not finite came from, and in which step.
+
+    Args:
+        model: whose last step went wrong.
+        batches: the arguments of its last passes, one or two.
+        kept: weights that were finite, one a trained parameter, if any were kept.
+        step: the step of the last batch.
+    """
+    try:
+        found = locate(model, *batches[-1])
+        if found.kind == "loss":  # or its gradient: forward is finite
+            return step, locate_backward(model, *batches[-1]) or found
+        if found.kind == "weights":  # this step's doing, or the one before's
+            return _with_earlier_weights(model, batches, kept, step) or (step, found)
+    except RuntimeError as error:  # the pass cannot be run again, by its own nature
+        return step, Origin("unknown", f"running the batch again failed: {error}")
+    return step, found
+
+
+def _with_earlier_weights(
+    model: nn.Module, batches: Sequence[Batch], kept: Sequence[Tensor], step: int
+) -> tuple[int, Origin] | None:
+    """Try the last two batches with the last weights that were finite."""
+    params: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+    if len(params) != len(kept):
+        return None
+    now = [p.detach().clone() for p in params]
+    try:
+        with torch.no_grad():
+            torch._foreach_copy_(params, list(kept))
+        for back in range(len(batches) - 1, -1, -1):
+            batch = batches[-1 - back]
+            found = locate(model, *batch)
+            if found.kind in ("forward", "input"):
+                return step - back, found
+            if back and (backward := locate_backward(model, *batch)) is not None:
+                return step - back, backward
+        return None
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(params, now)
 
 
 def locate(model: nn.Module, args: Any, kwargs: Any) -> Origin:
