@@ -28,6 +28,7 @@ from .cases import (
     save,
 )
 from .score import RULES, constants, equivalent, oracle, percentages, score
+from .small import SMALL
 from .suggest import suggestion, swept
 from .wide import WIDE
 
@@ -54,9 +55,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if options.train:
-        wide = {problem.name for problem in WIDE}
-        _train([c for c in CASES if c.problem not in wide], SEEDS, PLANNED_RUNS)
-        _train([c for c in CASES if c.problem in wide], SEEDS[:2], DRAWN_RUNS)
+        drawn = {problem.name for problem in (*WIDE, *SMALL)}
+        _train([c for c in CASES if c.problem not in drawn], SEEDS, PLANNED_RUNS)
+        _train([c for c in CASES if c.problem in drawn], SEEDS[:2], DRAWN_RUNS)
     curves = load()
     chosen = [c for c in CASES if c.key in curves and c.tuning == options.tuning]
     best = constants(curves)

@@ -16,6 +16,7 @@ from downslope.schedules import Schedule, cosine, warmup
 from .drawn import DRAWN
 from .many import OPTIMIZERS, Copies
 from .problems import PROBLEMS, TEST, Problem
+from .small import SMALL
 from .wide import WIDE
 
 __all__ = [
@@ -34,7 +35,8 @@ __all__ = [
 
 RESULTS = Path(__file__).parents[1] / "results" / "range_test"
 PLANNED_RUNS = RESULTS / "planned-runs.json"
-#: Those of ``wide.py``, with the first two seeds, of as many problems as there was time for.
+#: Those of ``wide.py`` and ``small.py``, with the first two seeds, of as many problems as there was
+#: time for.
 DRAWN_RUNS = RESULTS / "drawn-runs.json"
 LENGTHS = (300, 1500)
 SEEDS = (0, 1, 2, 3)  # of the planned runs; the range tests have others
@@ -72,7 +74,7 @@ class Case:
         return np.geomspace(*SPAN[self.optimizer], POINTS)
 
 
-_BY_NAME = {**PROBLEMS, **{problem.name: problem for problem in (*DRAWN, *WIDE)}}
+_BY_NAME = {**PROBLEMS, **{problem.name: problem for problem in (*DRAWN, *WIDE, *SMALL)}}
 CASES = [
     Case(problem.name, optimizer, problem.batch_sizes[which], steps)
     for steps in LENGTHS
@@ -81,7 +83,7 @@ CASES = [
     for optimizer in OPTIMIZERS
 ] + [
     Case(problem.name, optimizer, problem.batch_sizes[0], steps)
-    for problem in (*DRAWN, *WIDE)
+    for problem in (*DRAWN, *WIDE, *SMALL)
     for steps in LENGTHS
     for optimizer in OPTIMIZERS
 ]

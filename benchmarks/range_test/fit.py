@@ -64,12 +64,20 @@ def shift(curves: Iterable[tuple[Curve, float]]) -> tuple[float, list[float]]:
 
 
 def raced(case: Case, seed: int) -> tuple[float, float] | None:
-    """What a range test makes of its races before it is moved, and the run's length in theirs."""
+    """A range test's answer before it is moved by its optimizer's numbers, and the run's length.
+
+    In races; what is added for classes or for values stays in.
+    """
     test = suggestion(case, seed)
     if test.suggestion in (None, test.usual):
         return None
     ratio = case.steps / test.race_steps
     return test.suggestion / 10 ** moved(test.optimizer, ratio), ratio
+
+
+def of_classes(case: Case) -> bool:
+    """Whether a case's targets are classes."""
+    return not case.what.data().targets.is_floating_point()
 
 
 def main() -> None:
@@ -79,6 +87,7 @@ def main() -> None:
     curves = {**load(), **load(DRAWN_RUNS)}
     found: dict[tuple[str, int], list[tuple[Curve, float]]] = defaultdict(list)
     ratios: dict[int, list[float]] = defaultdict(list)
+    sides: dict[tuple[str, int], list[tuple[Curve, float]]] = defaultdict(list)
     none = 0
     for case in CASES:
         if case.key in curves and case.tuning:
@@ -87,8 +96,12 @@ def main() -> None:
                 if best is None:
                     none += 1
                 else:
-                    found[case.optimizer, case.steps].append((curves[case.key], best[0]))
-                    ratios[case.steps].append(best[1])
+                    lr, ratio = best
+                    found[case.optimizer, case.steps].append((curves[case.key], lr))
+                    ratios[case.steps].append(ratio)
+                    side = "classes" if of_classes(case) else "values"
+                    answer = lr * 10 ** moved(case.optimizer, ratio)
+                    sides[side, case.steps].append((curves[case.key], answer))
     near, far = (float(np.median(ratios[steps])) for steps in LENGTHS)
     print(f"near: {near:.1f} times the races' length; no answer by races: {none}")
     for optimizer in sorted({name for name, _ in found}):
@@ -100,6 +113,9 @@ def main() -> None:
             print(f"{optimizer} {steps}: {len(runs)} tests, shift {by:+.2f}, {percentages(scores)}")
         length = (shifts[1] - shifts[0]) / math.log10(far / near)
         print(f"{optimizer}: offset {shifts[0]:+.2f}, length {length:+.2f}")
+    for (side, steps), runs in sorted(sides.items()):
+        by, scores = shift(runs)
+        print(f"{side} {steps}: {len(runs)} answers, better by {by:+.2f}, {percentages(scores)}")
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ class Gru(nn.Module):
 class Transformer(models.Transformer):
     """The package's, small, with an attention that runs under ``vmap``."""
 
-    def __init__(self, symbols: int, length: int, *, blocks: int = 1) -> None:
-        super().__init__(symbols, length, width=16, heads=2, blocks=blocks, expansion=2)
+    def __init__(self, symbols: int, length: int, *, width: int = 16, blocks: int = 1) -> None:
+        super().__init__(symbols, length, width=width, heads=2, blocks=blocks, expansion=2)
 
     def forward(self, x: Tensor) -> Tensor:
         with sdpa_kernel(SDPBackend.MATH):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,7 @@ def races(*losses: float, first: float = 4.0, batches: int = 1) -> Races:
         tuple(Race(10.0 ** (k - 2), (loss,) * batches) for k, loss in enumerate(losses)),
         steps=40,
         first=(first,) * batches,
+        labels=64,
     )
 
 
@@ -94,6 +96,22 @@ def test_a_longer_run_gets_a_lower_rate(name: str) -> None:
     assert by[0] > by[1] > by[2] == by[3]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_long_run_on_classes_gets_a_lower_rate_than_one_on_values(name: str) -> None:
+    """A decade further it is 0.3 decades lower; a run of 5 races gets the same."""
+    near = [moved(name, 5, classes) for classes in (True, None, False)]
+    far = [moved(name, 55, classes) for classes in (True, None, False)]
+    assert near[0] == near[1] == near[2]
+    assert [by - far[1] for by in far] == pytest.approx([-0.15, 0, 0.15])
+
+
+def test_the_answer_is_moved_by_what_the_targets_are() -> None:
+    """Races judged by classes and by values differ by what the length of the run says."""
+    found = races(2.0, 1.0, 2.0)
+    lrs = [planned_lr("sgd", replace(found, classes=c), 0.1, 40 * 55) for c in (True, False)]
+    assert math.log10(lrs[1] / lrs[0]) == pytest.approx(0.3)
+
+
 def test_the_scale_of_the_loss_does_not_matter() -> None:
     """All losses times 30 give the same learning rate."""
     small, large = races(1.0, 0.5, 0.8), races(30.0, 15.0, 24.0, first=120.0)
@@ -114,12 +132,13 @@ def test_where_the_loss_hardly_falls_the_usual_rate_is_the_answer() -> None:
     assert planned_lr("sgd", races(3.9, 3.7, 3.9), 0.02, 200) > 0.05
 
 
-def test_confidence_needs_a_fall_a_worse_rate_above_and_a_run_not_too_long() -> None:
-    """High; medium at the upper edge or for a long run; low for a small fall, none for none."""
+def test_confidence_needs_a_fall_a_worse_rate_above_rows_and_a_run_not_too_long() -> None:
+    """High; medium at the edge, for a long run or few rows; low for a small fall, none for none."""
     assert confidence(races(1.0, 0.5, 1.0), 400) == "high"
     assert confidence(races(0.5, 1.0, 2.0), 400) == "high"
     assert confidence(races(2.0, 1.0, 0.5), 400) == "medium"
     assert confidence(races(1.0, 0.5, 1.0), 401) == "medium"
+    assert confidence(replace(races(1.0, 0.5, 1.0), labels=63), 400) == "medium"
     assert confidence(races(3.9, 3.8, 3.9), 400) == "low"
     assert confidence(races(4.0, 3.99, 4.0), 400) == "none"
     assert confidence(races(math.inf, math.inf), 400) == "none"

@@ -50,8 +50,27 @@ def test_rows_are_counted_whatever_the_targets_are(targets: Tensor, count: int) 
     """A loss of 0 on the true targets and 1 on the others' is 2 / (n + 2)."""
     losses = iter((0.0, 1.0))
     of = trial(nn.Linear(5, 1), [], lambda *_: torch.tensor(next(losses)))
-    found = of.judged(Pool((), ((torch.randn(12, 5), targets),)))
+    pool = Pool((), ((torch.randn(12, 5), targets),))
+    assert pool.labels == count
+    found = of.judged(pool)
     assert found == (pytest.approx(2 / (count + 2)),)
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes"),
+    [
+        (torch.tensor([0, 7, 2]), True),
+        (torch.tensor([True, False]), True),
+        (torch.tensor([[0.0], [1.0]]), True),
+        (torch.tensor([[0.0], [0.5]]), False),
+        (torch.tensor([1j, 0j]), False),
+        ({"boxes": torch.zeros(2)}, None),
+    ],
+    ids=["numbers", "yes and no", "zeros and ones", "values", "complex", "no tensor"],
+)
+def test_targets_are_classes_or_values(targets: Any, classes: bool | None) -> None:
+    """Whole numbers, or zeros and ones only, are classes; there is no telling without a tensor."""
+    assert Pool((), ((torch.zeros(2, 3), targets),)).classes is classes
 
 
 def test_targets_that_are_no_tensor_are_judged_as_they_are() -> None:

@@ -94,13 +94,13 @@ def find_lr(
     The *sweep* is the range test of the tutorials: a step at each of ever larger learning rates,
     until the smoothed loss is 4 times its best (fastai's rule) or not a finite number. It shows the
     curve, its steepest point and where it diverges. The *races*, three or a few more, then train at
-    rates 0.8 decades apart for as long as the budget allows, all from where the model stands now
+    rates 0.7 decades apart for as long as the budget allows, all from where the model stands now
     and on the same batches, and are judged by batches that none of them trains on. The suggestion
     is the vertex of the parabola through the best of them, moved by what was fitted for the
-    optimizer: a longer run wants a lower one. Where the loss hardly falls it is the *usual* rate:
-    that at which a step is a certain share of the weights. How good it is was measured:
-    see ``benchmarks/range_test``. On a loss that does not fall it says so: ``suggestion`` is None
-    and ``reason`` says why.
+    optimizer: a longer run wants a lower one, the more so for classes than for values. Where the
+    loss hardly falls it is the *usual* rate: that at which a step is a certain share of the
+    weights. How good it is was measured: see ``benchmarks/range_test``. On a loss that does not
+    fall it says so: ``suggestion`` is None and ``reason`` says why.
 
     It costs 200 training iterations or 15% of the planned run, whichever is more, evaluation
     counted (a forward pass as half an iteration).

@@ -48,11 +48,15 @@ class Races:
         races: at least one.
         steps: of a whole race.
         first: the losses on the held-out batches before the first step.
+        classes: whether the targets are classes, not values; None where there is no telling.
+        labels: how many targets they are judged by; 0 where they cannot be counted.
     """
 
     races: tuple[Race, ...]
     steps: int
     first: tuple[float, ...]
+    classes: bool | None = None
+    labels: int = 0
 
     @property
     def winner(self) -> Race:

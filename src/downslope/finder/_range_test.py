@@ -29,12 +29,12 @@ class RangeTest:
         band: 1/10 to 1/2 of ``steepest``, the range that tutorials recommend.
         suggestion: the learning rate to train with; None where there is no clear answer.
         reason: why there is no suggestion, or why it may be better not to trust it; else ``""``.
-        confidence: ``"high"``: the loss fell by a tenth, a higher rate was tried and was worse, and
-            the run is at most ten times as long as a race; ``"medium"``: one of the last two does
-            not hold; ``"low"``: it hardly fell; ``"none"``: no clear answer. Of the suggestions on
-            problems that nothing was fitted on, 87%, 94%, 72% and 10% trained to within 1.5 times
-            the best loss, and 0%, 0%, 0% and 90% were worse than 3 times
-            (``benchmarks/results/range_test``; with none, the usual rate).
+        confidence: ``"high"``: the loss fell by a tenth, a higher rate was tried and was worse, the
+            run is at most ten times as long as a race, and at least 64 targets were held out;
+            ``"medium"``: one of the last three does not hold; ``"low"``: it hardly fell;
+            ``"none"``: no clear answer. Of the suggestions on problems that nothing was fitted on,
+            87%, 94%, 72% and 10% trained to within 1.5 times the best loss, and 0%, 0%, 0% and 90%
+            were worse than 3 times (``benchmarks/results/range_test``; with none, the usual rate).
         usual: where a step has the length, beside the weights', that was best on the problems
             measured: what is left where there is no suggestion. None without a finite loss or a
             gradient.

@@ -130,7 +130,11 @@ def _races(
         length + pool.evaluation,
         sum(first) / len(first),
     )
-    return Races(found, length, first), usual, spent + sum(race.cost for race in found)
+    return (
+        Races(found, length, first, pool.classes, pool.labels),
+        usual,
+        spent + sum(race.cost for race in found),
+    )
 
 
 def _reason(sure: Confidence, races: Races, first: float, last: float) -> str:

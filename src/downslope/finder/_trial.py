@@ -53,6 +53,22 @@ class Pool:
         """What judging by the held-out batches costs, in training iterations."""
         return EVALUATION * len(self.held)
 
+    @property
+    def labels(self) -> int:
+        """Targets that are never trained on: classes, or rows of values; 0 without a tensor."""
+        return sum(_labels(targets) for _, targets in self.held)
+
+    @property
+    def classes(self) -> bool | None:
+        """Whether the targets are classes: whole numbers, or nothing but zeros and ones.
+
+        None where they are no tensor.
+        """
+        targets = self.held[0][1]
+        if not isinstance(targets, Tensor):
+            return None
+        return not _values(targets) or bool(((targets == 0) | (targets == 1)).all())
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -178,7 +194,7 @@ class Trial:
     @torch.no_grad()
     def _held_out(self, pool: Pool, device: torch.device) -> tuple[float, ...]:
         """In training mode: running statistics of a few steps would say nothing."""
-        rows = sum(_labels(targets) for _, targets in pool.held)
+        rows = pool.labels
         share = OTHERS / (rows + OTHERS)
         found = []
         for batch in pool.held:
@@ -314,8 +330,11 @@ def _labels(targets: Any) -> int:
     """Targets in a batch: classes, or rows of values; 0 where they are no tensor."""
     if not isinstance(targets, Tensor) or not targets.dim():
         return 0
-    values = targets.is_floating_point() or targets.is_complex()
-    return targets[..., 0].numel() if values and targets.dim() > 1 else targets.numel()
+    return targets[..., 0].numel() if _values(targets) and targets.dim() > 1 else targets.numel()
+
+
+def _values(targets: Tensor) -> bool:
+    return targets.is_floating_point() or targets.is_complex()
 
 
 def _to(part: Any, device: torch.device) -> Any:
