@@ -167,3 +167,18 @@ def test_scalars_are_computed_once_a_tensor() -> None:
     (only,) = trace(Rule(corrected, "", slots=(), hypers=()), (), ()).passes
     assert {i.op for i in only.body} == {"mul", "sub"}
     assert {"pow", "sqrt"} <= {i.op for i in only.scalars}
+
+
+def test_rounded_programs_divide_by_no_scalar() -> None:
+    """Where state is rounded, a division by a scalar is a product; what else divides still does."""
+
+    def scaled(xp: Any, p: Any, g: Any, *, step: Any) -> tuple[Any]:
+        return (p - (g / step + p / step) / (1 + g * g),)
+
+    (only,) = trace(Rule(scaled, "", slots=(), hypers=()), (), ()).with_reciprocals.passes
+    divisors = [made.args[1] for made in only.body if made.op == "div"]
+    assert len(divisors) == 1
+    assert divisors[0] not in dict(only.hoisted)
+    assert len(only.hoisted) == 1
+    (inverse,) = (made for made in only.scalars if made.name == only.hoisted[0][1])
+    assert (inverse.op, inverse.args) == ("div", (1.0, "step"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -208,6 +208,24 @@ class Pass:
     numbers: tuple[tuple[str, Operand], ...]
 
 
+def _with_reciprocals(step: Pass) -> Pass:
+    scalars, hoisted = list(step.scalars), dict(step.hoisted)
+    body = []
+    for made in step.body:
+        by = made.args[-1]
+        if made.op == "div" and by in hoisted:
+            one = Instruction(f"{by}i", "div", (1.0, hoisted[by]))
+            if one not in scalars:
+                scalars.append(one)
+                hoisted[f"{by}r"] = one.name
+            made = replace(made, op="mul", args=(made.args[0], f"{by}r"))
+        body.append(made)
+    used = {a for made in body for a in made.args} | {a for _, a in step.writes}
+    used |= {total.operand for total in step.totals}
+    kept = tuple((name, a) for name, a in hoisted.items() if name in used)
+    return replace(step, scalars=tuple(scalars), hoisted=kept, body=tuple(body))
+
+
 @dataclass(frozen=True)
 class Program:
     """A rule traced for one set of slots and flags.
@@ -228,6 +246,14 @@ class Program:
     def totals(self) -> tuple[Total, ...]:
         """The sums of all passes, in the order of their names' numbers."""
         return tuple(total for p in self.passes for total in p.totals)
+
+    @property
+    def with_reciprocals(self) -> Program:
+        """The same with each division by a scalar as a product with its reciprocal.
+
+        Rounded twice, so not to the last bit what the formula says.
+        """
+        return replace(self, passes=tuple(map(_with_reciprocals, self.passes)))
 
     @property
     def writes(self) -> tuple[str, ...]:

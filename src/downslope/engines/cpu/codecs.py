@@ -70,7 +70,7 @@ __all__ = [
 
 #: So many elements ahead memory is asked for (measured: the best of 256 to 2048). Processors do
 #: that by themselves where a loop reads on and on; here they would rest while blocks are closed.
-REACH = 1024
+REACH = 768
 
 #: Into the kernel, where lengths are known.
 _inlined = njit(error_model="numpy", forceinline=True)
@@ -166,9 +166,10 @@ def open_positive8(q: Any, scale: Any) -> Any:
 @_inlined
 def close_positive8(x: Any, reciprocal: Any, h: Any) -> Any:
     v = fma(signed(h), _CENTRED, F(0.5))
-    q = sqrt(fma(x, reciprocal, fma(v, v, -v))) + v
-    # Below zero, the root is a NaN.
-    return unsigned_byte((q if q > F(1) else F(1)) if x > F(0) else F(0))
+    root = sqrt(fma(x, reciprocal, fma(v, v, -v))) + v
+    # Of what is below zero, the root is a NaN.
+    q = root if root > F(1) else F(1)
+    return unsigned_byte(q if x > F(0) else F(0))
 
 
 @_inlined

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import math
 import operator
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -54,11 +53,11 @@ if not JITTED:
     view_uint8 = _view(np.uint8, ctypes.c_uint8)
     view_int64 = _view(np.int64, ctypes.c_int64)
 
-    _tiles: deque[Any] = deque(maxlen=64)  # more than a kernel has
+    def new_tile() -> Any:
+        return np.empty(TILE, np.float32)
 
-    def tile() -> int:
-        _tiles.append(np.empty(TILE, np.float32))
-        return int(_tiles[-1].ctypes.data)
+    def view_tile(tile: Any, first: int, count: int) -> Any:
+        return tile[first : first + count]
 
     def _new_lanes(dtype: Any) -> Callable[[], Any]:
         return lambda: np.zeros(LANES, dtype)
@@ -154,15 +153,26 @@ else:
     view_int64 = _view(types.int64)
 
     @intrinsic
-    def tile(context: Any) -> Any:
-        # On the stack: the compiler then knows most about it.
+    def new_tile(context: Any) -> Any:
+        # On the stack, and never an integer: the compiler then knows that nothing else is there.
         def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
             with builder.goto_entry_block():
                 memory = builder.alloca(ir.ArrayType(ir.FloatType(), TILE))
                 memory.align = 64
-            return builder.ptrtoint(memory, ir.IntType(64))
+            return builder.bitcast(memory, ctx.get_value_type(signature.return_type))
 
-        return types.int64(), generate
+        return types.CPointer(types.float32)(), generate
+
+    @intrinsic
+    def _from(context: Any, tile: Any, first: Any) -> Any:
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.gep(args[0], [args[1]])
+
+        return tile(tile, types.int64), generate
+
+    @njit
+    def view_tile(tile: Any, first: Any, count: Any) -> Any:
+        return carray(_from(tile, first), (count,))
 
     # The compiler keeps lanes in registers as long as it sees that nothing else can touch them, for
     # which it follows 100 uses of their address; so all of them are cleared and summed at once.

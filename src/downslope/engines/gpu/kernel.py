@@ -117,6 +117,8 @@ def source(
             ``fresh``, which it clears, slots, which it replaces.
     """
     arrays = arrays_of(program, elements)
+    # What is rounded to few bits needs no division to the last one.
+    program = program.with_reciprocals if any(a.random >= 0 for a in arrays.values()) else program
     lines = [
         title(program, elements),
         "import triton",
