@@ -160,3 +160,17 @@ def test_a_middle_far_from_zero_keeps_its_digits() -> None:
     """The deviation of numbers near ten million, in float64."""
     value = 1e7 + torch.randn(1000, 2, dtype=torch.float64) * 1e-3
     assert told(input_facts(value)) == pytest.approx(of_inputs(value), rel=1e-6)
+
+
+def test_a_torch_of_another_layout_is_measured_by_its_operations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where tensors cannot be read by address, nothing is."""
+    from downslope.engines.cpu import look
+
+    look.functions.cache_clear()
+    monkeypatch.setattr(look, "HEADER", look.HEADER + 8)
+    try:
+        assert activations._compiled()._elements() == (None, {})
+    finally:
+        look.functions.cache_clear()

@@ -125,6 +125,17 @@ def test_pre_hook_may_replace_the_arguments(entry: Entry) -> None:
     assert optimizer.step() == 42
 
 
+def test_pre_hook_that_returns_something_else_is_refused() -> None:
+    """As by torch: before the step changes anything."""
+    p = torch.nn.Parameter(torch.ones(2))
+    p.grad = torch.ones(2)
+    optimizer = downslope.optim.SGD([p], lr=0.1)
+    optimizer.register_step_pre_hook(lambda *_: "nonsense")  # type: ignore[arg-type,return-value]
+    with pytest.raises(RuntimeError, match=r"before SGD\.step must return None or a tuple"):
+        optimizer.step()
+    assert torch.equal(p, torch.ones(2))
+
+
 @each(DRIVEN)
 def test_profiler_sees_the_step_under_torchs_name(entry: Entry) -> None:
     """The profiler records ``Optimizer.step#Class.step`` and ``Optimizer.zero_grad#...``, once."""

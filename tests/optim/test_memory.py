@@ -366,10 +366,10 @@ def test_torch_of_another_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Python's tensors hold C++'s elsewhere, the compiled engine says so and stops."""
     p = torch.nn.Parameter(torch.ones(3))
     p.grad = torch.ones(3)
-    look._functions.cache_clear()
-    monkeypatch.setattr(look, "_HEADER", look._HEADER + 8)
+    look.functions.cache_clear()
+    monkeypatch.setattr(look, "HEADER", look.HEADER + 8)
     try:
         with pytest.raises(EngineError, match=r"Install torch 2\.13, or give foreach=True"):
             downslope.optim.SGD([p]).step()
     finally:
-        look._functions.cache_clear()
+        look.functions.cache_clear()

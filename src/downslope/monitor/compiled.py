@@ -31,6 +31,7 @@ from ..engines.cpu.library import (
     view_uint16,
 )
 from ..engines.cpu.look import AS_PLANNED, HEADER, asked, functions, look
+from ..errors import EngineError
 
 __all__ = [
     "Element",
@@ -311,12 +312,19 @@ def _saturated(kind: Any, dtype: int, functions: Any, handle: int, low: float, h
     return rows * inside, found / x.size
 
 
-_FUNCTIONS = functions()
-_ELEMENTS = {
-    t.dtype: Element(_KINDS[t.dtype], asked("dtype", t), t.element_size())
-    for t in (torch.empty(1, dtype=dtype) for dtype in _KINDS)
-    if JITTED
-}
+def _elements() -> tuple[Any, dict[torch.dtype, Element]]:
+    """Torch's functions, and what can be read with them: nothing of a torch that is not known."""
+    try:
+        known = functions()
+    except EngineError:
+        return None, {}
+    examples = [torch.empty(1, dtype=dtype) for dtype in _KINDS] if JITTED else []
+    return known, {
+        t.dtype: Element(_KINDS[t.dtype], asked("dtype", t), t.element_size()) for t in examples
+    }
+
+
+_FUNCTIONS, _ELEMENTS = _elements()
 
 
 def element(tensor: Tensor) -> Element | None:
