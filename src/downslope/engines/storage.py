@@ -261,8 +261,9 @@ def _last_place(half: Tensor) -> Tensor:
 def _close_signed(x: Tensor, largest: Tensor, random: Tensor) -> Tensor:
     top = 2 * SIGNED_LEVELS
     centred = random * INSIDE
-    gap = (x.abs() * (_reciprocal(largest) * (1 / top)) + 1 / top).clamp_(max=2 / top)
-    q = (centred.square() - 0.25) * gap + centred + (top + 0.5 - 1 / gap)
+    # One over 254 - q, with q the code before it is rounded.
+    over = (x.abs() * (_reciprocal(largest) * (1 / top)) + 1 / top).clamp_(max=2 / top)
+    q = (centred.square() - 0.25) * over + centred + (top + 0.5 - 1 / over)
     return q.trunc_().copysign_(x)
 
 

@@ -142,9 +142,10 @@ def open_signed8(q: Any, scale: Any) -> Any:
 @_inlined
 def close_signed8(x: Any, reciprocal: Any, h: Any) -> Any:
     centred = signed(h) * _CENTRED
-    gap = min(fma(abs(x), reciprocal, _PART), _PART + _PART)
+    # One over 254 - q, with q the code before it is rounded.
+    over = min(fma(abs(x), reciprocal, _PART), _PART + _PART)
     bent = fma(centred, centred, F(-0.25))
-    return byte(copysign(fma(bent, gap, centred) + (_ABOVE - F(1) / gap), x))
+    return byte(copysign(fma(bent, over, centred) + (_ABOVE - F(1) / over), x))
 
 
 @_inlined

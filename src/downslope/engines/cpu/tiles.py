@@ -44,8 +44,8 @@ class Tiles:
         names = dict.fromkeys([*self._opened, *self._written])
         self._codecs = {n: (compact[n], CODECS[compact[n]]) for n in names}
         self._scaled = [n for n, (_, c) in self._codecs.items() if c.planes[-1].block > 1]
-        #: Those that are closed in a loop of their own.
         many = len(self._written) > _AT_ONCE
+        #: Those that are closed in a loop of their own.
         self._later = [n for n in self._written if many or len(self._codecs[n][1].planes) > 1]
         self._rows = plane_rows(program, compact)
         random = [n for n in program.arrays if n in compact and CODECS[compact[n]].random]
@@ -97,7 +97,7 @@ class Tiles:
         ):
             lines.append(f"    {head}")
             fetches = self._fetches(kinds, others, block) if size == block else []
-            # Of a closing loop too, which else would read no memory.
+            # Asked for by closing loops too, which else would leave memory idle.
             turns = 2 if self._later else 1
             loops = [[*fetches[::turns], *self._opening(kinds, others, size)]]
             if self._later:

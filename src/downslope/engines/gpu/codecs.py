@@ -135,9 +135,10 @@ def close_signed8(
     x = x.to(tl.float32)
     reciprocal = _keep_scale(_largest(x, mask, size, full), scales, j, mask, size) * single(_PART)
     centred = _signed(_bits(first, j, half)) * single(_CENTRED)
-    gap = tl.minimum(fma(tl.abs(x), reciprocal, single(_PART)), single(2 * _PART))
+    # One over 254 - q, with q the code before it is rounded.
+    over = tl.minimum(fma(tl.abs(x), reciprocal, single(_PART)), single(2 * _PART))
     bent = fma(centred, centred, single(-0.25))
-    q = fma(bent, gap, centred) + (single(_TOP + 0.5) - div(single(1.0), gap))
+    q = fma(bent, over, centred) + (single(_TOP + 0.5) - div(single(1.0), over))
     q = q.to(tl.int32)
     store(place(codes, tl.int8, full) + j, tl.where(x < 0, -q, q).to(tl.int8), mask, full)
 
