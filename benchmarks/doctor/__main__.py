@@ -2,7 +2,8 @@
 
 With ``--tuning`` on those that it was. The runs take some minutes the first time and are kept in
 the system's temporary folder (or ``--keep``); ``--again`` makes them anew. ``--healing`` judges
-what ``Recipe(heal=True)`` makes of faulty recipes instead.
+what ``Recipe(heal=True)`` makes of faulty recipes instead; with ``--fresh`` on problems that
+nothing was tuned on.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ def main() -> None:
     parser.add_argument("--tuning", action="store_true", help="judge on the tuning runs")
     parser.add_argument("--again", action="store_true", help="train all runs again")
     parser.add_argument("--healing", action="store_true", help="judge healing")
+    parser.add_argument("--fresh", action="store_true", help="healing on problems never seen")
     parser.add_argument(
         "--keep", type=Path, default=Path(tempfile.gettempdir(), "downslope-doctor")
     )
     options = parser.parse_args()
     keep: Path = options.keep
     if options.healing:
-        write("healing", told(healings(keep)))
+        name = "healing-fresh" if options.fresh else "healing"
+        write(name, told(healings(keep, fresh=options.fresh)))
         return
     part = "tuning" if options.tuning else "test"
     if options.again:

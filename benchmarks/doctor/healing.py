@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from benchmarks.range_test.cases import Case, planned_runs
+from benchmarks.range_test.drawn import FRESH
 from benchmarks.range_test.many import OPTIMIZERS
 from benchmarks.range_test.problems import PROBLEMS, Data, classification
 from downslope import Recipe, Run, fit
@@ -30,7 +32,7 @@ from downslope.training import TrainingDivergedError
 
 from .faults import Setting, deep, overfitted, pick
 from .planned import has_batch_norm
-from .runs import STEPS, setting_of
+from .runs import STEPS, setting_from, setting_of
 
 __all__ = ["FAULTS", "Healed", "healings", "told"]
 
@@ -231,10 +233,31 @@ def changes_of(run: Run) -> tuple[tuple[str, dict[str, Any]], ...]:
     return tuple((r["finding"]["cause"], r["changes"]) for r in heals)
 
 
-def healings(keep: Path, only: str | None = None) -> list[Healed]:
+def _settings() -> list[tuple[str, Setting]]:
+    """On the problems that everything was tuned on."""
+    return [
+        (f"{problem.name} / {optimizer}", s)
+        for problem in PROBLEMS.values()
+        for optimizer in OPTIMIZERS
+        if (s := setting_of(problem, optimizer, 0, 5000)) is not None
+    ]
+
+
+def _fresh_settings() -> list[tuple[str, Setting]]:
+    """On problems that nothing was tuned on, at the best of 25 learning rates."""
+    found = []
+    for problem in FRESH:
+        for optimizer in OPTIMIZERS:
+            case = Case(problem.name, optimizer, problem.batch_sizes[0], STEPS)
+            s = setting_from(planned_runs(case, (0,)), problem, case, 6000)
+            found.append((f"{problem.name} / {optimizer}", s))
+    return found
+
+
+def healings(keep: Path, only: str | None = None, *, fresh: bool = False) -> list[Healed]:
     """All of them; sound and faulty runs are kept in a file, healed ones are made anew."""
     torch.set_num_threads(1)
-    file = keep / "healing.pickle"
+    file = keep / ("healing-fresh.pickle" if fresh else "healing.pickle")
     kept: dict[str, float] = pickle.loads(file.read_bytes()) if file.exists() else {}
 
     def metric(key: str, task: Task, recipe: Recipe, how: Callable[[Run], float] = final) -> float:
@@ -244,12 +267,7 @@ def healings(keep: Path, only: str | None = None) -> list[Healed]:
             file.write_bytes(pickle.dumps(kept))
         return kept[key]
 
-    settings = [
-        (f"{problem.name} / {optimizer}", s)
-        for problem in PROBLEMS.values()
-        for optimizer in OPTIMIZERS
-        if (s := setting_of(problem, optimizer, 0, 5000)) is not None
-    ]
+    settings = _fresh_settings() if fresh else _settings()
     found = []
     if only in (None, "healthy"):
         for name, s in settings:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.range_test.cases import Case, load
+from benchmarks.range_test.cases import Case, Curve, load
 from benchmarks.range_test.drawn import DRAWN
 from benchmarks.range_test.many import OPTIMIZERS, order
 from benchmarks.range_test.problems import PROBLEMS, TEST, Problem
@@ -27,7 +27,7 @@ from downslope.schedules import constant, cosine, linear, warmup
 from .faults import FAULTS, Fault, Setting
 from .planned import PLANNED
 
-__all__ = ["STEPS", "Labelled", "cases", "setting_of", "train"]
+__all__ = ["STEPS", "Labelled", "cases", "setting_from", "setting_of", "train"]
 
 STEPS = 300
 CHECKS = 10  # validations a run
@@ -69,11 +69,14 @@ class Labelled:
 
 def setting_of(problem: Problem, optimizer: str, which: int, seed: int) -> Setting | None:
     """A good recipe: the best learning rate of the planned runs, or somewhat less."""
-    curves = load()
     case = Case(problem.name, optimizer, problem.batch_sizes[which], STEPS)
-    if case.key not in curves:
-        return None
-    curve = curves[case.key]
+    curve = load().get(case.key)
+    return None if curve is None else setting_from(curve, problem, case, seed)
+
+
+def setting_from(curve: Curve, problem: Problem, case: Case, seed: int) -> Setting:
+    """The same from planned runs that are at hand."""
+    optimizer = case.optimizer
     best = float(curve.lrs[smooth(capped(curve)).argmin()])
     make = random.Random(zlib.crc32(f"{case.key} {seed}".encode()))
     rising = round(0.05 * STEPS)

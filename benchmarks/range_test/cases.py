@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from downslope.schedules import Schedule, cosine, warmup
 
-from .drawn import DRAWN
+from .drawn import DRAWN, FRESH
 from .many import OPTIMIZERS, Copies
 from .problems import PROBLEMS, TEST, Problem
 from .small import SMALL
@@ -74,7 +74,7 @@ class Case:
         return np.geomspace(*SPAN[self.optimizer], POINTS)
 
 
-_BY_NAME = {**PROBLEMS, **{problem.name: problem for problem in (*DRAWN, *WIDE, *SMALL)}}
+_BY_NAME = {**PROBLEMS, **{problem.name: problem for problem in (*DRAWN, *FRESH, *WIDE, *SMALL)}}
 CASES = [
     Case(problem.name, optimizer, problem.batch_sizes[which], steps)
     for steps in LENGTHS

@@ -17,9 +17,10 @@ from torch import nn
 from .networks import mlp
 from .problems import Data, Problem, classification, split
 
-__all__ = ["DRAWN", "draw"]
+__all__ = ["DRAWN", "FRESH", "draw"]
 
 FIRST_SEED, COUNT = 1000, 36
+FRESH_SEED, FRESH_COUNT = 2000, 16
 
 
 @cache
@@ -75,3 +76,5 @@ def draw(seed: int) -> Problem:
 
 
 DRAWN = tuple(draw(seed) for seed in range(FIRST_SEED, FIRST_SEED + COUNT))
+#: Nothing was ever fitted or tuned on these.
+FRESH = tuple(draw(seed) for seed in range(FRESH_SEED, FRESH_SEED + FRESH_COUNT))
