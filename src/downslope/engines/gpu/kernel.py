@@ -95,7 +95,8 @@ def options(step: Pass, elements: tuple[str, ...], nvidia: bool) -> dict[str, An
     # What was found by compiling all programs: with these, nothing is kept in local memory. Eight
     # elements of an array of float32 take twice the registers of those that are opened later.
     most = compact and eight and len(arrays) + ("float32" in elements) > 5
-    level = int(bool(step.totals) or len(arrays) > 4) + compact + most
+    corrected = any(not CODECS[e].random for e in elements if e in CODECS)  # one plane more
+    level = int(bool(step.totals) or len(arrays) + corrected > 4) + compact + most
     told = nvidia and (eight or compact)
     registers = {"maxnreg": (96, 128, 168, 255)[level]} if told else {}
     return {"num_warps": WARPS, "enable_fp_fusion": False, **registers}
