@@ -47,8 +47,8 @@ _RIVALS: dict[str, dict[str, tuple[str, Make]]] = {
     "AdaBelief": {"pytorch_optimizer": _named("pytorch_optimizer", "AdaBelief")},
     "LAMB": {"pytorch_optimizer": _named("pytorch_optimizer", "Lamb")},
     "Prodigy": {"pytorch_optimizer": _named("pytorch_optimizer", "Prodigy")},
-    "ScheduleFreeAdamW": {"schedulefree": _named("schedulefree", "AdamWScheduleFree")},
-    "ScheduleFreeSGD": {"schedulefree": _named("schedulefree", "SGDScheduleFree")},
+    "AdamWScheduleFree": {"schedulefree": _named("schedulefree", "AdamWScheduleFree")},
+    "SGDScheduleFree": {"schedulefree": _named("schedulefree", "SGDScheduleFree")},
 }
 
 
