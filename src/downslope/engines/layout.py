@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-__all__ = ["adopt", "dense"]
+__all__ = ["PLAIN", "adopt", "dense"]
+
+#: Types whose memory is what torch says it is; that of another subclass may be anything.
+PLAIN = frozenset((Tensor, Parameter))
 
 
 def dense(tensor: Tensor) -> bool:

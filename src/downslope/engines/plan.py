@@ -20,17 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from .cpu.look import AS_PLANNED, STALE, Expected, handles
-from .layout import adopt
+from .layout import PLAIN, adopt
 
 __all__ = ["Plan"]
 
 Int64 = npt.NDArray[np.int64]
 
 _pointer = Tensor.data_ptr
-_PLAIN = frozenset((Tensor, Parameter))
 
 
 class Plan:
@@ -92,7 +90,7 @@ class Plan:
         imaginary part is then a negative; of equal layout with a parameter only without dimensions.
         """
         return (
-            not _PLAIN.issuperset(map(type, grads))
+            not PLAIN.issuperset(map(type, grads))
             or (self._complex and any(g.is_conj() for g in grads))
             or any(grads[k].is_neg() for k in self._scalars)
         )

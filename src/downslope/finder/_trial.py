@@ -126,8 +126,8 @@ class Trial:
         """The norm of the weights, and that of a step at a learning rate of 1.
 
         Momentum is counted as it will be after many steps, weight decay not at all. Weights that
-        are all 0 count as 1; a
-        step that is none (there is no gradient, or the scaler left it out) is 0.
+        are all 0 count as 1; a step that is none (there is no gradient, or the scaler left it out)
+        is 0.
         """
         with self._restored() as parameters:
             before = [p.detach().clone() for p in parameters]

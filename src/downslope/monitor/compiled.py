@@ -18,7 +18,6 @@ import torch
 from numba import njit, types
 from numba.extending import overload
 from torch import Tensor
-from torch.nn import Parameter
 
 from ..engines.cpu.library import (
     JITTED,
@@ -31,6 +30,7 @@ from ..engines.cpu.library import (
     view_uint16,
 )
 from ..engines.cpu.look import AS_PLANNED, HEADER, asked, functions, look
+from ..engines.layout import PLAIN
 from ..errors import EngineError
 
 __all__ = [
@@ -51,7 +51,6 @@ __all__ = [
 #: Sums may be reordered, so that they are made over vectors; nothing is assumed of numbers.
 _SUMS = {"reassoc", "contract", "nsz"}
 _LANES = 64
-_PLAIN = frozenset((Tensor, Parameter))
 #: Of each kind of number a value whose type chooses how it is read.
 _KINDS = {
     torch.float32: np.float32(0),
@@ -330,7 +329,7 @@ _FUNCTIONS, _ELEMENTS = _elements()
 def element(tensor: Tensor) -> Element | None:
     """The kind of number of a tensor whose memory is its value, if it is one of these kinds."""
     known = _ELEMENTS.get(tensor.dtype)
-    return None if type(tensor) not in _PLAIN or tensor.is_neg() else known
+    return None if type(tensor) not in PLAIN or tensor.is_neg() else known
 
 
 def inputs(tensor: Tensor) -> tuple[int, float, float, float, float, float] | None:

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from ..engines.cpu import threads
 from ..engines.cpu.library import CHUNK
 from ..engines.cpu.look import AS_PLANNED, HEADER, STALE, Expected, handles, look
 from ..engines.cpu.run import INLINE
-from ..engines.layout import adopt, dense
+from ..engines.layout import PLAIN, adopt, dense
 from . import compiled
 from .tensors import norms
 
@@ -25,7 +24,6 @@ __all__ = ["Passes"]
 Int64 = npt.NDArray[np.int64]
 
 _pointer = Tensor.data_ptr
-_PLAIN = frozenset((Tensor, Parameter))
 
 
 class Passes:
@@ -80,7 +78,7 @@ class Passes:
             the sum of the squares of all gradients; None if something lies otherwise than it did
             when this was made, or a gradient cannot be read: nothing was done then.
         """
-        if not _PLAIN.issuperset(map(type, grads)):
+        if not PLAIN.issuperset(map(type, grads)):
             return None
         self._pack(self._row, 0, *[id(g) + HEADER for g in grads])
         copies = self._copies.addresses

@@ -24,7 +24,7 @@ from ..engines.clip import number as as_number
 from ..engines.together import DIFFERENT_SUMS
 from ..engines.trace import trace
 from ..errors import EngineError
-from ._clipping import Clipping, Measured, wanted
+from ._clipping import Measured, wanted
 from ._group import set_scheduled
 from ._placement import level, make_state, shared_state
 
@@ -315,8 +315,10 @@ class Traced(torch.optim.Optimizer):
             owner.skipped_steps += 1
             return torch.zeros(len(groups) + 1, dtype=torch.float64)
         treatment = owner._read_groups()[1]
-        gains = Clipping(groups).clipped(treatment, measured).gain
-        return torch.tensor([*map(as_number, gains), 1.0], dtype=torch.float64)
+        clipping = owner._reading.clipping
+        if clipping is not None:
+            treatment = clipping.clipped(treatment, measured)
+        return torch.tensor([*map(as_number, treatment.gain), 1.0], dtype=torch.float64)
 
 
 @cache

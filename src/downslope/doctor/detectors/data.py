@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..finding import Finding
-from ..history import History
+from ..history import History, left
 from .flow import FAST
 from .rate import calmed
 
@@ -33,13 +33,13 @@ BY_HEART = 0.8  # the same: the training loss
 NO_MORE = 0.995  # of the validations before: falling no more
 MOVES = 3e-4  # update over weight
 CHECKS = 4  # validations after the first
-GAP = 0.2  # of the validation loss, that the training loss is below it
-LEARNT = 0.05  # of the first validation loss, that the lowest is below it
+GAP = 0.8  # training loss over validation loss
+LEARNT = 0.95  # of the first validation loss: there was something to learn
 LONG = 0.05  # of the planned steps, between the lowest loss and now
-RISE_WITH_METRIC = 0.02  # of the lowest validation loss above it, where the metric fell too
+RISE_WITH_METRIC = 1.02  # of the lowest validation loss, where the metric has fallen too
 WORSE = 0.05  # of the best metric
 MANY_ROWS = 100  # more cannot be learnt by heart and by nothing else
-RISE, RISE_OF_START = 0.08, 0.03  # of the lowest validation loss above it; and of the first
+RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
 
 
 def inputs_not_scaled(history: History) -> Finding | None:
@@ -80,7 +80,7 @@ def data_repeats(history: History) -> Finding | None:
     if len(sums) < SAME or len({s[1:] for s in sums}) > 1 or len(history.validations) < 2:
         return None
     train, check = history.level(0.9, 1), history.validations[-1].loss
-    if not check > train + 0.2 * abs(train) + 0.03 * abs(history.first):
+    if not left(check - 0.03 * abs(history.first), train) > 1.2:
         return None  # the batch may be all the data there is
     return Finding(
         "data repeats",
@@ -168,18 +168,16 @@ def overfitting(history: History) -> Finding | None:
         return None
     losses = np.array([v.loss for v in checks])
     low, start = int(losses.argmin()), max(losses[0], history.untrained)
-    lowest, least = float(losses[low]), abs(float(losses[low]))  # a likelihood's may be negative
+    lowest = float(losses[low])
     then = history.losses[history.steps <= max(checks[low].step, 5)][-20:]
     before, now = float(np.nanmedian(then)), history.level(0.9, 1)
     # Three validations in a row: a rate that is still high makes one or two go astray.
     recent = float(min(losses[max(low + 1, len(losses) - 3) :], default=0.0))
     long = checks[-1].step - checks[low].step >= LONG * (history.total_steps or 0)
-    learnt = (
-        low + 3 < len(losses) and lowest < start - LEARNT * abs(start) and long and now < before
-    )
-    much = recent > lowest + RISE * least + RISE_OF_START * abs(start)
-    much = much and now < recent - GAP * abs(recent)
-    somewhat = recent > lowest + RISE_WITH_METRIC * least
+    learnt = low + 3 < len(losses) and left(lowest, start) < LEARNT and long and now < before
+    risen_by = left(recent - RISE_OF_START * abs(start), lowest)
+    much = risen_by > RISE and left(now, recent) < GAP
+    somewhat = left(recent, lowest) > RISE_WITH_METRIC
     fallen = _fallen(history)
     risen = learnt and (much or (somewhat and bool(fallen)))
     nothing = history.worthless

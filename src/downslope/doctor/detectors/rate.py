@@ -100,17 +100,13 @@ def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
 
 def lr_too_low(history: History) -> Finding | None:
     """The loss hardly falls and the weights hardly move."""
-    ratios = [
-        (look["step"], float(np.median(r)))
-        for look in history.looks
-        if len(r := history.update_ratios(look))
-    ]
+    ratios = _ratios(history)
     begin = max(24, WAIT * (history.total_steps or 0))
     if history.last_step < begin or len(ratios) < 3 or history.lr_shares[-1] == 0:
         return None
     if history.losses[0] == 0 or not math.isfinite(history.first):
         return None
-    highest = max(ratio for _, ratio in ratios)
+    highest = max(ratios)
     start, now = history.level(0, 0.1), history.level(0.85, 1)
     fallen = left(now, start)
     low = (highest < SURELY_LOW and fallen > FALLEN_SURELY) or (highest < LOW and fallen > FALLEN)
