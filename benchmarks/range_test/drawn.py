@@ -20,7 +20,7 @@ from .problems import Data, Problem, classification, split
 __all__ = ["DRAWN", "FRESH", "draw"]
 
 FIRST_SEED, COUNT = 1000, 36
-FRESH_SEED, FRESH_COUNT = 2000, 16
+FRESH_SEED, FRESH_COUNT = 3000, 16
 
 
 @cache
@@ -76,5 +76,5 @@ def draw(seed: int) -> Problem:
 
 
 DRAWN = tuple(draw(seed) for seed in range(FIRST_SEED, FIRST_SEED + COUNT))
-#: Nothing was ever fitted or tuned on these.
+#: Nothing was ever fitted or tuned on these. (On seeds 2000 to 2015 it was, after a first look.)
 FRESH = tuple(draw(seed) for seed in range(FRESH_SEED, FRESH_SEED + FRESH_COUNT))

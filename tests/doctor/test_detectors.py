@@ -201,7 +201,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "low too early": ("schedule ended early", {"low_from": 10}),
     "biases decay": ("decay of biases and norms", {"parameters": norms_decay}),
     "leak": ("data leak", {"leaks": 100}),
-    "plain": ("slow optimizer", {"optimizer": SGD, "lr": 0.03, "steps": 120}),
+    "plain": ("slow optimizer", {"optimizer": SGD, "lr": 0.06, "steps": 240}),
     "few rows": ("overfitting", {"rows": 150, "wrong_labels": 3, "lr": 1e-2, "steps": 240}),
 }
 
@@ -415,3 +415,101 @@ def test_labels_are_judged_without_the_loss_of_constants(level: float, causes: l
     """Where nobody told that loss, validation is compared with the loss before training."""
     found = diagnose(course(2.0 + 0.3 * FALL, [level] * 8))
     assert [f.cause for f in found if f.severity != "note"] == causes
+
+
+@pytest.mark.parametrize(("momentum", "causes"), [(0.0, []), (0.9, ["weight decay too strong"])])
+def test_momentum_adds_up_the_decay_of_sgd(momentum: float, causes: list[str]) -> None:
+    """Its decay is a part of the gradient: 0.15% of a weight a step is 1.5% with momentum 0.9."""
+    found = diagnose(run(optimizer=SGD, lr=0.005, weight_decay=0.3, momentum=momentum))
+    told = [f for f in found if f.cause == "weight decay too strong"]
+    assert [f.cause for f in told] == causes
+    for finding in told:  # a hundredth of a per cent is left
+        left = 0.005 * 0.3 * float(finding.change["weight_decay"][1:]) / (1 - momentum)
+        assert left == pytest.approx(1e-4, rel=0.1)
+
+
+def test_an_epochs_last_batch_does_not_hide_a_large_one() -> None:
+    """The rows a step are the most that a look saw, though most looks fell on a rest."""
+    looks = [{"event": "monitor", "step": k, "input": {"rows": 512 if k == 1 else 77}}
+             for k in (1, 4, 8, 16)]  # fmt: skip
+    assert History.of(looks).batch_rows == 512
+
+
+def test_weights_travel_by_their_updates_in_proportion_to_the_rate() -> None:
+    """Of 100 steps that begin with 1% each and end at a rate of 0: half of the sum, and no more."""
+    steps = np.arange(1, 101)
+    rates = 1 - (steps - 1) / 100
+    tensors = [{"w": {"weight_norm": 2.0, "update_norm": 0.02 * r}} for r in rates]
+    events = [
+        *({"event": "train", "step": int(k), "loss": 1.0, "lr": r}
+          for k, r in zip(steps, rates, strict=True)),
+        *({"event": "monitor", "step": k, "tensors": tensors[k - 1]} for k in (1, 8, 64)),
+    ]  # fmt: skip
+    history = History.of(events)
+    assert history.travelled == pytest.approx(0.01 * rates.sum())
+    assert history.reach(100) == pytest.approx(history.travelled)
+    assert history.until(50).reach(100) == pytest.approx(0.01 * (rates[:50].sum() + 50))
+
+
+NOISE = 0.3 * np.sin(np.arange(200) ** 2)
+
+
+@pytest.mark.parametrize(("update", "causes"),
+                         [(5e-4, ["lr too low"]), (2e-3, ["labels do not match"])])  # fmt: skip
+def test_labels_are_not_to_blame_where_weights_hardly_move(
+    update: float, causes: list[str]
+) -> None:
+    """A noisy loss that does not fall, and weights that cannot get far: the rate is too low."""
+    found = diagnose(course(2.3 + NOISE, [2.35] * 8, update=update))
+    assert [f.cause for f in found if f.severity != "note"] == causes
+
+
+@pytest.mark.parametrize(("constant", "causes"), [(0.2, ["lr too low"]), (2.3, [])])
+def test_a_model_that_was_trained_before_may_move_slowly(
+    constant: float, causes: list[str]
+) -> None:
+    """At a loss far below that of constant outputs little is left to learn."""
+    setup, *others = course(0.1 + 0 * FALL, update=1e-5)
+    assert [f.cause for f in diagnose([{**setup, "constant_loss": constant}, *others])] == causes
+
+
+def steep(losses: Any, slope: float, rows: int = 32, dead: float = 0.0) -> list[dict[str, Any]]:
+    """A course of SGD that begins with this steepness, and ends with this share of dead units."""
+    events = course(losses, update=0.01, optimizer="SGD")
+    events[0] |= {"tensors": {}, "groups": [{"momentum": 0.9}]}
+    for event in events:
+        if event["event"] == "monitor":
+            event["grad_norm"] = slope * losses[0]
+            event["input"] = {"rows": rows, "checksum": event["step"]}
+            event["activations"] = {"relu": {"dead": dead if event["step"] > 4 else 0.0}}
+    return events
+
+
+@pytest.mark.parametrize(
+    ("events", "causes"),
+    [
+        (steep(1 + 0 * FALL, 150), []),
+        (steep(1 + 9 * (1 - FALL), 50), ["lr too high"]),
+        (steep(1 + 9 * (1 - FALL), 150), ["exploding gradients"]),
+        (steep(1 + 0 * FALL, 150, dead=1.0), ["exploding gradients"]),
+        (steep(1 + 9 * (1 - FALL), 150, rows=1), ["batch too small"]),
+    ],
+    ids=["calm", "not steep", "risen", "died", "one row"],
+)
+def test_what_rose_or_died_from_a_steep_beginning_wants_steps_of_their_own_length(
+    events: list[dict[str, Any]], causes: list[str]
+) -> None:
+    """No rate of SGD suits a slope that falls a hundredfold; AdamW's steps are as long on it."""
+    found = [f for f in diagnose(events) if f.severity != "note"]
+    assert [f.cause for f in found if f.cause not in ("slow optimizer", "lr too low")] == causes
+    if causes == ["exploding gradients"]:
+        assert found[0].change["optimizer"] == "adamw"
+
+
+def test_outputs_that_became_constant_were_killed_by_the_steps() -> None:
+    """They differed at first, so nothing is cut off: the rate is to blame."""
+    events = course(2.3 - 0.1 * FALL, update=0.02)
+    for event in events:
+        if event["event"] == "monitor":
+            event["output"] = {"scale": 1.0, "spread": 1.0 if event["step"] < 4 else 0.0}
+    assert [f.cause for f in diagnose(events) if f.severity != "note"] == ["lr too high"]

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from downslope import Recipe, Run, diagnose, fit, load_task
 from downslope.cli.live import PlainView
+from downslope.doctor import Finding
 from downslope.report import write_report
-from downslope.training.heal import MOST
+from downslope.training.heal import MOST, Healer, healed
 
 from .test_resume import assert_same
 from .tiny import Stop
@@ -127,3 +128,26 @@ def test_a_kill_between_checkpoint_and_recipe_leaves_no_trace(
     assert_same(resumed, whole)
     assert resumed.recipe == whole.recipe
     assert heals(resumed) == heals(whole)
+
+
+def exploded(stage: dict[str, Any]) -> dict[str, Any]:
+    found = Finding("exploding gradients", "", "warning", 1, {}, "", stage)
+    return {"event": "heal", "step": 0, "finding": found.to_dict()}
+
+
+def test_a_cause_whose_first_remedy_did_not_help_gets_its_second() -> None:
+    """Clipping does not use up the change of the optimizer; that one is tried once."""
+    recipe = Recipe(optimizer="sgd", lr=0.1, heal=True)
+    second = {"optimizer": "adamw", "lr": "found"}
+    finding = Finding("exploding gradients", "", "warning", 1, {}, "", second)
+    healer = Healer(recipe, [exploded({"clip_norm": 1.0})])
+    assert healer.mends(finding)
+    healer(exploded(second))
+    assert not healer.mends(finding)
+
+
+@pytest.mark.parametrize(("before", "after"), [("constant", "warmup-cosine"), ("linear", "linear")])
+def test_a_rate_that_gets_a_warmup_is_lowered_at_the_end_too(before: Any, after: str) -> None:
+    """A rate in doubt is not held to the last step; a schedule that lowers it is left alone."""
+    finding = Finding("warmup missing", "", "warning", 1, {}, "", {"warmup": 0.1})
+    assert healed(Recipe(lr=0.1, schedule=before), finding).schedule == after

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..monitor.records import each
 
-__all__ = ["History", "Validation", "number"]
+__all__ = ["History", "Validation", "left", "number", "steps_in_one"]
 
 Array = npt.NDArray[np.float64]
 Event = dict[str, Any]
@@ -120,9 +120,12 @@ class History:
 
     @cached_property
     def batch_rows(self) -> float | None:
-        """Rows a step, as the looks saw it; None where there was none."""
+        """Rows a step, as the looks saw it; None where there was none.
+
+        The most of them: an epoch's last batch is smaller, and looks may fall on it every time.
+        """
         rows = [look["input"]["rows"] for look in self.looks if "input" in look]
-        return float(np.median(rows)) if rows else None
+        return float(max(rows)) if rows else None
 
     @property
     def last_step(self) -> int:
@@ -226,6 +229,35 @@ class History:
         ratios = [self.update_ratios(look) for look in self.looks if look["step"] <= EARLY_STEPS]
         return max((float(np.median(r)) for r in ratios if len(r)), default=0.0)
 
+    @cached_property
+    def _speeds(self) -> tuple[Array, Array]:
+        """Steps of looks, and the median of update over weight there for a learning rate of 1."""
+        seen = []
+        for look in self.looks:
+            at = int(np.searchsorted(self.steps, look["step"]))
+            ratios = self.update_ratios(look)
+            if at < self.count and self.lrs[at] > 0 and len(ratios):
+                seen.append((look["step"], float(np.median(ratios)) / self.lrs[at]))
+        steps, speeds = zip(*seen, strict=True) if seen else ((), ())
+        return np.array(steps, float), np.array(speeds, float)
+
+    @cached_property
+    def travelled(self) -> float:
+        """How far weights have moved, in their own norms; NaN where no look saw it.
+
+        Update over weight summed over the steps, between looks in proportion to the learning rate.
+        They are no further than this from where they began: steps may undo each other.
+        """
+        steps, speeds = self._speeds
+        return float(np.interp(self.steps, steps, speeds) @ self.lrs) if len(steps) else math.nan
+
+    def reach(self, total: int) -> float:
+        """How far weights can get in so many steps, the rest of them at the highest rate so far."""
+        if not len(self._speeds[0]):
+            return math.nan
+        left_over = max(total - self.last_step, 0)
+        return self.travelled + left_over * float(self._speeds[1][-1] * np.nanmax(self.lrs))
+
     def weights(self, look: Event, quantity: str = "grad_norm") -> Array:
         """One number of each weight matrix in a look, in the order of the model's parameters."""
         return np.array(
@@ -241,6 +273,15 @@ def _noise(losses: Array) -> float:
     steps = np.abs(np.diff(losses))
     steps = steps[np.isfinite(steps)]
     return float(np.median(steps) / 0.954) if len(steps) else 0.0
+
+
+def steps_in_one(momentum: float) -> float:
+    """How many times as far as one gradient alone a steady one takes SGD with this momentum.
+
+    >>> round(steps_in_one(0.9), 3)
+    10.0
+    """
+    return 1 / (1 - min(momentum, 0.9999))
 
 
 def left(now: float, start: float) -> float:

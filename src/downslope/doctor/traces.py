@@ -89,8 +89,12 @@ def _rates(history: History, finding: Finding) -> Trace:
 
 
 def _decay(history: History, finding: Finding) -> Trace:
-    lost = history.lrs * finding.evidence["weight_decay"]
-    allowed = finding.evidence["allowed"] if "lr" in finding.evidence else None
+    known = finding.evidence
+    at_most = known.get("lost a step")
+    lost = history.lrs * known["weight_decay"]
+    if at_most is not None:
+        lost *= at_most / lost.max()
+    allowed = None if at_most is None else known["allowed"]
     return Trace("weight lost a step", _floats(history.steps), _floats(lost), allowed)
 
 

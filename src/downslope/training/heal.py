@@ -54,7 +54,7 @@ class Healer:
     def __init__(self, recipe: Recipe, before: Iterable[Event] = ()) -> None:
         self.finding: Finding | None = None
         self.recipe = recipe
-        self._mended: list[str] = []  # causes, in the order of heals
+        self._mended: list[Event] = []  # findings, in the order of heals
         self._doctor = Doctor(lambda finding: None)
         for event in before:
             self(event)
@@ -62,17 +62,18 @@ class Healer:
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
         if event["event"] == "heal":
-            self._mended.append(event["finding"]["cause"])
+            self._mended.append(event["finding"])
             self.finding = None
         if self.finding is not None:
             return
         self._doctor(event)
         if len(self._mended) < MOST and event["event"] in ("monitor", "validation", "nonfinite"):
-            self.finding = next(filter(self._mends, self._doctor.latest), None)
+            self.finding = next(filter(self.mends, self._doctor.latest), None)
 
-    def _mends(self, finding: Finding) -> bool:
+    def mends(self, finding: Finding) -> bool:
         """Whether it is a fault that a change of the recipe mends."""
-        again = finding.cause in self._mended and finding.change.get("lr") == "found"
+        tried = [m["cause"] for m in self._mended if m["change"].get("lr") == "found"]
+        again = finding.cause in tried and finding.change.get("lr") == "found"
         changes = healed(self.recipe, finding) != self.recipe
         return finding.cause in _SAFE and changes and not again
 
@@ -108,4 +109,6 @@ def healed(recipe: Recipe, finding: Finding) -> Recipe:
             changes[name] = value
     if "optimizer" in changes:
         changes |= {"hyperparameters": {}, "weight_decay": None}
+    if "warmup" in changes and recipe.schedule == "constant":
+        changes.setdefault("schedule", "warmup-cosine")  # a rate that is in doubt ends low
     return recipe.replace(**changes)

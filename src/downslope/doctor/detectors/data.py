@@ -31,7 +31,7 @@ NOTHING_LEARNT = 0.94  # of the loss of the best constant outputs: lately
 EVER_LEARNT = 0.85  # the same: ever
 BY_HEART = 0.8  # the same: the training loss
 NO_MORE = 0.995  # of the validations before: falling no more
-MOVES = 3e-4  # update over weight
+MOVED = 0.15  # of their norms: how far weights have come; 0.24 is the least with such labels
 CHECKS = 4  # validations after the first
 GAP = 0.8  # training loss over validation loss
 LEARNT = 0.95  # of the first validation loss: there was something to learn
@@ -142,8 +142,7 @@ def labels_do_not_match(history: History) -> Finding | None:
     nothing = history.worthless
     losses = [v.loss for v in checks]
     recent, before = float(np.mean(losses[-2:])), float(np.mean(losses[-4:-2]))
-    moved = [np.median(r) for look in history.looks if len(r := history.update_ratios(look))]
-    if not moved or max(moved) < MOVES or recent < NO_MORE * before:
+    if not history.travelled > MOVED or recent < NO_MORE * before:
         return None
     if not (recent >= NOTHING_LEARNT * nothing and min(losses) >= EVER_LEARNT * nothing):
         return None

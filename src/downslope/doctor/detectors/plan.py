@@ -8,14 +8,13 @@ import numpy as np
 
 from ..finding import Finding
 from ..history import Array, History, left
-from .rate import REPLACED, calmed
+from .flow import FEW_ROWS
+from .rate import BEGUN, REPLACED, calmed
 
 __all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
 
-FEW_ROWS = 2  # a step
 NOISY = 0.5  # deviation of the batches' losses over the loss
 NOT_FALLEN = 0.85  # of the first loss
-BEGUN = 16  # steps
 FEW_STEPS = 100  # in all
 MUCH = 0.2  # of the training rows in one batch
 LARGE = 33  # rows; Masters and Luschi find the best at 32 or below

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..finding import Finding
-from ..history import History
+from ..history import History, steps_in_one
 from .flow import CONSTANT, spread
 
 __all__ = [
@@ -18,7 +18,8 @@ __all__ = [
 ]
 
 LOOKS = 3  # that a parameter must be without a gradient in
-DECAY_A_STEP = 2e-3  # lr x weight_decay; 1e-3 x 0.1 = 1e-4 is usual, 1e-2 x 0.1 the top of it
+DECAY_A_STEP = 2e-3  # lr x weight_decay; 1e-2 x 0.1 is the top of what is usual
+USUAL_DECAY = 1e-4  # the same: 1e-3 x 0.1
 LOST = 0.2  # of biases and norms over the run; the default takes an eighth in short ones
 DECAY = 0.25  # below it the product is large for the learning rate's sake
 OVER = 1e-3  # of the highest learning rate: training has ended
@@ -66,7 +67,7 @@ def weight_decay_too_strong(history: History) -> Finding | None:
     a_step, decay, tensors = worst
     if a_step <= DECAY_A_STEP or decay < DECAY:
         return None
-    lr = a_step / decay
+    times = USUAL_DECAY / a_step
     alone = {history.kind_of(name) for name in tensors} <= {"bias", "norm"}
     cause = "decay of biases and norms" if alone else "weight decay too strong"
     return Finding(
@@ -74,10 +75,10 @@ def weight_decay_too_strong(history: History) -> Finding | None:
         f"every {'bias and norm' if alone else 'weight'} loses {a_step:.2%} of itself each step",
         "warning",
         int(history.steps[int(np.argmax(history.lr_shares * a_step > DECAY_A_STEP))]),
-        {"lr": lr, "weight_decay": decay, "allowed": DECAY_A_STEP},
-        f"Use weight_decay = {0.05 * DECAY_A_STEP / lr:.1g} or so (a tenth of it first), and "
+        {"lost a step": a_step, "weight_decay": decay, "allowed": DECAY_A_STEP},
+        f"Use weight_decay = {decay * times:.1g} or so, and "
         "none for biases and norms: downslope.optim.param_groups(model).",
-        {"weight_decay": "x0.01"},
+        {"weight_decay": f"x{times:.1g}"},
         "lr x weight_decay of published recipes is at most 1e-3",
     )
 
@@ -109,8 +110,14 @@ def _decays(history: History) -> list[tuple[float, float, tuple[str, ...]]]:
         return []
     highest = float(np.max(history.lrs))
     tensors = history.setup["tensors"]
+    # SGD's decay is a part of the gradient, which momentum adds up.
+    momentum = "momentum" if history.setup["optimizer"] == "SGD" else ""
     return [
-        (highest * decay, decay, tuple(n for n, t in tensors.items() if t["group"] == number))
+        (
+            highest * decay * steps_in_one(float(group.get(momentum) or 0)),
+            decay,
+            tuple(n for n, t in tensors.items() if t["group"] == number),
+        )
         for number, group in enumerate(history.setup["groups"])
         if (decay := float(group.get("weight_decay") or 0)) > 0
     ]
