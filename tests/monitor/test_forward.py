@@ -135,7 +135,7 @@ def test_hooks_are_only_on_what_is_known() -> None:
         monitor.step(loss)
     hooked = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
     monitor.close()
-    assert hooked == [2, 0, 1, 0]
+    assert hooked == [1, 0, 1, 0]
     assert not any(m._forward_hooks for m in model.modules())
 
 

@@ -75,7 +75,7 @@ def test_looks_one_after_another_wait_a_moment(
 ) -> None:
     """For each other, until a quarter of a second has passed."""
     now = [0.0]
-    monkeypatch.setattr("downslope.monitor.monitor.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("downslope.monitor.monitor.perf_counter", lambda: now[0])
     _, lines = _watched(tmp_path, 5, 1)
     assert not any('"monitor"' in line for line in lines)
     lines = (tmp_path / "records.jsonl").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Hooks that belong to one model: its copies and pickles get one that does nothing.
+"""Hooks, and what costs less, that belong to one model: its copies and pickles are without them.
 
 A copy of a model (an average of its weights, say) is not what is watched, and a model that is saved
 whole must not take its monitor along.
@@ -6,13 +6,15 @@ whole must not take its monitor along.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import is_grad_enabled, nn
+from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Batch", "Hook", "Noting"]
+__all__ = ["Batch", "Hook", "Noting", "Tap"]
 
 Batch = tuple[Any, Any]  #: a model's arguments, without and with names
 
@@ -51,32 +53,110 @@ class Hook:
         return _idle, ()
 
 
-class Noting(Hook):
+class Tap:
+    """Stands before a module's calls, where :meth:`torch.nn.Module.compile` puts what it compiled.
+
+    What is put there is called instead of ``_call_impl``, and is not copied or pickled with the
+    module. A hook sends every call the long way through ``_call_impl``, which takes three times as
+    long. But code that torch compiles goes past a tap.
+    """
+
+    __slots__ = ("_module",)
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module: Callable[[], Any] = weakref.ref(module)
+
+    def put(self) -> bool:
+        """Put it in, unless the place is taken.
+
+        Not on accelerators: what ``nn.DataParallel`` copies to others there would take it along.
+        """
+        module = self._module()
+        tensors = *module.parameters(), *module.buffers()
+        fits = module._compiled_call_impl is None and all(t.is_cpu for t in tensors)
+        if fits and type(module).__call__ is nn.Module.__call__:
+            module._compiled_call_impl = self
+            return True
+        return False
+
+    def remove(self) -> None:
+        """Take it out if it is in."""
+        module = self._module()
+        if module is not None and module._compiled_call_impl is self:
+            del module._compiled_call_impl
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Pass a call on."""
+        return self._module()._call_impl(*args, **kwargs)
+
+    def __deepcopy__(self, memo: Any) -> None:
+        return None
+
+    def __reduce__(self) -> Any:
+        return type(None), ()
+
+
+class Noting(Tap):
     """Keeps the arguments of a model's last two training passes.
 
-    >>> noting, model = Noting(), nn.Linear(1, 1)
-    >>> handle = model.register_forward_pre_hook(noting, with_kwargs=True)
+    By a hook as long as it is not known whether the model is called or compiled, then by a tap.
+
+    >>> model = nn.Linear(1, 1)
+    >>> noting = Noting(model)
     >>> _ = [model(torch.full((1, 1), float(k))) for k in range(3)]
     >>> [args[0].item() for args, _ in noting.batches]
     [1.0, 2.0]
     """
 
-    __slots__ = ("_earlier", "_latest", "then")
+    __slots__ = ("_called", "_compiled", "_earlier", "_hook", "_latest", "then")
 
-    def __init__(self) -> None:
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
         #: Called with the arguments of a training pass as well, if there is one.
         self.then: Callable[[Any, Any], None] | None = None
         self._earlier: Batch | None = None
         self._latest: Batch | None = None
-
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Note the arguments of a pass."""
-        if module.training and torch.is_grad_enabled():
-            self._earlier, self._latest = self._latest, (args, kwargs)
-            if self.then is not None:
-                self.then(args, kwargs)
+        self._hook: RemovableHandle | None = None
+        self.ask()
 
     @property
     def batches(self) -> list[Batch]:
         """The earlier one first."""
         return [batch for batch in (self._earlier, self._latest) if batch is not None]
+
+    def ask(self) -> None:
+        """Find out anew how the model is called."""
+        self.remove()
+        self._called = self._compiled = False
+        hook = Hook(self._see)
+        self._hook = self._module().register_forward_pre_hook(hook, with_kwargs=True)
+
+    def settle(self) -> None:
+        """Take the tap if the model was called and not compiled."""
+        if self._hook is not None and self._called and not self._compiled and self.put():
+            self._hook.remove()
+            self._hook = None
+
+    def remove(self) -> None:
+        """Take out whatever is in."""
+        super().remove()
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Note what a call is given, and pass it on."""
+        module = self._module()
+        if is_grad_enabled() and module.training:  # as in _see: a call would cost as much
+            self._earlier, self._latest = self._latest, (args, kwargs)
+            if self.then is not None:
+                self.then(args, kwargs)
+        return module._call_impl(*args, **kwargs)
+
+    def _see(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._called = True
+        self._compiled = self._compiled or torch.compiler.is_compiling()
+        if is_grad_enabled() and module.training:
+            self._earlier, self._latest = self._latest, (args, kwargs)
+            if self.then is not None:
+                self.then(args, kwargs)

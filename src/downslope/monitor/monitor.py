@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
@@ -137,7 +137,7 @@ class Monitor:
             self._writer = RecordWriter(Path(run_dir) / "records.jsonl")
             self._writing = [self._writer.write]
             self._sinks[:0] = self._writing
-        self._begin = self._last = time.perf_counter()
+        self._begin = self._last = perf_counter()
         self._rows: list[tuple[int, Any, float, float]] = []
         self._budget, self._spent, self._usual = budget, 0.0, 0.0
         self._step = self._looked = done
@@ -150,8 +150,7 @@ class Monitor:
         self._replaces = False  # whether the loop was last seen to make new gradients each step
         self._waited = 0.0
         self._nonfinite = False
-        self._noting = Noting()
-        self._pre = model.register_forward_pre_hook(self._noting, with_kwargs=True)
+        self._noting = Noting(model)
         self._hook: Any = None  # in the optimizer while the next step is looked at
         self._looks: list[tuple[Form, list[float]]] = []  # that are not written yet
         self._late = self._begin + DELAY  # when what is not written yet has waited long enough
@@ -169,24 +168,22 @@ class Monitor:
         Args:
             loss: its loss, one number. A tensor on an accelerator is read later, without waiting.
         """
-        now = time.perf_counter()
+        now = perf_counter()
         step = self._step = self._step + 1
         value: Any
-        if not isinstance(loss, Tensor):
-            value = float(loss)
-        elif loss.is_cpu:
-            value = loss.item()
+        if isinstance(loss, Tensor):
+            value = loss.item() if loss.is_cpu else loss.detach()
         else:
-            value = loss.detach()
+            value = float(loss)
         if self._losses:
             self._rows.append((step, value, self._optimizer.param_groups[0]["lr"], now))
-        if type(value) is float and not math.isfinite(value):
-            self._attend(now)
-            self._trace(step)
-        elif step >= self._due or now >= self._late:
-            self._attend(now)
-        else:
+        nonfinite = type(value) is float and not isfinite(value)
+        if step < self._due and now < self._late and not nonfinite:
             self._last = now
+            return
+        self._attend(now)
+        if nonfinite:
+            self._trace(step)
 
     def _attend(self, now: float) -> None:
         """Do what few steps ask for: finish a look, write rows, begin another look."""
@@ -198,7 +195,7 @@ class Monitor:
         follows = self._hook is not None and self._sinks == self._writing
         if (looked and not follows) or now >= self._late:
             self._flush()
-        self._last = time.perf_counter()
+        self._last = perf_counter()
         if looked and self._every is None:  # what it took beyond a usual step
             usual_steps = self._step - 1 - self._looked
             if usual_steps:
@@ -239,7 +236,7 @@ class Monitor:
                 "loss": float(loss),
                 "metric": None if metric is None else float(metric),
                 "name": name,
-                "seconds": time.perf_counter() - self._begin,
+                "seconds": perf_counter() - self._begin,
             }
         )
 
@@ -257,7 +254,7 @@ class Monitor:
     def close(self) -> None:
         """Write what is left and let go of the model."""
         self._disarm()
-        self._pre.remove()
+        self._noting.remove()
         self._flush()
         if self._writer is not None:
             self._writer.close()
@@ -283,7 +280,7 @@ class Monitor:
 
     def _flush(self) -> None:
         """Write the looks and the steps so far, these as one record of columns."""
-        self._late = time.perf_counter() + DELAY
+        self._late = perf_counter() + DELAY
         self._write_looks()
         if not self._rows:
             return
@@ -301,7 +298,7 @@ class Monitor:
             self._writer.write_lines([columns_line("steps", columns)])
         for sink in self._sinks[len(self._writing) :]:
             sink(finite({"event": "steps", **columns}))
-        if not all(map(math.isfinite, values)):
+        if not all(map(isfinite, values)):
             self._trace(self._step)
 
     def _write_looks(self) -> None:
@@ -321,6 +318,9 @@ class Monitor:
         self._replaces = self._replaces and not thorough
         if thorough or self._hook is None:
             self._weights.refresh()
+        self._noting.settle()
+        if thorough:
+            self._noting.ask()
         self._weights.waiting = False
         self._forward.arm(thorough=thorough)
         if self._hook is None:
@@ -331,13 +331,14 @@ class Monitor:
         if self._hook is not None:
             self._forward.disarm()
             self._weights.rest()
+            self._noting.settle()
             self._noting.then = None
             self._hook.remove()
             self._hook = None
 
     def _pass_begins(self, args: Any, kwargs: Any) -> None:
         if not self._waited:
-            self._waited = time.perf_counter() - self._last
+            self._waited = perf_counter() - self._last
         self._forward.begin(args, kwargs)
 
     def _pass_ended(self, output: Tensor | None) -> None:
