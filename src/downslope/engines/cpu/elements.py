@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..printing import ADDRESS, Dialect, Element
+from ..trace import Pass
 
-__all__ = ["ADD", "ELEMENTS", "FORMULA", "LANES", "START", "views"]
+__all__ = ["ADD", "ELEMENTS", "FORMULA", "LANES", "START", "loop", "views"]
 
 ELEMENTS = {
     "float32": Element("view_float32", 4),
@@ -33,3 +34,11 @@ def views(kinds: dict[str, Element], names: Iterable[str], first: str, count: st
         f"{kinds[n].memory}({START.format(n)} + {first} * {kinds[n].bytes}, {count})"
         for n in names
     ]
+
+
+def loop(step: Pass, kinds: dict[str, Element], count: str, at: str, add: str = ADD) -> list[str]:
+    """The loop over elements: load, compute, store."""
+    read = {n: kinds[n].open.format(f"{ADDRESS.format(n)}[{at}]") for n in step.reads}
+    write = {n: f"{ADDRESS.format(n)}[{at}] = {kinds[n].close}" for n, _ in step.writes}
+    body = FORMULA.elements(step, read, write, add)
+    return [f"for j in range({count}):", *(f"    {line}" for line in body)]

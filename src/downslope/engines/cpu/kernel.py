@@ -34,11 +34,12 @@ import numpy as np
 
 from .. import storage
 from ..cache import load
-from ..printing import ADDRESS, NEW, VALUE, Dialect, Element, row_names, title
+from ..printing import NEW, VALUE, Dialect, Element, row_names, title
 from ..storage import CODECS
 from ..trace import Pass, Program, Total
-from . import angle, codecs, library
-from .elements import ADD, ELEMENTS, FORMULA, LANES, START, views
+from . import angle, codecs, library, vectors
+from .elements import ELEMENTS, LANES, START, loop, views
+from .streams import Stream
 from .tiles import Tiles
 
 __all__ = ["ELEMENTS", "Function", "compiled", "source"]
@@ -69,6 +70,7 @@ def source(program: Program, elements: tuple[str, ...]) -> str:
         "from numba import njit",
         f"from {library.__name__} import *",
         f"from {angle.__name__} import *",
+        *([f"from {vectors.__name__} import *"] if library.JITTED else []),
         *([f"from {codecs.__name__} import *"] if compact else []),
         "",
         f"T = np.float{64 if wide else 32}",
@@ -88,7 +90,9 @@ def _pass_lines(
     rows = {name: program.arrays.index(name) for name in program.arrays}
     used = dict.fromkeys([*step.reads, *(name for name, _ in step.writes)])
     tiles = Tiles(program, step, compact)
+    stream = None if tiles else Stream(step, number, kinds)
     lines = [
+        *([*stream.function, "", ""] if stream else []),
         '@njit(nogil=True, cache=True, error_model="numpy")',
         f"def run{number}(A, R, C, F, S, W, U, O, first, last):",
         "    done = -1",
@@ -123,6 +127,8 @@ def _pass_lines(
         lines += [f"        {line}" for line in tiles.places]
         lines += [f"        {line}" for line in _clear(step)]
         lines += [f"        {line}" for line in tiles.lines(kinds, places)]
+    elif stream:
+        lines += [f"        {line}" for line in stream.lines]
     else:
         lines += [f"        {line}" for line in _chunk(step, roots, kinds, places)]
     lines += [
@@ -171,7 +177,7 @@ def _chunk(
         names: of those that it reads or writes.
     """
     if not step.totals:
-        return [*views(kinds, names, "0", "n"), *_element_lines(step, kinds, "n", "j")]
+        return [*views(kinds, names, "0", "n"), *loop(step, kinds, "n", "j")]
     # Blocks of a length known to the compiler: only those it vectorises.
     return [
         *_clear(step),
@@ -179,9 +185,9 @@ def _chunk(
         "full = n // LANES * LANES",
         "for b in range(whole, full, LANES):",
         *(f"    {line}" for line in views(kinds, names, "b", "LANES")),
-        *(f"    {line}" for line in _element_lines(step, kinds, "LANES", "j")),
+        *(f"    {line}" for line in loop(step, kinds, "LANES", "j")),
         *views(kinds, names, "full", "n - full"),
-        *_element_lines(step, kinds, "n - full", "j"),
+        *loop(step, kinds, "n - full", "j"),
     ]
 
 
@@ -198,15 +204,22 @@ def _quick(roots: Pass, kinds: dict[str, Element], names: Iterable[str]) -> list
         for total, short in zip(lanes, shorts, strict=True)
         for line in ("for j in range(LANES):", f"    {total}[j] += f64({short}[j])")
     ]
-    ahead = [f"prefetch({START.format(n)} + b * {kinds[n].bytes} + AHEAD)" for n in names]
+    soon = {n: f"{START.format(n)} + b * {kinds[n].bytes} + AHEAD" for n in names}
+    lines = [
+        f"prefetch_once({place} + {part})"
+        for n, place in soon.items()
+        for part in range(0, library.LANES * kinds[n].bytes, library.LINE)
+    ]
+    pages = [f"prefetch({place} + PAGE)" for place in soon.values()]
     return [
         "whole = n // RUN * RUN",
         *_clear(roots, _SHORT),
         "for b in range(0, whole, LANES):",
         "    if b % RUN == 0:",
-        *(f"        {line}" for line in (*ahead, *carry, *_clear(roots, _SHORT))),
+        *(f"        {line}" for line in (*pages, *carry, *_clear(roots, _SHORT))),
+        *(f"    {line}" for line in lines),
         *(f"    {line}" for line in views(kinds, names, "b", "LANES")),
-        *(f"    {line}" for line in _element_lines(roots, kinds, "LANES", "j", add)),
+        *(f"    {line}" for line in loop(roots, kinds, "LANES", "j", add)),
         *carry,
         f"if not ({' and '.join(f'LEAST < sum_lanes({total}) < np.inf' for total in lanes)}):",
         *(f"    {line}" for line in ("whole = 0", *_clear(roots))),
@@ -230,16 +243,6 @@ def _roots(step: Pass, kinds: dict[str, Element]) -> Pass | None:
     return replace(step, body=tuple(made.values()), totals=tuple(totals))
 
 
-def _element_lines(
-    step: Pass, kinds: dict[str, Element], count: str, at: str, add: str = ADD
-) -> list[str]:
-    """The loop over elements: load, compute, store."""
-    read = {n: kinds[n].open.format(f"{ADDRESS.format(n)}[{at}]") for n in step.reads}
-    write = {n: f"{ADDRESS.format(n)}[{at}] = {kinds[n].close}" for n, _ in step.writes}
-    body = FORMULA.elements(step, read, write, add)
-    return [f"for j in range({count}):", *(f"    {line}" for line in body)]
-
-
 @cache
 def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Function, ...]:
     """The kernel's passes as callables; compiled on their first call, or loaded from disk."""
@@ -247,7 +250,7 @@ def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Function, ...
         [
             *(
                 Path(str(m.__file__)).read_text(encoding="utf-8")
-                for m in (library, angle, codecs, storage)
+                for m in (library, angle, codecs, vectors, storage)
             ),
             f"numba {numba.__version__} llvmlite {llvmlite.__version__} numpy {np.__version__}",
             f"python {platform.python_version()}",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numba import carray, config, njit, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 #: Elements a chunk: the unit that threads take. 128 KiB of float32, so a chunk's arrays stay in L2.
 CHUNK = 1 << 15
@@ -28,10 +28,11 @@ LANES = 64
 RUN = 16 * LANES
 #: The least sum of squares of a chunk that is found so: what vanishes in float32 is far smaller.
 LEAST = 1e-24
-#: How far ahead of a sum the page table is read, in bytes: two pages. Processors fetch the lines of
-#: a page ahead by themselves, but not beyond its end.
-AHEAD = 2 * 4096
-
+#: Bytes that memory is fetched by, and that a page table has an entry for.
+LINE, PAGE = 64, 4096
+#: How far ahead of a sum its memory is asked for, in bytes, and the page table one page further.
+#: Processors fetch ahead by themselves, but not beyond the end of a page.
+AHEAD = 2 * PAGE
 #: Whether kernels are compiled.
 JITTED = not config.DISABLE_JIT
 
@@ -80,6 +81,8 @@ if not JITTED:
     def prefetch(address: int) -> None:
         pass
 
+    prefetch_once = prefetch
+
     def ask(function: Any, handle: Any, answer: Any) -> int:
         call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(int(function))
         return int(call(int(handle), int(answer)))
@@ -126,6 +129,7 @@ if not JITTED:
 
 else:
     from llvmlite import ir
+    from numba.core.cgutils import get_or_insert_function
 
     sqrt, exp, log = math.sqrt, math.exp, math.log
 
@@ -228,18 +232,23 @@ else:
 
         return types.float64(lanes), generate
 
-    @intrinsic
-    def prefetch(context: Any, address: Any) -> Any:
-        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [place, word, word, word])
-            function = builder.module.declare_intrinsic("llvm.prefetch", [place], kind)
-            # To be read, soon, as data.
-            how = [ir.Constant(word, k) for k in (0, 3, 1)]
-            builder.call(function, [builder.inttoptr(args[0], place), *how])
-            return ctx.get_dummy_value()
+    def _prefetch(kept: int) -> Any:
+        @intrinsic
+        def ask_for(context: Any, address: Any) -> Any:
+            def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+                place, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+                kind = ir.FunctionType(ir.VoidType(), [place, word, word, word])
+                function = builder.module.declare_intrinsic("llvm.prefetch", [place], kind)
+                # To be read, kept in caches so much, as data.
+                how = [ir.Constant(word, k) for k in (0, kept, 1)]
+                builder.call(function, [builder.inttoptr(args[0], place), *how])
+                return ctx.get_dummy_value()
 
-        return types.void(types.int64), generate
+            return types.void(types.int64), generate
+
+        return ask_for
+
+    prefetch, prefetch_once = _prefetch(3), _prefetch(0)
 
     @intrinsic
     def ask(context: Any, function: Any, handle: Any, answer: Any) -> Any:
@@ -252,7 +261,17 @@ else:
 
     @intrinsic
     def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
-        return c(c, c, c), lambda ctx, builder, signature, args: builder.fma(*args)
+        # A number beside a vector (see ``vectors.py``) becomes one.
+        kind = next((x for x in (a, b, c) if not isinstance(x, types.Number)), c)
+        return kind(kind, kind, kind), lambda ctx, builder, kinds, args: llvm(builder, "fma", args)
+
+    def llvm(builder: Any, name: str, args: Any) -> Any:
+        """A function of LLVM's that takes and gives one kind of number, or vectors of one."""
+        kind, number = args[0].type, getattr(args[0].type, "element", args[0].type)
+        many = f"v{kind.count}" if kind != number else ""
+        function = ir.FunctionType(kind, [kind] * len(args))
+        whole = f"llvm.{name}.{many}{number.intrinsic_name}"
+        return builder.call(get_or_insert_function(builder.module, function, whole), args)
 
     def _bitcast(source: Any, target: Any) -> Any:
         @intrinsic
@@ -354,7 +373,7 @@ else:
 @njit
 def fetch(address: Any, size: Any) -> None:
     """Ask for memory, line by line."""
-    for line in range(0, size, 64):
+    for line in range(0, size, LINE):
         prefetch(address + line)
 
 
@@ -374,22 +393,22 @@ def float_to_bfloat(x: Any) -> Any:
     )
 
 
-@njit
+@register_jitable
 def where(condition: Any, a: Any, b: Any) -> Any:
     return a if condition else b
 
 
-@njit
+@register_jitable
 def maximum(a: Any, b: Any) -> Any:
     return a if a > b or a != a else b  # NaN wins, as in torch
 
 
-@njit
+@register_jitable
 def minimum(a: Any, b: Any) -> Any:
     return a if a < b or a != a else b
 
 
-@njit
+@register_jitable
 def sign(x: Any) -> Any:
     return type(x)(1) if x > 0 else type(x)(-1) if x < 0 else type(x)(0)  # 0 for NaN, as in torch
 
@@ -397,7 +416,7 @@ def sign(x: Any) -> Any:
 @njit
 def lerp(a: Any, b: Any, weight: Any) -> Any:
     # torch's two branches: each is exact at its own end.
-    return fma(weight, b - a, a) if abs(weight) < 0.5 else fma(weight - 1, b - a, b)
+    return fma(weight, b - a, a) if abs(weight) < 0.5 else fma(type(weight)(weight - 1), b - a, b)
 
 
 @njit
