@@ -252,7 +252,7 @@ BELOW = {"sigmoids", "cut"}
 @pytest.mark.parametrize("optimizer", [AdamW, SGD])
 def test_a_healthy_run_is_left_in_peace(optimizer: Any) -> None:
     """Nothing is said at any time of a run that learns."""
-    lr = {AdamW: 3e-3, SGD: 0.1}[optimizer]
+    lr = {AdamW: 3e-3, SGD: 0.5}[optimizer]
     events = run(optimizer=optimizer, lr=lr, steps=120)
     whole = History.of(events)
     assert [findings(whole.until(step)) for step in range(4, 121, 4)] == [[]] * 30
@@ -464,6 +464,13 @@ def test_labels_are_not_to_blame_where_weights_hardly_move(
     assert [f.cause for f in found if f.severity != "note"] == causes
 
 
+@pytest.mark.parametrize(("step", "causes"), [(100, []), (200, ["labels do not match"])])
+def test_labels_are_judged_when_weights_have_gone_some_way(step: int, causes: list[str]) -> None:
+    """At a tenth of their norm nothing could be learnt yet; at a fifth something could."""
+    whole = History.of(course(2.3 + NOISE, [2.35] * 8, update=1e-3))
+    assert [f.cause for f in findings(whole.until(step))] == causes
+
+
 @pytest.mark.parametrize(("constant", "causes"), [(0.2, ["lr too low"]), (2.3, [])])
 def test_a_model_that_was_trained_before_may_move_slowly(
     constant: float, causes: list[str]
@@ -513,3 +520,66 @@ def test_outputs_that_became_constant_were_killed_by_the_steps() -> None:
         if event["event"] == "monitor":
             event["output"] = {"scale": 1.0, "spread": 1.0 if event["step"] < 4 else 0.0}
     assert [f.cause for f in diagnose(events) if f.severity != "note"] == ["lr too high"]
+
+
+@pytest.mark.parametrize(
+    ("update", "momentum", "severities"),
+    [(5e-3, 0.9, ["note"]), (0.03, 0.9, ["warning"]), (5e-3, 0.99, ["warning"])],
+    ids=["calm", "restless", "heavy"],
+)
+def test_a_held_rate_is_a_fault_where_weights_never_rest(
+    update: float, momentum: float, severities: list[str]
+) -> None:
+    """A loss that falls no more is worth a note, unless steps are long or heap up to long ones."""
+    setup, *others = course(1 + FALL**3, update=update, optimizer="SGD")
+    setup |= {"tensors": {}, "groups": [{"momentum": momentum}]}
+    late = [{**e, "step": e["step"] + 128} for e in others if e["event"] == "monitor"]
+    found = diagnose([setup, *others, *late])
+    assert [f.severity for f in found if f.cause == "lr not lowered"] == severities
+
+
+def of_plain_sgd(losses: Any, checks: Any = (), *, update: float) -> list[str]:
+    """What is said of a course of SGD without momentum."""
+    setup, *others = course(losses, checks, update=update, optimizer="SGD")
+    found = diagnose([{**setup, "tensors": {}, "groups": [{}]}, *others])
+    return [f.cause for f in found if f.severity != "note"]
+
+
+@pytest.mark.parametrize(("update", "causes"), [(2e-3, ["slow optimizer"]), (5e-3, [])])
+def test_weights_that_get_no_further_than_half_their_norm_are_slow(
+    update: float, causes: list[str]
+) -> None:
+    """200 steps without momentum at a loss of two thirds of the first; longer ones are let be."""
+    assert of_plain_sgd(2 + FALL, update=update) == causes
+
+
+def test_a_few_steps_get_nowhere_at_any_rate() -> None:
+    """Of a run of 20 steps it is not said that its rate is too low."""
+    assert of_plain_sgd(2 + FALL[:20], update=2e-3) == []
+
+
+@pytest.mark.parametrize(
+    ("checks", "causes"),
+    [(1.8 - np.arange(8) / 20, ["slow optimizer"]), ([1.8, 1.7, 1.5, 1.4, 1.5, 1.5, 1.6, 1.6], [])],
+    ids=["falls", "gone by"],
+)
+def test_a_loss_that_still_falls_at_the_end_is_let_be_where_validation_rises(
+    checks: Any, causes: list[str]
+) -> None:
+    """A faster optimizer would only be past its best sooner."""
+    assert of_plain_sgd(3 - np.arange(200) / 200, checks, update=5e-3) == causes
+
+
+def test_validations_at_every_step_are_judged_over_a_twentieth_of_the_run() -> None:
+    """Three in a row that rise are three steps; over ten steps one is as low as ever."""
+    steps = np.arange(200)
+    checks = 0.5 + 0.5 * np.exp(-steps / 20) + 1e-4 * steps + np.where(steps % 8 < 2, 0, 0.4)
+    assert not [f for f in diagnose(course(FALL, checks)) if f.cause == "overfitting"]
+
+
+def test_a_cold_start_by_heavy_momentum_is_mended_by_less_of_it() -> None:
+    """The rate is left alone where momentum multiplies it by a hundred."""
+    setup, *others = course(0.07 + FALL, update=0.17, optimizer="SGD")
+    setup |= {"tensors": {}, "groups": [{"momentum": 0.99}]}
+    found = next(f for f in diagnose([setup, *others]) if f.cause == "warmup missing")
+    assert dict(found.change) == {"warmup": 0.1, "momentum": 0.9}

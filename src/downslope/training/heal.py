@@ -109,6 +109,7 @@ def healed(recipe: Recipe, finding: Finding) -> Recipe:
             changes[name] = value
     if "optimizer" in changes:
         changes |= {"hyperparameters": {}, "weight_decay": None}
-    if "warmup" in changes and recipe.schedule == "constant":
+    rate = finding.cause not in LATE and changes.keys() & {"lr", "warmup", "hyperparameters"}
+    if rate and recipe.schedule == "constant":
         changes.setdefault("schedule", "warmup-cosine")  # a rate that is in doubt ends low
     return recipe.replace(**changes)

@@ -171,9 +171,10 @@ def overfitting(history: History) -> Finding | None:
     then = history.losses[history.steps <= max(checks[low].step, 5)][-20:]
     before, now = float(np.nanmedian(then)), history.level(0.9, 1)
     # Three validations in a row: a rate that is still high makes one or two go astray.
-    recent = float(min(losses[max(low + 1, len(losses) - 3) :], default=0.0))
+    lately = _lately(history)
+    recent = float(min(losses[max(low + 1, len(losses) - lately) :], default=0.0))
     long = checks[-1].step - checks[low].step >= LONG * (history.total_steps or 0)
-    learnt = low + 3 < len(losses) and left(lowest, start) < LEARNT and long and now < before
+    learnt = low + lately < len(losses) and left(lowest, start) < LEARNT and long and now < before
     risen_by = left(recent - RISE_OF_START * abs(start), lowest)
     much = risen_by > RISE and left(now, recent) < GAP
     somewhat = left(recent, lowest) > RISE_WITH_METRIC
@@ -219,8 +220,14 @@ def overfitting(history: History) -> Finding | None:
     )
 
 
+def _lately(history: History) -> int:
+    """How many of the last validations are judged: three, and all of the last steps."""
+    begin = history.last_step - LONG * (history.total_steps or 0)
+    return max(3, sum(v.step > begin for v in history.validations))
+
+
 def _fallen(history: History) -> bool | None:
-    """Whether the metric was clearly worse than its best in each of the last three validations.
+    """Whether the metric was clearly worse than its best in each of the last validations.
 
     None where there is none. Over few rows it is unsure: by 0.2 / sqrt(rows) for shares near 0.95.
     """
@@ -230,4 +237,6 @@ def _fallen(history: History) -> bool | None:
     rows = history.validation_rows
     unsure = WORSE + (0.2 / math.sqrt(rows) if rows else 0.0)
     best = float(metrics.max())
-    return len(metrics) >= CHECKS and bool((metrics[-3:] < best - unsure * abs(best)).all())
+    return len(metrics) >= CHECKS and bool(
+        (metrics[-_lately(history) :] < best - unsure * abs(best)).all()
+    )

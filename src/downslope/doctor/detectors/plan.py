@@ -93,6 +93,7 @@ def warmup_missing(history: History) -> Finding | None:
     if not unwarmed or not len(ratios) or not FIRST_STEP < np.median(ratios) <= REPLACED:
         return None  # beyond it no warmup helps
     ratio, lr = float(np.median(ratios)), float(history.lrs[0])
+    change, words = calmed(history, {"lr": "found"})
     return Finding(
         "warmup missing",
         f"the first step, at the full learning rate, changes weights by {ratio:.0%} of their norm",
@@ -100,8 +101,8 @@ def warmup_missing(history: History) -> Finding | None:
         1,
         {"update over weight": ratio, "allowed": FIRST_STEP, "lr": lr},
         "Let the learning rate rise over the first 5 to 10% of the steps (warmup = 0.1), or lower "
-        f"it to a third ({lr / 3:.1g}).",
-        {"warmup": 0.1, "lr": "found"},
+        f"it to a third ({lr / 3:.1g}){words}.",
+        {"warmup": 0.1, **change},
         "the guides: warmup; 10% is the most in healthy tuning runs",
     )
 

@@ -25,15 +25,18 @@ UNKNOWN = 3000  # steps of a run whose length nobody told
 LOW = 6e-4  # highest update over weight
 FALLEN_SURELY, FALLEN = 0.85, 0.93  # loss over first loss: it has hardly fallen
 KNOWN = 0.5  # the first loss over that of constant outputs: trained before
-WAIT = 0.1  # of the planned steps before a low rate is judged
-SLOW, FAR = 5e-4, 0.6  # update over weight; loss over first
-SLOW_PLAIN, FAR_PLAIN = 2.5e-3, 0.25  # the same for SGD without momentum
+WAIT, SOON = 0.1, 24  # of the planned steps, and steps, before a low rate is judged
+FAR = 0.6  # loss over first
+NEAR_PLAIN, FAR_PLAIN = 0.5, 0.25  # NEAR and FAR for SGD without momentum
 FAR_AT_END, FALLING = 0.15, 0.96  # loss over first; over that of a quarter of the run before
+GONE_BY = 1.05  # validation loss over its lowest
 USUAL = 1e-3  # update over weight
 HEAVY = 0.97  # momentum: 33 steps in one
 LATE = 0.6  # of the planned steps
 WORSE = 1.25  # the last two validations over the best: more than a plateau
 STILL_MOVING = 2e-3  # update over weight
+RESTLESS = 0.02  # the same, the mean of all steps; 0.019 is the most at a held rate in healthy runs
+STILL = 0.8  # the training loss over that of a third of the run before: it hardly falls
 
 
 def lr_too_high(history: History) -> Finding | None:
@@ -106,7 +109,7 @@ def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
 def lr_too_low(history: History) -> Finding | None:
     """The loss hardly falls and the weights hardly move."""
     ratios = _ratios(history)
-    begin = max(24, WAIT * (history.total_steps or 0))
+    begin = max(SOON, WAIT * (history.total_steps or 0))
     if history.last_step < begin or len(ratios) < 3 or history.lr_shares[-1] == 0:
         return None
     if history.losses[0] == 0 or not math.isfinite(history.first):
@@ -141,6 +144,9 @@ def _falls_at_the_end(history: History, start: float) -> bool:
     """Whether the steps are nearly over while the loss is far from 0 and still falling."""
     if history.last_step < 0.9 * (history.total_steps or math.inf):
         return False
+    checks = [v.loss for v in history.validations]
+    if len(checks) > 2 and np.mean(checks[-2:]) > GONE_BY * min(checks):
+        return False  # a faster one would only be beyond its best sooner
     before, now = history.level(0.6, 0.75), history.level(0.85, 1)
     return left(now, start) > FAR_AT_END and left(now, before) < FALLING
 
@@ -181,8 +187,8 @@ def slow_optimizer(history: History) -> Finding | None:
     ratios = _ratios(history)
     start, now = history.level(0, 0.05), history.level(0.9, 1)
     plain = _plain(history)
-    most, far = (SLOW_PLAIN, FAR_PLAIN) if plain else (SLOW, FAR)
-    crawls = bool(ratios) and max(ratios) < most and left(now, start) > far
+    near, far = (NEAR_PLAIN, FAR_PLAIN) if plain else (NEAR, FAR)
+    crawls = history.last_step >= SOON and history.reach(total) < near and left(now, start) > far
     if not crawls and not (plain and _falls_at_the_end(history, start)):
         return None
     times = _times(max(ratios, default=USUAL))
@@ -220,20 +226,24 @@ def lr_not_lowered(history: History) -> Finding | None:
     if len(ratios) < 2 or np.median(ratios) < STILL_MOVING or not len(before) or not len(now):
         return None
     unsure = 1.25 * history.noise / math.sqrt(len(now))
-    if now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()):
-        return None
+    falls = bool(now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()))
     change, words = calmed(history, {"lr": "found"})
+    mean = history.travelled / history.last_step
+    restless = bool(words) or mean > RESTLESS
+    if falls and not (restless and left(history.level(0.8, 1), history.level(0.4, 0.6)) > STILL):
+        return None
     checks = [v.loss for v in history.validations]
     worse = len(checks) > 2 and np.mean(checks[-2:]) > WORSE * min(checks)
     return Finding(
         "lr not lowered",
         "the loss goes to and fro and falls no more at the full learning rate",
-        "warning" if worse else "note",
+        "warning" if worse or restless else "note",
         int(LATE * total),
         {
             "loss before": float(before.mean()),
             "loss now": float(now.mean()),
             "update over weight": float(np.median(ratios)),
+            "its mean": mean,
         },
         "Lower the learning rate in time: schedule = warmup-cosine, or ReduceLROnPlateau with a "
         f"smaller patience{words}.",
