@@ -27,6 +27,7 @@ from .cases import (
     planned_runs,
     save,
 )
+from .late import LATE
 from .score import RULES, constants, equivalent, oracle, percentages, score
 from .small import SMALL
 from .suggest import suggestion, swept
@@ -55,7 +56,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if options.train:
-        drawn = {problem.name for problem in (*WIDE, *SMALL)}
+        drawn = {problem.name for problem in (*WIDE, *SMALL, *LATE)}
         _train([c for c in CASES if c.problem not in drawn], SEEDS, PLANNED_RUNS)
         _train([c for c in CASES if c.problem in drawn], SEEDS[:2], DRAWN_RUNS)
     curves = load()
@@ -71,7 +72,7 @@ def main() -> None:
             test, sweep = suggestion(case, SEED, scale), swept(case, SEED, scale)
             read = [np.array(x) for x in (sweep.lrs, sweep.smoothed, sweep.losses)]
             rates = {
-                "find_lr": test.suggestion or test.usual or DEFAULTS[case.optimizer],
+                "find_lr": test.suggestion or test.fallback or DEFAULTS[case.optimizer],
                 "a usual step, no race": test.usual or DEFAULTS[case.optimizer],
                 "tuned constant": best[case.optimizer],
                 "library default": DEFAULTS[case.optimizer],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from downslope.schedules import Schedule, cosine, warmup
 
 from .drawn import DRAWN, FRESH
+from .late import LATE
 from .many import OPTIMIZERS, Copies
 from .problems import PROBLEMS, TEST, Problem
 from .small import SMALL
@@ -35,8 +36,8 @@ __all__ = [
 
 RESULTS = Path(__file__).parents[1] / "results" / "range_test"
 PLANNED_RUNS = RESULTS / "planned-runs.json"
-#: Those of ``wide.py`` and ``small.py``, with the first two seeds, of as many problems as there was
-#: time for.
+#: Those of ``wide.py``, ``small.py`` and ``late.py``, with the first two seeds, of as many problems
+#: as there was time for.
 DRAWN_RUNS = RESULTS / "drawn-runs.json"
 LENGTHS = (300, 1500)
 SEEDS = (0, 1, 2, 3)  # of the planned runs; the range tests have others
@@ -74,7 +75,10 @@ class Case:
         return np.geomspace(*SPAN[self.optimizer], POINTS)
 
 
-_BY_NAME = {**PROBLEMS, **{problem.name: problem for problem in (*DRAWN, *FRESH, *WIDE, *SMALL)}}
+_BY_NAME = {
+    **PROBLEMS,
+    **{problem.name: problem for problem in (*DRAWN, *FRESH, *WIDE, *SMALL, *LATE)},
+}
 CASES = [
     Case(problem.name, optimizer, problem.batch_sizes[which], steps)
     for steps in LENGTHS
@@ -83,7 +87,7 @@ CASES = [
     for optimizer in OPTIMIZERS
 ] + [
     Case(problem.name, optimizer, problem.batch_sizes[0], steps)
-    for problem in (*DRAWN, *WIDE, *SMALL)
+    for problem in (*DRAWN, *WIDE, *SMALL, *LATE)
     for steps in LENGTHS
     for optimizer in OPTIMIZERS
 ]

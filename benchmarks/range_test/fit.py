@@ -66,10 +66,10 @@ def shift(curves: Iterable[tuple[Curve, float]]) -> tuple[float, list[float]]:
 def raced(case: Case, seed: int) -> tuple[float, float] | None:
     """A range test's answer before it is moved by its optimizer's numbers, and the run's length.
 
-    In races; what is added for classes or for values stays in.
+    In races; what is added for classes or values and for the weights a target stays in.
     """
     test = suggestion(case, seed)
-    if test.suggestion in (None, test.usual):
+    if test.suggestion in (None, test.usual):  # none, or a plateau
         return None
     ratio = case.steps / test.race_steps
     return test.suggestion / 10 ** moved(test.optimizer, ratio), ratio

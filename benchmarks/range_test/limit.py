@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from downslope.finder._trial import FEWEST_BATCHES, HELD, OTHERS
+from downslope.finder._pool import FEWEST_BATCHES, HELD
+from downslope.finder._trial import OTHERS
 
 from .cases import CASES, DRAWN_RUNS, LENGTHS, POINTS, RESULTS, SPAN, Case, Curve, load, schedule
 from .drawn import DRAWN

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downslope.finder._races import Race, Races, best, search
+from downslope.finder._races import Race, Races, Run, best, search
 from downslope.finder._suggest import confidence, moved, planned_lr, usual_lr
 
 COST = 10.0
@@ -27,13 +27,16 @@ def bowl(bottom: float, *, diverges: float = math.inf) -> Callable[[float], Race
     return run
 
 
-def races(*losses: float, first: float = 4.0, batches: int = 1) -> Races:
+def races(*losses: float, first: float = 4.0, batches: int = 1, trained: float = math.inf) -> Races:
     """Races at 0.01, 0.1, 1... with these losses on each held-out batch."""
     return Races(
-        tuple(Race(10.0 ** (k - 2), (loss,) * batches) for k, loss in enumerate(losses)),
+        tuple(
+            Race(10.0 ** (k - 2), (loss,) * batches, trained=trained)
+            for k, loss in enumerate(losses)
+        ),
         steps=40,
         first=(first,) * batches,
-        labels=64,
+        run=Run(labels=64),
     )
 
 
@@ -97,19 +100,38 @@ def test_a_longer_run_gets_a_lower_rate(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_long_run_on_classes_gets_a_lower_rate_than_one_on_values(name: str) -> None:
-    """A decade further it is 0.3 decades lower; a run of 5 races gets the same."""
-    near = [moved(name, 5, classes) for classes in (True, None, False)]
-    far = [moved(name, 55, classes) for classes in (True, None, False)]
-    assert near[0] == near[1] == near[2]
-    assert [by - far[1] for by in far] == pytest.approx([-0.15, 0, 0.15])
+def test_a_run_on_classes_gets_a_lower_rate_than_one_on_values(name: str) -> None:
+    """0.3 decades lower, and 0.7 in a run that is a decade longer; between them without a word."""
+    for ratio, apart in ((5, 0.3), (55, 0.7)):
+        by = [moved(name, ratio, Run(classes=classes)) for classes in (True, None, False)]
+        assert [shift - by[1] for shift in by] == pytest.approx([-apart / 2, 0, apart / 2])
 
 
-def test_the_answer_is_moved_by_what_the_targets_are() -> None:
+@pytest.mark.parametrize("ratio", [5, 55])
+def test_more_weights_a_target_get_a_lower_rate(ratio: float) -> None:
+    """Within what was measured; as in the middle of it where they are not known."""
+    counts = (None, 10**0.5, 1.0, 10.0, 30.0, 100.0, 0.3, 0.01)
+    unknown, middle, one, ten, many, more, few, less = (
+        moved("sgd", ratio, Run(capacity=count)) for count in counts
+    )
+    assert unknown == pytest.approx(middle)
+    assert few > one > middle > ten > many
+    assert (more, less) == pytest.approx((many, few), abs=0.02)
+
+
+def test_a_deep_network_gets_a_lower_rate_in_a_short_run() -> None:
+    """By 0.45 decades for each decade of layers; hardly so in a run ten times as long."""
+    near, far = ([moved("sgd", r, Run(depth=d)) for d in (2, 4, 7, 70)] for r in (5, 55))
+    assert near[0] - near[1] == pytest.approx(0.45 * math.log10(2))
+    assert near[1] > near[2] == pytest.approx(near[3], abs=0.01)
+    assert far[0] - far[1] == pytest.approx(0.05 * math.log10(2))
+
+
+def test_the_answer_is_moved_by_what_is_known_of_the_run() -> None:
     """Races judged by classes and by values differ by what the length of the run says."""
     found = races(2.0, 1.0, 2.0)
-    lrs = [planned_lr("sgd", replace(found, classes=c), 0.1, 40 * 55) for c in (True, False)]
-    assert math.log10(lrs[1] / lrs[0]) == pytest.approx(0.3)
+    lrs = [planned_lr("sgd", replace(found, run=Run(c)), 0.1, 40 * 55) for c in (True, False)]
+    assert math.log10(lrs[1] / lrs[0]) == pytest.approx(0.7)
 
 
 def test_the_scale_of_the_loss_does_not_matter() -> None:
@@ -119,17 +141,36 @@ def test_the_scale_of_the_loss_does_not_matter() -> None:
     assert lrs[0] == pytest.approx(lrs[1])
 
 
-def test_the_answer_is_a_tenth_of_the_way_to_the_usual_rate() -> None:
-    """From 0.1 towards a usual 0.001 by 0.2 decades, and up by 0.2 for each of the fall."""
-    found = math.log10(planned_lr("sgd", races(2.0, 1.0, 2.0), 1e-3, 800))
-    expected = -1 - 0.2 - 0.2 * math.log10(0.25 + 0.02) + moved("sgd", 20)
-    assert found == pytest.approx(expected)
+@pytest.mark.parametrize(("name", "pull"), [("sgd", 0.3), ("adamw", 0.2), ("lion", 0.45)])
+def test_the_answer_lies_between_the_races_and_the_usual_rate(name: str, pull: float) -> None:
+    """From 0.1 towards a usual 0.01 by that share, from further away as from 1.2 decades."""
+    for usual, apart in ((0.01, 1.0), (1e-4, 1.2)):
+        found = math.log10(planned_lr(name, races(2.0, 1.0, 2.0), usual, 800))
+        assert found == pytest.approx(-1 - pull * apart + moved(name, 20, Run(labels=64)))
 
 
-def test_where_the_loss_hardly_falls_the_usual_rate_is_the_answer() -> None:
-    """A fall by less than a twentieth says less about the planned run than the weights do."""
-    assert planned_lr("sgd", races(3.9, 3.81, 3.9), 0.02, 4000) == 0.02
-    assert planned_lr("sgd", races(3.9, 3.7, 3.9), 0.02, 200) > 0.05
+def test_where_rows_are_learnt_by_heart_the_usual_rate_says_more() -> None:
+    """A fall of the held-out loss by less than a twentieth says little about the planned run."""
+    small, large = (
+        math.log10(planned_lr("sgd", races(3.9, x, 3.9, trained=1.0), 1.0, 200))
+        for x in (3.81, 3.7)
+    )
+    assert small - large == pytest.approx(0.45)
+
+
+def test_where_the_loss_fell_little_the_usual_rate_draws_up_but_not_down() -> None:
+    """A fall by a tenth leaves a third of its pull down, and all of its pull up."""
+    found = races(3.9, 3.6, 3.9)
+    up, none, down = (math.log10(planned_lr("sgd", found, lr, 200)) for lr in (1.0, 0.1, 0.01))
+    assert (up - none, none - down) == pytest.approx((0.3, 0.1))
+
+
+def test_on_a_plateau_the_usual_rate_is_the_answer() -> None:
+    """Where the training loss fell by less than a fifth too, however long the run is."""
+    for steps in (200, 4000):
+        assert planned_lr("sgd", races(3.9, 3.81, 3.9, trained=3.3), 0.02, steps) == 0.02
+        assert planned_lr("sgd", races(3.9, 3.81, 3.9, trained=3.1), 0.02, steps) != 0.02
+    assert races(3.9, 3.81, 3.9, trained=3.0).learnt == 0.25
 
 
 def test_confidence_needs_a_fall_a_worse_rate_above_rows_and_a_run_not_too_long() -> None:
@@ -138,7 +179,7 @@ def test_confidence_needs_a_fall_a_worse_rate_above_rows_and_a_run_not_too_long(
     assert confidence(races(0.5, 1.0, 2.0), 400) == "high"
     assert confidence(races(2.0, 1.0, 0.5), 400) == "medium"
     assert confidence(races(1.0, 0.5, 1.0), 401) == "medium"
-    assert confidence(replace(races(1.0, 0.5, 1.0), labels=63), 400) == "medium"
+    assert confidence(replace(races(1.0, 0.5, 1.0), run=Run(labels=63)), 400) == "medium"
     assert confidence(races(3.9, 3.8, 3.9), 400) == "low"
     assert confidence(races(4.0, 3.99, 4.0), 400) == "none"
     assert confidence(races(math.inf, math.inf), 400) == "none"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from downslope import optim
+from downslope.finder._pool import Pool
 from downslope.finder._suggest import usual_lr
-from downslope.finder._trial import Pool, Trial
+from downslope.finder._trial import Trial
 
 Loader = list[tuple[Any, Any]]
 
@@ -23,7 +26,9 @@ def batches(rows: int = 12, count: int = 8, classes: int = 3) -> Loader:
     return [(torch.randn(rows, 5), torch.randint(classes, (rows,))) for _ in range(count)]
 
 
-def trial(model: nn.Module, loader: Loader, loss: Any = nn.functional.cross_entropy) -> Trial:
+def trial(
+    model: nn.Module, loader: Iterable[Any], loss: Any = nn.functional.cross_entropy
+) -> Trial:
     return Trial(model, loss, loader, torch.optim.SGD(model.parameters(), lr=0.1))
 
 
@@ -140,3 +145,37 @@ def test_measuring_leaves_everything_as_it_was() -> None:
     assert all(p.grad is None for p in model.parameters())
     assert not made.state
     assert made.param_groups[0]["lr"] == 1e-3
+
+
+class Stream:
+    """The batches of a loader, without their number."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._loader)
+
+
+@pytest.mark.parametrize("count", [2, 8, 50])
+def test_what_is_known_beforehand_is_of_a_whole_pass(count: int) -> None:
+    """Weights over all targets of a loader, however few are needed; unknown without its length."""
+    model, loader = (
+        nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Linear(7, 3)),
+        batches(12, count),
+    )
+    of, stream = trial(model, loader), trial(model, Stream(loader))
+    known, unknown = of.run(of.pool(10)), stream.run(stream.pool(10))
+    assert known.capacity == pytest.approx((42 + 14 + 24) / (12 * count))
+    assert (known.classes, known.depth) == (True, 2)
+    assert unknown == replace(known, capacity=None, labels=unknown.labels)
+
+
+def test_a_race_keeps_the_mean_of_its_last_training_losses() -> None:
+    """Of the last five that it reported; a race that diverged has none."""
+    of = trial(nn.Linear(5, 3), batches())
+    pool, seen = of.pool(20), list[float]()
+    first = of.judged(pool)
+    race = of.race(0.1, pool, 12, first, lambda lr, loss: seen.append(loss))
+    assert race.trained == pytest.approx(sum(seen[-5:]) / 5)
+    assert of.race(1e9, pool, 12, first, lambda lr, loss: None).trained == math.inf

@@ -198,7 +198,9 @@ def test_without_an_answer_training_takes_what_is_usual(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rate that goes by the weights and gradients, where the range test knows it."""
-    nothing = RangeTest("adamw", (), (), (), None, None, None, None, "no clear answer", usual=0.02)
+    nothing = RangeTest(
+        "adamw", (), (), (), None, None, None, None, "no clear answer", fallback=0.02
+    )
     monkeypatch.setattr(_fit, "range_test", lambda *_: nothing)
     with pytest.warns(UserWarning, match="starts with what is usual for such weights .*, 0.02"):
         assert fit(tiny(), Recipe(epochs=1), tmp_path / "run").lr == 0.02

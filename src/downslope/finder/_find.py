@@ -96,11 +96,12 @@ def find_lr(
     curve, its steepest point and where it diverges. The *races*, three or a few more, then train at
     rates 0.7 decades apart for as long as the budget allows, all from where the model stands now
     and on the same batches, and are judged by batches that none of them trains on. The suggestion
-    is the vertex of the parabola through the best of them, moved by what was fitted for the
-    optimizer: a longer run wants a lower one, the more so for classes than for values. Where the
-    loss hardly falls it is the *usual* rate: that at which a step is a certain share of the
-    weights. How good it is was measured: see ``benchmarks/range_test``. On a loss that does not
-    fall it says so: ``suggestion`` is None and ``reason`` says why.
+    lies between the vertex of the parabola through the best of them and the *usual* rate, at which
+    a step is a certain share of the weights, and is moved by what was fitted for the optimizer: a
+    longer run wants a lower one, the more so for classes than for values and with many weights for
+    each target; so do deep networks in short runs. How good it is was measured: see
+    ``benchmarks/range_test``. On a loss that does not fall it says so: ``suggestion`` is None and
+    ``reason`` says why.
 
     It costs 200 training iterations or 15% of the planned run, whichever is more, evaluation
     counted (a forward pass as half an iteration).

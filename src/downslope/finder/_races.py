@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Race", "Races", "best", "search"]
+__all__ = ["Race", "Races", "Run", "best", "search"]
 
 STEP = 0.7  # decades between two candidates at first, half of it at last
 LEAP = 0.3  # of the fall: a step up that gained more is followed by one twice as wide
@@ -27,17 +27,36 @@ class Race:
         lr: the rate.
         losses: after its steps, on each of the held-out batches; empty where it diverged.
         cost: what it took, in training iterations.
+        trained: the mean of its last training losses; infinite where it diverged.
     """
 
     lr: float
     losses: tuple[float, ...]
     cost: float = 0.0
+    trained: float = math.inf
 
     @property
     def loss(self) -> float:
         """The mean over the held-out batches."""
         mean = sum(self.losses) / len(self.losses) if self.losses else math.inf
         return mean if math.isfinite(mean) else math.inf
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run beforehand.
+
+    Args:
+        classes: whether the targets are classes, not values; None where there is no telling.
+        labels: how many targets the races are judged by; 0 where they cannot be counted.
+        capacity: weights for each target that there is to train on; None where it is not known.
+        depth: how many matrices and larger tensors there are to train.
+    """
+
+    classes: bool | None = None
+    labels: int = 0
+    capacity: float | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,15 +67,13 @@ class Races:
         races: at least one.
         steps: of a whole race.
         first: the losses on the held-out batches before the first step.
-        classes: whether the targets are classes, not values; None where there is no telling.
-        labels: how many targets they are judged by; 0 where they cannot be counted.
+        run: what is known of them beforehand.
     """
 
     races: tuple[Race, ...]
     steps: int
     first: tuple[float, ...]
-    classes: bool | None = None
-    labels: int = 0
+    run: Run = Run()
 
     @property
     def winner(self) -> Race:
@@ -71,10 +88,18 @@ class Races:
     @property
     def fall(self) -> float:
         """The share by which the held-out loss fell in the best race."""
+        return self._fallen(self.winner.loss)
+
+    @property
+    def learnt(self) -> float:
+        """The largest share by which the training loss fell in any race."""
+        return self._fallen(min(race.trained for race in self.races))
+
+    def _fallen(self, loss: float) -> float:
         first = sum(self.first) / len(self.first)
-        if not math.isfinite(self.winner.loss):
+        if not math.isfinite(loss):
             return -math.inf
-        return (first - self.winner.loss) / abs(first) if first else 0.0
+        return (first - loss) / abs(first) if first else 0.0
 
     @property
     def certainty(self) -> float:

@@ -33,11 +33,13 @@ class RangeTest:
             run is at most ten times as long as a race, and at least 64 targets were held out;
             ``"medium"``: one of the last three does not hold; ``"low"``: it hardly fell;
             ``"none"``: no clear answer. Of the suggestions on problems that nothing was fitted on,
-            92%, 92%, 72% and 10% trained to within 1.5 times the best loss, and 0%, 0%, 0% and 90%
-            were worse than 3 times (``benchmarks/results/range_test``; with none, the usual rate).
+            98%, 94%, 79% and 10% trained to within 1.5 times the best loss, and 0%, 0%, 0% and 90%
+            were worse than 3 times (``benchmarks/results/range_test``; with none, the fallback).
         usual: where a step has the length, beside the weights', that was best on the problems
-            measured: what is left where there is no suggestion. None without a finite loss or a
-            gradient.
+            measured. None without a finite loss or a gradient.
+        fallback: what is left where there is no suggestion: the usual rate; where rows were learnt
+            by heart, moved for the length of the run. None where there is a suggestion, or no usual
+            rate.
         races: learning rate and held-out loss of each race that did not diverge, two rows with
             another row's targets counted in.
         race_steps: steps of a race that did not diverge.
@@ -55,6 +57,7 @@ class RangeTest:
     reason: str
     confidence: Confidence = "none"
     usual: float | None = None
+    fallback: float | None = None
     races: tuple[tuple[float, float], ...] = ()
     race_steps: int = 0
     cost: float = 0.0

@@ -96,12 +96,14 @@ def run(trial: Trial, plan: Plan, tell: Callable[[int], Any]) -> RangeTest:
             return result(suggestion=None, reason=NO_LOSS, cost=swept)
         races, usual, cost = _races(trial, plan, name, plan.budget - swept, report)
     sure = confidence(races, plan.steps)
+    answer = planned_lr(name, races, usual, plan.steps)
     last = curve.diverged_at or curve.lrs[-1]
     return result(
-        suggestion=None if sure == "none" else planned_lr(name, races, usual, plan.steps),
+        suggestion=None if sure == "none" else answer,
         reason=_reason(sure, races, curve.lrs[0], last),
         confidence=sure,
         usual=usual,
+        fallback=answer if sure == "none" and usual is not None else None,
         races=tuple((r.lr, r.loss) for r in races.races if math.isfinite(r.loss)),
         race_steps=races.steps,
         cost=swept + cost,
@@ -131,7 +133,7 @@ def _races(
         sum(first) / len(first),
     )
     return (
-        Races(found, length, first, pool.classes, pool.labels),
+        Races(found, length, first, trial.run(pool)),
         usual,
         spent + sum(race.cost for race in found),
     )

@@ -20,15 +20,12 @@ from torch.optim import Optimizer
 from .. import optim
 from ..errors import InputError, InputTypeError
 from ..randomness import randomness_restored
-from ._races import Race
+from ._pool import HELD, Pool, divided
+from ._races import Race, Run
 from ._snapshot import restored
 
-__all__ = ["LossFunction", "Pool", "Trial"]
+__all__ = ["LossFunction", "Trial"]
 
-HELD = 8  # batches that a race is judged by, which no race trains on
-FEWEST_BATCHES = 4  # with fewer, a quarter of each one's rows is held out instead
-EVALUATION = 0.5  # of a training iteration is what a forward pass is counted as
-LEAST_ROWS = 8  # of a batch that can be divided; batch norm needs two in each part
 # Few rows held out say little about the rare one that is unlike the others, which is what a run
 # pays for that is far too sure of itself. So they are judged as if so many more had been found
 # whose targets are another row's (Laplace's rule of succession has 1 of n + 2).
@@ -36,38 +33,6 @@ OTHERS = 2.0
 DIVERGED, RECENT = 4.0, 5  # so many times the first loss, in the mean of so many, ends a race
 
 LossFunction = Callable[[Any, Any], Tensor]
-
-
-Batch = tuple[Any, Any]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Batches to train on, again and again, and batches that are never trained on."""
-
-    train: tuple[Batch, ...]
-    held: tuple[Batch, ...]
-
-    @property
-    def evaluation(self) -> float:
-        """What judging by the held-out batches costs, in training iterations."""
-        return EVALUATION * len(self.held)
-
-    @property
-    def labels(self) -> int:
-        """Targets that are never trained on: classes, or rows of values; 0 without a tensor."""
-        return sum(_labels(targets) for _, targets in self.held)
-
-    @property
-    def classes(self) -> bool | None:
-        """Whether the targets are classes: whole numbers, or nothing but zeros and ones.
-
-        None where they are no tensor.
-        """
-        targets = self.held[0][1]
-        if not isinstance(targets, Tensor):
-            return None
-        return not _values(targets) or bool(((targets == 0) | (targets == 1)).all())
 
 
 @dataclass(frozen=True)
@@ -116,11 +81,18 @@ class Trial:
         with randomness_restored(_generators(self.loader)), closing(_endless(self.loader)) as data:
             wanted = min(steps * self.accumulation + HELD, self._length or math.inf)
             found = [next(data) for _ in range(int(wanted))]
-        if len(found) >= FEWEST_BATCHES:
-            held = min(HELD, len(found) // 4)
-            return Pool(tuple(found[held:]), tuple(found[:held]))
-        parts = [_rows_held(batch) for batch in found]
-        return Pool(tuple(train for train, _ in parts), tuple(held for _, held in parts))
+        return divided(found, self._length)
+
+    def run(self, pool: Pool) -> Run:
+        """What is known before anything is trained."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        weights = sum(p.numel() for p in trained)
+        return Run(
+            pool.classes,
+            pool.labels,
+            weights / pool.targets if pool.targets else None,
+            sum(p.dim() > 1 for p in trained),
+        )
 
     def lengths(self, pool: Pool) -> tuple[float, float]:
         """The norm of the weights, and that of a step at a learning rate of 1.
@@ -189,7 +161,8 @@ class Trial:
                 if not sum(recent) / len(recent) <= limit:
                     return Race(lr, (), step)
                 self._update(parameters, scaler)
-            return Race(lr, self._held_out(pool, device), steps + pool.evaluation)
+            held, trained = self._held_out(pool, device), sum(recent) / len(recent)
+            return Race(lr, held, steps + pool.evaluation, trained)
 
     @torch.no_grad()
     def _held_out(self, pool: Pool, device: torch.device) -> tuple[float, ...]:
@@ -310,31 +283,8 @@ def _generators(loader: Any) -> list[torch.Generator]:
     return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
 
 
-def _rows_held(batch: Batch) -> tuple[Batch, Batch]:
-    """A batch without a quarter of its rows, and those; twice the whole where it has no rows."""
-    inputs, targets = batch
-    if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
-        return batch, batch
-    rows = len(inputs) if inputs.dim() else 0
-    if rows < LEAST_ROWS or not targets.dim() or len(targets) != rows:
-        return batch, batch
-    held = rows // 4
-    return (inputs[held:], targets[held:]), (inputs[:held], targets[:held])
-
-
 def _norm(tensors: list[Tensor]) -> float:
     return math.sqrt(sum(float(t.abs().double().square().sum()) for t in tensors))
-
-
-def _labels(targets: Any) -> int:
-    """Targets in a batch: classes, or rows of values; 0 where they are no tensor."""
-    if not isinstance(targets, Tensor) or not targets.dim():
-        return 0
-    return targets[..., 0].numel() if _values(targets) and targets.dim() > 1 else targets.numel()
-
-
-def _values(targets: Tensor) -> bool:
-    return targets.is_floating_point() or targets.is_complex()
 
 
 def _to(part: Any, device: torch.device) -> Any:

@@ -225,8 +225,8 @@ def _with_lr(
     if test.suggestion is not None:
         return recipe.replace(lr=test.suggestion), test
     lr, what = recipe.default_lr(), f"the default of {recipe.optimizer}"
-    if test.usual is not None:
-        lr, what = test.usual, "what is usual for such weights and gradients"
+    if test.fallback is not None:
+        lr, what = test.fallback, "what is usual for such weights and gradients"
     warnings.warn(
         f"No learning rate was found for {task.name!r}: {test.reason}. Training starts with "
         f"{what}, {lr:.2g}.",
