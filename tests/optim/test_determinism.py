@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+
+from downslope import optim
+from downslope.engines.cpu.threads import team as team_of_torch
 
 from .catalogue import DRIVEN, Entry, each, each_implementation
 from .harness import assert_same_bits, build, detached, drive, leaves, rows_of, tensors
@@ -76,6 +80,33 @@ def test_same_bits_at_any_thread_count(entry: Entry, count: int) -> None:
     with threads(count):
         together = end(entry, widest(entry))
     assert_same_bits(together, alone)
+
+
+@each(DRIVEN)
+def test_same_bits_on_threads_of_our_own(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch's threads cannot be had, others do the same."""
+    with threads(2):
+        expected = end(entry, widest(entry))
+        monkeypatch.setattr("downslope.engines.cpu.threads.team", lambda: None)
+        assert_same_bits(end(entry, widest(entry)), expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has another OpenMP there")
+def test_torchs_threads_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large step is one call of torch's OpenMP, on as many threads as torch uses."""
+    team, calls = team_of_torch(), []
+    assert team is not None
+
+    def counted(function: int, job: int, count: int) -> None:
+        calls.append(count)
+        team(function, job, count)
+
+    monkeypatch.setattr("downslope.engines.cpu.threads.team", lambda: counted)
+    p = torch.zeros(400_000, requires_grad=True)
+    p.grad = torch.ones_like(p)
+    with threads(3):
+        optim.AdamW([p]).step()
+    assert calls == [3]
 
 
 @each(DRIVEN)

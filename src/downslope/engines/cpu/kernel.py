@@ -14,6 +14,8 @@ vectorises. Its arguments:
     O      float64 [tensors, numbers]   new values of slots that are one number a tensor
     first, last   the range of chunks to do
 
+A second function of every pass is for threads, see :mod:`.teams`.
+
 A compact array (see ``engines/storage.py``) is opened and closed element by element. One with a
 scale a block is closed in a second loop, when a tile's scales are known: until then its new numbers
 are in an array of float32. So are those of others, where there are many.
@@ -24,13 +26,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
+from numba import cfunc
 
 from .. import storage
 from ..cache import load
@@ -40,9 +43,10 @@ from ..trace import Pass, Program, Total
 from . import angle, codecs, library, vectors
 from .elements import ELEMENTS, LANES, START, loop, views
 from .streams import Stream
+from .teams import TABLES, team_lines
 from .tiles import Tiles
 
-__all__ = ["ELEMENTS", "Function", "compiled", "source"]
+__all__ = ["ELEMENTS", "Kernel", "compiled", "source"]
 
 
 Function = Callable[..., None]
@@ -77,6 +81,7 @@ def source(program: Program, elements: tuple[str, ...]) -> str:
     ]
     for number in range(len(program.passes)):
         lines += ["", "", *_pass_lines(program, number, kinds, compact)]
+        lines += ["", "", *team_lines(f"team{number}", f"run{number}")]
     return "\n".join(lines) + "\n"
 
 
@@ -94,7 +99,7 @@ def _pass_lines(
     lines = [
         *([*stream.function, "", ""] if stream else []),
         '@njit(nogil=True, cache=True, error_model="numpy")',
-        f"def run{number}(A, R, C, F, S, W, U, O, first, last):",
+        f"def run{number}({', '.join(TABLES)}, first, last):",
         "    done = -1",
         *(f"    {name} = T(0)" for name, _ in step.hoisted),
         *(f"    {NEW.format(name)} = np.float64(0)" for name, _ in step.numbers),
@@ -243,9 +248,28 @@ def _roots(step: Pass, kinds: dict[str, Element]) -> Pass | None:
     return replace(step, body=tuple(made.values()), totals=tuple(totals))
 
 
+class Kernel:
+    """A pass, compiled on its first call or loaded from disk.
+
+    Args:
+        module: the generated module.
+        number: of the pass.
+    """
+
+    def __init__(self, module: Any, number: int) -> None:
+        #: Does a range of chunks.
+        self.run: Function = getattr(module, f"run{number}")
+        self._team = getattr(module, f"team{number}")
+
+    @cached_property
+    def team(self) -> Any:
+        """Does ranges of chunks as one of several threads; its ``address`` is a C function's."""
+        return cfunc("void(int64)", cache=True)(self._team)
+
+
 @cache
-def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Function, ...]:
-    """The kernel's passes as callables; compiled on their first call, or loaded from disk."""
+def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Kernel, ...]:
+    """The passes of a program, each compiled on its first call, or loaded from disk."""
     stamp = "\n".join(
         [
             *(
@@ -257,4 +281,4 @@ def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Function, ...
         ]
     )
     module: Any = load(source(program, elements), stamp)
-    return tuple(getattr(module, f"run{k}") for k in range(len(program.passes)))
+    return tuple(Kernel(module, k) for k in range(len(program.passes)))

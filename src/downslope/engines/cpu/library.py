@@ -83,6 +83,11 @@ if not JITTED:
 
     prefetch_once = prefetch
 
+    def take(address: int) -> int:
+        counter = view_int64(address, 1)
+        counter[0] += 1
+        return int(counter[0] - 1)
+
     def ask(function: Any, handle: Any, answer: Any) -> int:
         call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(int(function))
         return int(call(int(handle), int(answer)))
@@ -249,6 +254,17 @@ else:
         return ask_for
 
     prefetch, prefetch_once = _prefetch(3), _prefetch(0)
+
+    @intrinsic
+    def take(context: Any, address: Any) -> Any:
+        """Count up; the number before is no other thread's."""
+
+        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = ir.IntType(64)
+            place = builder.inttoptr(args[0], word.as_pointer())
+            return builder.atomic_rmw("add", place, ir.Constant(word, 1), "monotonic")
+
+        return types.int64(types.int64), generate
 
     @intrinsic
     def ask(context: Any, function: Any, handle: Any, answer: Any) -> Any:

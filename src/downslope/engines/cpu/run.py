@@ -13,16 +13,18 @@ from ..clip import unit_places
 from ..together import Turns
 from ..trace import Program
 from . import threads
-from .kernel import Function, compiled
+from .kernel import Kernel, compiled
 from .library import CHUNK, JITTED
+from .teams import Job
 
 __all__ = ["Launch"]
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-#: Below this many elements a second thread costs more than it saves (measured: benchmarks/).
-INLINE = 4 * CHUNK
+#: Up to so many elements a second thread costs more than it saves: one of torch's team, one of our
+#: own (measured: dev/LOG.md).
+TEAM_INLINE, INLINE = CHUNK, 4 * CHUNK
 
 
 class Launch:
@@ -43,7 +45,7 @@ class Launch:
         sizes: Sequence[int],
         units: Sequence[int] | None = None,
     ) -> None:
-        functions = compiled(program, elements)
+        kernels = compiled(program, elements)
         counts = np.asarray(sizes, np.int64)
         owner, offset, lengths, before = unit_places(sizes, units or [1] * len(counts))
         length = lengths[owner]
@@ -64,11 +66,11 @@ class Launch:
         self.arrays = program.arrays
         self._chunks = np.ascontiguousarray(np.stack([tensor, start, size], axis=1), np.int64)
         columns = {total: k for k, total in enumerate(program.totals)}
-        #: Of every pass its compiled function, and the columns of the sums over all tensors that it
+        #: Of every pass its kernel, and the columns of the sums over all tensors that it
         #: ends in, by the number of the formula's call.
         self._passes = [
-            (function, {t.call: columns[t] for t in step.totals if t.call is not None})
-            for step, function in zip(program.passes, functions, strict=True)
+            (kernel, {t.call: columns[t] for t in step.totals if t.call is not None})
+            for step, kernel in zip(program.passes, kernels, strict=True)
         ]
         self._sums = np.zeros((len(tensor), len(columns)))
         self._wholes = np.zeros(len(columns))
@@ -79,17 +81,19 @@ class Launch:
             self.numbers,
         )
         self._elements = np.concatenate([[0], np.cumsum(size)])
-        self._bounds: dict[int, list[int]] = {}
+        self._bounds: dict[tuple[int, int], list[int]] = {}
+        self._job: Job | None = None
 
     def _cut(self, thread_count: int) -> list[int]:
         """Chunk numbers that cut the work into pieces of nearly equal size."""
-        if thread_count not in self._bounds:
+        inline = INLINE if threads.team() is None else TEAM_INLINE
+        if (thread_count, inline) not in self._bounds:
             total = int(self._elements[-1])
-            pieces = 1 if total <= INLINE else threads.PIECES * thread_count
+            pieces = 1 if total <= inline else threads.PIECES * thread_count
             ends = np.searchsorted(self._elements, np.linspace(0, total, pieces + 1))
             bounds = np.unique(np.concatenate([ends, [0, len(self._chunks)]]))
-            self._bounds[thread_count] = bounds.tolist()
-        return self._bounds[thread_count]
+            self._bounds[thread_count, inline] = bounds.tolist()
+        return self._bounds[thread_count, inline]
 
     def __call__(self, addresses: Int64, rows: Float64) -> Turns:
         """Run it, in as many turns as it needs sums over all tensors of the step.
@@ -103,8 +107,8 @@ class Launch:
             tensor's share; wants the sums over all tensors sent back.
         """
         args = (addresses, rows, *self._tables)
-        for function, shared in self._passes:
-            self._run(function, args)
+        for kernel, shared in self._passes:
+            self._run(kernel, args)
             if shared:
                 sums = self.sums
                 wholes = yield {call: sums[:, column] for call, column in shared.items()}
@@ -130,10 +134,15 @@ class Launch:
         """Set what gradients are multiplied by in the next run, one number a unit."""
         self._factors[:] = factors[self._unit]
 
-    def _run(self, function: Function, args: tuple[Any, ...]) -> None:
-        bounds = self._cut(torch.get_num_threads())
-        if JITTED:
-            threads.run(function, args, bounds)
-        else:  # as compiled: IEEE arithmetic without warnings
+    def _run(self, kernel: Kernel, args: tuple[Any, ...]) -> None:
+        count = torch.get_num_threads()
+        bounds = self._cut(count)
+        if not JITTED:  # as compiled: IEEE arithmetic without warnings
             with np.errstate(all="ignore"):
-                function(*args, bounds[0], bounds[-1])
+                kernel.run(*args, bounds[0], bounds[-1])
+        elif len(bounds) > 2 and count > 1 and (team := threads.team()) is not None:
+            if self._job is None or not self._job.fits(args, bounds):
+                self._job = Job(args, bounds)
+            team(kernel.team.address, self._job.begin(), count)
+        else:
+            threads.run(kernel.run, args, bounds)
