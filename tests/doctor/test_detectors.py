@@ -480,9 +480,16 @@ def test_a_model_that_was_trained_before_may_move_slowly(
     assert [f.cause for f in diagnose([{**setup, "constant_loss": constant}, *others])] == causes
 
 
-def steep(losses: Any, slope: float, rows: int = 32, dead: float = 0.0) -> list[dict[str, Any]]:
-    """A course of SGD that begins with this steepness, and ends with this share of dead units."""
-    events = course(losses, update=0.01, optimizer="SGD")
+def steep(
+    losses: Any,
+    slope: float,
+    rows: int = 32,
+    dead: float = 0.0,
+    update: float = 0.01,
+    optimizer: str = "SGD",
+) -> list[dict[str, Any]]:
+    """A course that begins with this steepness, and ends with this share of dead units."""
+    events = course(losses, update=update, optimizer=optimizer)
     events[0] |= {"tensors": {}, "groups": [{"momentum": 0.9}]}
     for event in events:
         if event["event"] == "monitor":
@@ -499,9 +506,10 @@ def steep(losses: Any, slope: float, rows: int = 32, dead: float = 0.0) -> list[
         (steep(1 + 9 * (1 - FALL), 50), ["lr too high"]),
         (steep(1 + 9 * (1 - FALL), 150), ["exploding gradients"]),
         (steep(1 + 0 * FALL, 150, dead=1.0), ["exploding gradients"]),
+        (steep(1 + FALL, 150, update=0.15), ["exploding gradients"]),
         (steep(1 + 9 * (1 - FALL), 150, rows=1), ["batch too small"]),
     ],
-    ids=["calm", "not steep", "risen", "died", "one row"],
+    ids=["calm", "not steep", "risen", "died", "fast", "one row"],
 )
 def test_what_rose_or_died_from_a_steep_beginning_wants_steps_of_their_own_length(
     events: list[dict[str, Any]], causes: list[str]
@@ -511,6 +519,13 @@ def test_what_rose_or_died_from_a_steep_beginning_wants_steps_of_their_own_lengt
     assert [f.cause for f in found if f.cause not in ("slow optimizer", "lr too low")] == causes
     if causes == ["exploding gradients"]:
         assert found[0].change["optimizer"] == "adamw"
+
+
+def test_what_rose_by_steps_of_their_own_length_wants_shorter_ones() -> None:
+    """After the change of the optimizer it is the rate's turn."""
+    found = diagnose(steep(1 + 9 * (1 - FALL), 150, optimizer="AdamW"))[0]
+    assert (found.cause, found.change["lr"]) == ("exploding gradients", "x0.1")
+    assert "optimizer" not in found.change
 
 
 def test_outputs_that_became_constant_were_killed_by_the_steps() -> None:
@@ -583,3 +598,16 @@ def test_a_cold_start_by_heavy_momentum_is_mended_by_less_of_it() -> None:
     setup |= {"tensors": {}, "groups": [{"momentum": 0.99}]}
     found = next(f for f in diagnose([setup, *others]) if f.cause == "warmup missing")
     assert dict(found.change) == {"warmup": 0.1, "momentum": 0.9}
+
+
+@pytest.mark.parametrize(("train", "causes"), [(1.0, []), (0.2, ["overfitting"])])
+def test_a_metric_that_falls_is_no_overfitting_where_training_is_no_better(
+    train: float, causes: list[str]
+) -> None:
+    """Validation rises by 4% and its metric falls; nothing is learnt by heart above it."""
+    events = course(train + (2 - train) * FALL, [0.9, 0.8, 0.83, 0.84, 0.84, 0.84, 0.85, 0.85])
+    metrics = iter([0.3, 0.5, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])
+    for event in events:
+        if event["event"] == "validation":
+            event["metric"] = next(metrics)
+    assert [f.cause for f in diagnose(events) if f.severity != "note"] == causes

@@ -151,3 +151,13 @@ def test_a_rate_that_gets_a_warmup_is_lowered_at_the_end_too(before: Any, after:
     """A rate in doubt is not held to the last step; a schedule that lowers it is left alone."""
     finding = Finding("warmup missing", "", "warning", 1, {}, "", {"warmup": 0.1})
     assert healed(Recipe(lr=0.1, schedule=before), finding).schedule == after
+
+
+def test_a_rate_that_was_tested_is_lowered_to_a_third() -> None:
+    """The first time to a tenth; once the range test has had its say it cannot be far off."""
+    recipe = Recipe(lr=0.1, heal=True)
+    high = Finding("lr too high", "", "warning", 9, {}, "", {"lr": "x0.1"})
+    healer = Healer(recipe)
+    assert healed(recipe, healer.milder(high)).lr == pytest.approx(0.01)
+    healer({"event": "heal", "step": 0, "finding": high.to_dict()})
+    assert healed(recipe, healer.milder(high)).lr == pytest.approx(0.03)

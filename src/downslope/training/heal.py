@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..doctor import Doctor, Finding
@@ -68,7 +69,15 @@ class Healer:
             return
         self._doctor(event)
         if len(self._mended) < MOST and event["event"] in ("monitor", "validation", "nonfinite"):
-            self.finding = next(filter(self.mends, self._doctor.latest), None)
+            found = next(filter(self.mends, self._doctor.latest), None)
+            self.finding = None if found is None else self.milder(found)
+
+    def milder(self, finding: Finding) -> Finding:
+        """The finding; with a smaller change of a rate that a heal took from the range test."""
+        tested = any("lr" in m["change"] for m in self._mended)
+        if not tested or finding.cause != "lr too high" or finding.change.get("lr") != "x0.1":
+            return finding
+        return replace(finding, change={**finding.change, "lr": "x0.3"})
 
     def mends(self, finding: Finding) -> bool:
         """Whether it is a fault that a change of the recipe mends."""

@@ -177,7 +177,7 @@ def overfitting(history: History) -> Finding | None:
     learnt = low + lately < len(losses) and left(lowest, start) < LEARNT and long and now < before
     risen_by = left(recent - RISE_OF_START * abs(start), lowest)
     much = risen_by > RISE and left(now, recent) < GAP
-    somewhat = left(recent, lowest) > RISE_WITH_METRIC
+    somewhat = left(recent, lowest) > RISE_WITH_METRIC and now < recent
     fallen = _fallen(history)
     risen = learnt and (much or (somewhat and bool(fallen)))
     nothing = history.worthless

@@ -134,11 +134,13 @@ def exploding_gradients(history: History) -> Finding | None:
     slope = steepness(history, look)
     if look["step"] != 1 or not slope > STEEP:
         return None
-    ruined = wild(history, history.last_step + 1) or _died(history)
+    fast = history.early_update > FAST
+    ruined = fast or wild(history, history.last_step + 1) or _died(history)
     if not ruined and not slope > EXPLODING:
         return None
     # A step of SGD is as long as the gradient, and no rate suits a slope that falls a hundredfold.
-    other = ruined and history.setup.get("optimizer") == "SGD"
+    sgd = history.setup.get("optimizer") == "SGD"
+    slower = _OWN_LENGTH if sgd else {"lr": "x0.1", "warmup": 0.1}
     return Finding(
         "exploding gradients",
         f"gradient norm x weight norm is {slope:.1e} times the loss",
@@ -151,8 +153,8 @@ def exploding_gradients(history: History) -> Finding | None:
         },
         "Initialise with less gain (He, Glorot), normalise the layers, and clip the "
         "gradient: clip_norm = 1.0"
-        + ("; AdamW's steps are no longer where the gradient is." if other else "."),
-        {"clip_norm": 1.0, **(_OWN_LENGTH if other else {})},
+        + ("; AdamW's steps are no longer where the gradient is." if sgd else "."),
+        {"clip_norm": 1.0, **(slower if ruined else {})},
         "the guides' table; healthy networks in our tuning runs stay below 64, but 1 in 100",
     )
 
