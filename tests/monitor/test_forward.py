@@ -123,8 +123,8 @@ def test_a_change_is_noticed_at_the_next_power_of_two() -> None:
     assert kinds[8] == kinds[9] == ["relu", "tanh"]
 
 
-def test_hooks_are_only_on_what_is_known() -> None:
-    """After a thorough look: on the activation modules and the model."""
+def test_taps_are_only_on_what_is_known() -> None:
+    """After a thorough look: on the activation modules and the model, and no hooks."""
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     monitor = Monitor(model, optimizer, every=1)
@@ -133,10 +133,31 @@ def test_hooks_are_only_on_what_is_known() -> None:
         loss.backward()
         optimizer.step()
         monitor.step(loss)
-    hooked = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    tapped = [m._compiled_call_impl is not None for m in model.modules()]
+    hooked = [bool(m._forward_hooks or m._forward_pre_hooks) for m in model.modules()]
     monitor.close()
-    assert hooked == [1, 0, 1, 0]
-    assert not any(m._forward_hooks for m in model.modules())
+    assert tapped == [True, False, True, False]
+    assert not any(hooked)
+    assert all(m._compiled_call_impl is None for m in model.modules())
+
+
+@pytest.mark.filterwarnings("ignore")  # Dynamo tells what of the hooks it does not trace
+def test_a_compiled_model_is_seen_at_every_step() -> None:
+    """By hooks, as what torch compiles goes past taps."""
+    torch._dynamo.reset()
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 4))
+    events: list[dict[str, Any]] = []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    call: Any = torch.compile(model, backend="eager")
+    with Monitor(model, optimizer, every=1, on_event=[events.append]) as monitor:
+        for _ in range(6):
+            loss = call(torch.randn(8, 4)).sum()
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    seen = [e for e in events if e["event"] == "monitor"]
+    assert len(seen) == 6
+    assert all(e["input"]["rows"] == 8 and e["activations"]["1"]["calls"] == 1 for e in seen)
 
 
 class Raising(nn.Module):

@@ -18,14 +18,26 @@ from torch import Tensor
 
 from .forms import Part
 
-__all__ = ["FACTS", "KINDS", "activation_facts", "first_tensor", "input_facts", "output_facts"]
+__all__ = [
+    "FACTS",
+    "INPUT",
+    "KINDS",
+    "LEAST_ROWS",
+    "OUTPUT",
+    "RANGES",
+    "Facts",
+    "activation_facts",
+    "first_tensor",
+    "input_facts",
+    "output_facts",
+]
 
 Facts = tuple[Part, tuple[float, ...]]  #: the numbers may not be finite
 
 #: tanh'(x) and sigmoid'(x) are below 5% of their largest value beyond these outputs.
 TANH_FLAT, SIGMOID_FLAT = 0.975, 0.0127
 #: The outputs between which a kind of activation is not saturated.
-_RANGES = {"tanh": (-TANH_FLAT, TANH_FLAT), "sigmoid": (SIGMOID_FLAT, 1 - SIGMOID_FLAT)}
+RANGES = {"tanh": (-TANH_FLAT, TANH_FLAT), "sigmoid": (SIGMOID_FLAT, 1 - SIGMOID_FLAT)}
 #: What is known of each kind of activation.
 FACTS = {"relu": ("dead", "zero"), "tanh": ("saturated",), "sigmoid": ("saturated",)}
 #: The kind of each of torch's functions.
@@ -36,9 +48,9 @@ KINDS = {
 }
 
 _SPREAD = ("rows", "checksum", "largest", "std_max", "std_min", "std_ratio", "mean_over_std")
-_ROWS, _SIZE, _ALL = (Part(("input",), _SPREAD[:count]) for count in (2, 3, 7))
+_ROWS, _SIZE, INPUT = (Part(("input",), _SPREAD[:count]) for count in (2, 3, 7))
 _SCALE = Part(("output",), ("rows", "scale"))
-_OUTPUT = Part(("output",), ("rows", "scale", "spread"))
+OUTPUT = Part(("output",), ("rows", "scale", "spread"))
 LEAST_ROWS = 4  # for deviations of features
 
 
@@ -88,7 +100,7 @@ def input_facts(value: Tensor) -> Facts:
     count, checksum, largest, high, low, away = found
     if count < LEAST_ROWS or math.isnan(low):
         return _SIZE, (rows, checksum, largest)
-    return _ALL, (rows, checksum, largest, high, low, high / low, away)
+    return INPUT, (rows, checksum, largest, high, low, high / low, away)
 
 
 @torch.no_grad()
@@ -108,7 +120,7 @@ def _input_facts(value: Tensor, rows: int) -> Facts:
     std, mean = std[varies], mean[varies]
     high, low = float(std.max()), float(std.min())
     away = float(np.sort(np.abs(mean) / std)[(len(std) - 1) // 2])
-    return _ALL, (rows, checksum, largest, high, low, high / low, away)
+    return INPUT, (rows, checksum, largest, high, low, high / low, away)
 
 
 def output_facts(value: Tensor) -> Facts:
@@ -121,7 +133,7 @@ def output_facts(value: Tensor) -> Facts:
     rows, noise, size = _moments(value) if found is None else found
     if rows < 2:
         return _SCALE, (rows, math.sqrt(noise + size))
-    return _OUTPUT, (rows, math.sqrt(noise + size), math.sqrt(noise))
+    return OUTPUT, (rows, math.sqrt(noise + size), math.sqrt(noise))
 
 
 @torch.no_grad()
@@ -140,7 +152,7 @@ def activation_facts(kind: str, value: Tensor) -> tuple[float, ...]:
         if kind == "relu":
             found = _compiled().relu(value)
         else:
-            found = _compiled().saturated(value, *_RANGES[kind])
+            found = _compiled().saturated(value, *RANGES[kind])
     return _activation_facts(kind, value) if found is None else found
 
 
@@ -153,5 +165,5 @@ def _activation_facts(kind: str, value: Tensor) -> tuple[float, ...]:
         alive = (units > 0).sum(0)
         dead, positive = torch.stack([(alive == 0).sum(), alive.sum()]).tolist()
         return dead / max(1, len(alive)), 1 - positive / count
-    low, high = _RANGES[kind]
+    low, high = RANGES[kind]
     return (int(((units < low) | (units > high)).sum()) / count,)

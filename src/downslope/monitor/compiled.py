@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from numba import njit, types
 from numba.extending import overload
@@ -34,7 +35,13 @@ from ..engines.layout import PLAIN
 from ..errors import EngineError
 
 __all__ = [
+    "COPIES",
+    "ELEMENTS",
+    "FUNCTIONS",
+    "RELU",
+    "SATURATED",
     "Element",
+    "Table",
     "all_gradients",
     "all_movement",
     "element",
@@ -42,6 +49,7 @@ __all__ = [
     "inputs",
     "moments",
     "movement",
+    "one_pass",
     "relu",
     "results",
     "saturated",
@@ -51,6 +59,7 @@ __all__ = [
 #: Sums may be reordered, so that they are made over vectors; nothing is assumed of numbers.
 _SUMS = {"reassoc", "contract", "nsz"}
 _LANES = 64
+
 #: Of each kind of number a value whose type chooses how it is read.
 _KINDS = {
     torch.float32: np.float32(0),
@@ -104,6 +113,18 @@ def _choose_number(kind: Any, bits: Any) -> Callable[..., Any]:
     return number
 
 
+@njit(inline="always")
+def _four(x: Any, row: int, units: int) -> Any:
+    """Four rows."""
+    at = row * units
+    return (
+        x[at : at + units],
+        x[at + units : at + 2 * units],
+        x[at + 2 * units : at + 3 * units],
+        x[at + 3 * units : at + 4 * units],
+    )
+
+
 @njit(fastmath=_SUMS)
 def _units_moments(kind: Any, x: Any, rows: int, units: int, inside: int) -> Any:
     """Mean and variance of each unit: sums of distances from its first number, of their squares."""
@@ -112,7 +133,18 @@ def _units_moments(kind: Any, x: Any, rows: int, units: int, inside: int) -> Any
     for u in range(units):
         first[u] = _number(kind, x[u * inside])
     if inside == 1:
-        for row in range(rows):
+        whole = rows // 4 * 4  # several rows at a time: sums are read and written less often
+        for row in range(0, whole, 4):
+            lines = _four(x, row, units)
+            for u in range(units):
+                begin = first[u]
+                a = _number(kind, lines[0][u]) - begin
+                b = _number(kind, lines[1][u]) - begin
+                c = _number(kind, lines[2][u]) - begin
+                d = _number(kind, lines[3][u]) - begin
+                one[u] += (a + b) + (c + d)
+                two[u] += (a * a + b * b) + (c * c + d * d)
+        for row in range(whole, rows):
             for u in range(units):
                 away = _number(kind, x[row * units + u]) - first[u]
                 one[u] += away
@@ -237,6 +269,17 @@ def _places(functions: Any, handle: int, dtype: int) -> Any:
     return answer[0], count // (units * inside), units, inside, first
 
 
+@njit(inline="always")
+def _ints(words: Any, k: int) -> Any:
+    """The k-th array of a table."""
+    return view_int64(words[2 * k], words[2 * k + 1])
+
+
+@njit(inline="always")
+def _floats(words: Any, k: int) -> Any:
+    return view_float64(words[2 * k], words[2 * k + 1])
+
+
 @njit(cache=True)
 def _inputs(kind: Any, dtype: int, functions: Any, handle: int) -> Any:
     address, rows, units, inside, first = _places(functions, handle, dtype)
@@ -281,7 +324,17 @@ def _relu(kind: Any, dtype: int, functions: Any, handle: int) -> Any:
     x = _view(kind, address, rows * units * inside)
     alive = np.zeros(units, np.int32)
     if inside == 1:
-        for row in range(rows):
+        whole = rows // 4 * 4
+        for row in range(0, whole, 4):
+            lines = _four(x, row, units)
+            for u in range(units):
+                alive[u] += (
+                    np.int32(_number(kind, lines[0][u]) > 0)
+                    + np.int32(_number(kind, lines[1][u]) > 0)
+                    + np.int32(_number(kind, lines[2][u]) > 0)
+                    + np.int32(_number(kind, lines[3][u]) > 0)
+                )
+        for row in range(whole, rows):
             for u in range(units):
                 alive[u] += np.int32(_number(kind, x[row * units + u]) > 0)
     else:
@@ -311,6 +364,55 @@ def _saturated(kind: Any, dtype: int, functions: Any, handle: int, low: float, h
     return rows * inside, found / x.size
 
 
+#: What :func:`one_pass` asks of a result of an activation function.
+RELU, SATURATED = 0, 1
+
+
+@njit(cache=True)
+def one_pass(kind: Any, dtype: int, table: int, least: int, at: int) -> Any:
+    """Write what inputs, results and outputs are like; False if something is not as expected.
+
+    That is: a tensor cannot be read, has too few rows, or is the outputs or not otherwise than
+    expected.
+
+    Args:
+        kind: of an element.
+        dtype: of the same.
+        table: torch's functions; ids of inputs, results and outputs; of each result its question,
+            the range, whether it is the outputs.
+        least: rows that inputs must have.
+        at: where the numbers are written.
+    """
+    words = view_int64(table, 2 * 4)
+    functions, handles, codes = _ints(words, 0), _ints(words, 1), _ints(words, 2)
+    ranges, row = _floats(words, 3), view_float64(at, 10 + 3 * len(handles))
+    handle, end = handles[0] + HEADER, handles[-1] + HEADER
+    _, rows, units, inside, first = _places(functions, handle, dtype)
+    count, row[1], row[2], row[3], row[4], row[6] = _inputs(kind, dtype, functions, handle)
+    if count < least or math.isnan(row[4]):
+        return False
+    row[0], row[5] = rows * units * inside // first, row[3] / row[4]
+    last, to = _places(functions, end, dtype)[0], 7
+    for k in range(len(codes) // 2):
+        handle = handles[k + 1] + HEADER
+        if (_places(functions, handle, dtype)[0] == last) != (codes[2 * k + 1] != 0):
+            return False
+        if codes[2 * k] == RELU:
+            count, row[to], row[to + 1] = _relu(kind, dtype, functions, handle)
+            to += 2
+        else:
+            low, high = ranges[2 * k], ranges[2 * k + 1]
+            count, row[to] = _saturated(kind, dtype, functions, handle, low, high)
+            to += 1
+        if count == 0:
+            return False
+        row[to] = 1
+        to += 1
+    count, noise, size = _moments(kind, dtype, functions, end)
+    row[to], row[to + 1], row[to + 2] = count, math.sqrt(noise + size), math.sqrt(noise)
+    return count > 1
+
+
 def _elements() -> tuple[Any, dict[torch.dtype, Element]]:
     """Torch's functions, and what can be read with them: nothing of a torch that is not known."""
     try:
@@ -323,12 +425,13 @@ def _elements() -> tuple[Any, dict[torch.dtype, Element]]:
     }
 
 
-_FUNCTIONS, _ELEMENTS = _elements()
+#: Torch's C functions, and the kinds of numbers by dtype.
+FUNCTIONS, ELEMENTS = _elements()
 
 
 def element(tensor: Tensor) -> Element | None:
     """The kind of number of a tensor whose memory is its value, if it is one of these kinds."""
-    known = _ELEMENTS.get(tensor.dtype)
+    known = ELEMENTS.get(tensor.dtype)
     return None if type(tensor) not in PLAIN or tensor.is_neg() else known
 
 
@@ -348,7 +451,7 @@ def inputs(tensor: Tensor) -> tuple[int, float, float, float, float, float] | No
     if known is None:
         return None
     found: tuple[int, float, float, float, float, float]
-    found = _inputs(known[0], known[1], _FUNCTIONS, id(tensor) + HEADER)
+    found = _inputs(known[0], known[1], FUNCTIONS, id(tensor) + HEADER)
     return found if found[0] else None
 
 
@@ -358,7 +461,7 @@ def moments(tensor: Tensor) -> tuple[int, float, float] | None:
     if known is None:
         return None
     found: tuple[int, float, float]
-    found = _moments(known[0], known[1], _FUNCTIONS, id(tensor) + HEADER)
+    found = _moments(known[0], known[1], FUNCTIONS, id(tensor) + HEADER)
     return found if found[0] else None
 
 
@@ -367,7 +470,7 @@ def relu(tensor: Tensor) -> tuple[float, float] | None:
     known = element(tensor)
     if known is None:
         return None
-    found, dead, zero = _relu(known[0], known[1], _FUNCTIONS, id(tensor) + HEADER)
+    found, dead, zero = _relu(known[0], known[1], FUNCTIONS, id(tensor) + HEADER)
     return (dead, zero) if found else None
 
 
@@ -376,8 +479,27 @@ def saturated(tensor: Tensor, low: float, high: float) -> tuple[float] | None:
     known = element(tensor)
     if known is None:
         return None
-    found, share = _saturated(known[0], known[1], _FUNCTIONS, id(tensor) + HEADER, low, high)
+    found, share = _saturated(known[0], known[1], FUNCTIONS, id(tensor) + HEADER, low, high)
     return (share,) if found else None
+
+
+class Table:
+    """Arrays behind one address, for compiled functions that are called every step.
+
+    Each array that such a function is given takes as long as reading 500 numbers.
+    """
+
+    def __init__(self, *arrays: npt.NDArray[Any]) -> None:
+        self._arrays = list(arrays)
+        self._words = np.zeros(2 * len(arrays), np.int64)
+        for k, array in enumerate(arrays):
+            self[k] = array
+        self.address = int(self._words.ctypes.data)
+
+    def __setitem__(self, k: int, array: npt.NDArray[Any]) -> None:
+        assert array.flags.c_contiguous
+        self._arrays[k] = array
+        self._words[2 * k : 2 * k + 2] = array.ctypes.data, array.size
 
 
 @njit(cache=True, nogil=True, fastmath=_SUMS)
@@ -440,50 +562,63 @@ def total(sums: Any) -> Any:
     return found
 
 
+#: Where the arrays of :func:`all_gradients` and :func:`all_movement` are in their table.
+_TABLES = (
+    *("functions", "pointers", "addresses", "dims", "first", "layout", "dtypes"),  # of look()
+    *("numbers", "copies", "chunks", "sums"),  # the device and an element's bytes; of gradients()
+    *("sizes", "ids"),  # of results(); of Python's gradients
+)
+COPIES = _TABLES.index("copies")
+
+
 @njit(cache=True)
-def all_gradients(
-    functions: Any,  # the first eight: as of the engines' look()
-    pointers: Any,
-    addresses: Any,
-    dims: Any,
-    first: Any,
-    layout: Any,
-    dtypes: Any,
-    device: Any,
-    kind: Any,  # the others: as of gradients()
-    size: int,
-    copies: Any,
-    chunks: Any,
-    sums: Any,
-) -> Any:
+def all_gradients(kind: Any, table: int) -> Any:
     """In one call :func:`.look.look`, :func:`gradients` if all lies as planned, :func:`total`."""
-    verdict = look(functions, pointers, addresses, dims, first, layout, dtypes, device)
+    words = view_int64(table, 2 * 13)
+    count = words[2 * 12 + 1]
+    pointers, addresses = _ints(words, 1).reshape(2, count), _ints(words, 2).reshape(2, count)
+    ids, numbers = _ints(words, 12), _ints(words, 7)
+    for k in range(count):
+        pointers[1, k] = ids[k] + HEADER
+    verdict = look(
+        _ints(words, 0),
+        pointers,
+        addresses,
+        _ints(words, 3),
+        _ints(words, 4),
+        _ints(words, 5),
+        _ints(words, 6),
+        numbers[0],
+    )
     if verdict != AS_PLANNED:
         return verdict, 0.0
-    gradients(kind, size, addresses, copies, chunks, sums, 0, len(chunks))
+    chunks = _ints(words, 9).reshape(-1, 3)
+    sums = _floats(words, 10).reshape(-1, 4)
+    gradients(kind, numbers[1], addresses, _ints(words, 8), chunks, sums, 0, len(chunks))
     return verdict, total(sums)
 
 
 @njit(cache=True)
-def all_movement(
-    kind: Any,
-    size: int,
-    addresses: Any,
-    copies: Any,
-    chunks: Any,
-    sums: Any,
-    sizes: Any,
-    scale: float,
-    found: Any,
-) -> None:
-    """In one call :func:`movement` and :func:`results`."""
-    movement(kind, size, addresses, copies, chunks, sums, 0, len(chunks))
-    results(sums, chunks, sizes, scale, found)
+def all_movement(kind: Any, table: int, scale: float, at: int) -> Any:
+    """In one call :func:`movement` and :func:`results`; False first if a parameter was replaced."""
+    words = view_int64(table, 2 * 13)
+    sizes, functions = _ints(words, 11), _ints(words, 0)
+    count = len(sizes)
+    pointers, addresses = _ints(words, 1), _ints(words, 2).reshape(2, count)
+    answer = np.zeros(1, np.int64)
+    for k in range(count):
+        if ask(functions[6], pointers[k], answer.ctypes.data) != 0 or answer[0] != addresses[0, k]:
+            return False, 0.0
+    chunks = _ints(words, 9).reshape(-1, 3)
+    sums = _floats(words, 10).reshape(-1, 4)
+    numbers = _ints(words, 7)
+    movement(kind, numbers[1], addresses, _ints(words, 8), chunks, sums, 0, len(chunks))
+    return True, results(sums, chunks, sizes, scale, view_float64(at, 4 * count + 1))
 
 
 @njit(cache=True)
-def results(sums: Any, chunks: Any, sizes: Any, scale: float, found: Any) -> None:
-    """What the sums say of each tensor, in the order in which an event has it.
+def results(sums: Any, chunks: Any, sizes: Any, scale: float, found: Any) -> Any:
+    """What the sums say of each tensor, in the order in which an event has it; the sum of all that.
 
     Args:
         sums: see :func:`gradients` and :func:`movement`.
@@ -508,3 +643,4 @@ def results(sums: Any, chunks: Any, sizes: Any, scale: float, found: Any) -> Non
         found[at + 1], found[at + 2] = math.sqrt(found[at + 1]), math.sqrt(found[at + 2])
         found[at + 3] /= max(1, sizes[t])
     found[4 * len(sizes)] = math.sqrt(whole) / scale
+    return found.sum()

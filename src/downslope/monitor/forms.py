@@ -6,18 +6,15 @@ made, searched for what is not finite and encoded anew each time.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from json import dumps
 from typing import Any
 
-from .tensors import finite
+from .tensors import plain
 
-__all__ = ["Block", "Form", "Part", "columns_line", "form"]
+__all__ = ["Block", "Form", "Part", "form", "laid_out"]
 
-#: Counts and times; all else has nine digits, enough to tell all of float32 apart.
-_FORMATS = {"step": "%d", "rows": "%d", "calls": "%d", "seconds": "%.6f"}
+COUNTS = frozenset({"step", "rows", "calls"})  # of which numbers are whole
 _FORMS = 64  # kept; a model of few parameters has two or three
 
 
@@ -50,54 +47,55 @@ class Block:
 class Form:
     """All of an event but its numbers.
 
+    Attributes:
+        said: what all its events say alike.
+        paths: the keys that lead to each number.
+
     >>> seen = form((Part((), ("step",), (("event", "monitor"),)), Part(("input",), ("largest",))))
     >>> seen.event([3, 0.5])
-    {'event': 'monitor', 'step': 3, 'input': {'largest': 0.5}}
-    >>> seen.line([3, math.nan])
-    '{"event": "monitor", "step": 3, "input": {"largest": null}}'
+    {'event': 'monitor', 'input': {'largest': 0.5}, 'step': 3}
     """
 
     def __init__(self, parts: tuple[Part, ...]) -> None:
-        self._parts = parts
-        self._template = _template(self._filled([_Slot(n) for part in parts for n in part.names]))
+        self.said: dict[str, Any] = {}
+        for some in parts:
+            _place(self.said, some.path).update(some.said)
+        self.paths = [(*some.path, name) for some in parts for name in some.names]
 
     def event(self, numbers: Sequence[float]) -> dict[str, Any]:
         """The event with these numbers; None for those that are not finite."""
-        event: dict[str, Any] = finite(self._filled(numbers))
-        return event
+        return laid_out(self.said, self.paths, map(plain, map(float, numbers)))
 
-    def line(self, numbers: Sequence[float]) -> str:
-        """The same as JSON, with nine digits a number."""
-        if not math.isfinite(sum(numbers)):
-            return dumps(self.event(numbers), allow_nan=False)
-        return self._template % tuple(numbers)
-
-    def _filled(self, numbers: Sequence[Any]) -> dict[str, Any]:
-        event: dict[str, Any] = {}
-        rest = iter(numbers)
-        for some in self._parts:
-            place = event
-            for name in some.path:
-                place = place.setdefault(name, {})
-            place.update(some.said)
-            place.update((name, next(rest)) for name in some.names)
-        return event
+    def record(self, rows: Any) -> dict[str, Any]:
+        """The events with these rows of numbers as one record: see ``records.py``."""
+        return {"event": "looks", "said": self.said, "paths": self.paths, "numbers": rows}
 
 
-class _Slot:
-    """Where a number of this name will stand."""
+def laid_out(
+    said: dict[str, Any], paths: Sequence[Sequence[str]], numbers: Iterable[float | None]
+) -> dict[str, Any]:
+    """The event that says this, with each number where its path leads.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    >>> laid_out({"event": "monitor"}, [["output", "scale"]], [0.5])
+    {'event': 'monitor', 'output': {'scale': 0.5}}
+    """
+    event = _copy(said)
+    for path, number in zip(paths, numbers, strict=True):
+        name = path[-1]
+        is_count = number is not None and name in COUNTS
+        _place(event, path[:-1])[name] = int(number or 0) if is_count else number
+    return event
 
 
-def _template(value: Any) -> str:
-    if isinstance(value, dict):
-        items = (f"{dumps(k).replace('%', '%%')}: {_template(v)}" for k, v in value.items())
-        return f"{{{', '.join(items)}}}"
-    if isinstance(value, _Slot):
-        return _format(value.name)
-    return dumps(value).replace("%", "%%")
+def _place(event: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """Where a path leads, made if it is not there."""
+    for name in path:
+        event = event.setdefault(name, {})
+    return event
+
+
+def _copy(value: dict[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, dict) else v for k, v in value.items()}
 
 
 _NOTHING = Block()
@@ -107,28 +105,3 @@ _NOTHING = Block()
 def form(parts: tuple[Part, ...], block: Block = _NOTHING) -> Form:
     """The form with these parts, and those of a block behind them."""
     return Form(parts + block.parts)
-
-
-def columns_line(event: str, columns: Mapping[str, Sequence[float]]) -> str:
-    """An event of columns of equal length as JSON, its numbers as those of :meth:`Form.line`.
-
-    >>> columns_line("steps", {"step": [1, 2], "loss": [0.5, math.inf], "seconds": [0.1, 0.25]})
-    '{"event": "steps", "step": [1, 2], "loss": [0.5, null], "seconds": [0.100000, 0.250000]}'
-    """
-    text = [f'"event": {dumps(event)}']
-    for name, values in columns.items():
-        if math.isfinite(sum(values)):
-            inside = _formats(name, len(values)) % tuple(values)
-        else:
-            inside = dumps(finite(values), allow_nan=False)[1:-1]
-        text.append(f'"{name}": [{inside}]')
-    return f"{{{', '.join(text)}}}"
-
-
-@lru_cache(_FORMS)
-def _formats(name: str, count: int) -> str:
-    return ", ".join([_format(name)] * count)
-
-
-def _format(name: str) -> str:
-    return _FORMATS.get(name, "%.9g")

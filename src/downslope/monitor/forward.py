@@ -3,28 +3,38 @@
 Activation functions are found whether they are modules or calls (``torch.relu(x)``), by a
 :class:`torch.overrides.TorchFunctionMode` that sees every call of torch. That costs more than the
 calls. Where all it saw were what some module returned, as :class:`torch.nn.ReLU` does, hooks on
-those modules see as much, so later looks put in only these; a thorough one uses the mode again.
+those modules see as much, so later looks put in only these, or what costs less (a ``Tap``); a
+thorough one uses the mode again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .activations import (
     FACTS,
+    INPUT,
     KINDS,
+    OUTPUT,
+    Facts,
     activation_facts,
     first_tensor,
     input_facts,
     output_facts,
 )
 from .forms import Part
-from .hooks import Hook
+from .hooks import After, Hook, Noting, Tap
+
+if TYPE_CHECKING:
+    from .steady import Steady
 
 __all__ = ["Forward"]
 
@@ -34,19 +44,19 @@ _NO_ACTIVATIONS = Part(("activations",), ())
 class _Site:
     """Where an activation function is called; its results in one pass: their last, their facts."""
 
-    __slots__ = ("calls", "facts", "kind", "parts", "result")
+    __slots__ = ("calls", "facts", "kept", "kind", "parts", "result")
 
     def __init__(self, name: str, kind: str) -> None:
         self.kind, self.calls = kind, 0
         self.facts: tuple[float, ...] = ()
         self.result: Tensor | None = None
+        self.kept = False  # whether results are seen to be at the end of a pass what they were
         path, names, said = ("activations", name), (*FACTS[kind], "calls"), (("kind", kind),)
         #: Its form, and that of one whose result is the model's.
         self.parts = Part(path, names, said), Part(path, names, (*said, ("output", True)))
 
-    def add(self, result: Tensor) -> None:
+    def add(self, result: Tensor, facts: tuple[float, ...]) -> None:
         """Take note of a result; facts are the mean over the calls, as of a recurrent network."""
-        facts = activation_facts(self.kind, result)
         self.result = result
         self.calls += 1
         if self.calls > 1:
@@ -54,19 +64,6 @@ class _Site:
                 old + (new - old) / self.calls for old, new in zip(self.facts, facts, strict=True)
             )
         self.facts = facts
-
-
-class _Watch(Hook):
-    """Notes what a module returns as an activation function's result."""
-
-    __slots__ = ("_site",)
-
-    def __init__(self, note: Callable[[_Site, Any], None], site: _Site) -> None:
-        super().__init__(note)
-        self._site = site
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._function(self._site, output)
 
 
 class _Functions(TorchFunctionMode):
@@ -99,21 +96,39 @@ class Forward:
 
     Args:
         model: what is watched.
+        noting: tells when its passes begin.
         ended: called after a pass, with the first tensor of its outputs if there is one.
     """
 
-    def __init__(self, model: nn.Module, ended: Callable[[Tensor | None], None]) -> None:
-        self._model, self._ended = model, ended
+    def __init__(
+        self, model: nn.Module, noting: Noting, ended: Callable[[Tensor | None], None]
+    ) -> None:
+        self._model, self._noting, self._ended = model, noting, ended
         #: What the pass has shown: forms of parts, and their numbers one after another.
         self.parts: list[Part] = []
         self.numbers: list[float] = []
+        #: When it began; None before.
+        self.began: float | None = None
         self._handles: list[Any] = []
         self._hooked = ""  # how thoroughly
-        self._watching = self._begun = False
+        self._watching = self._compiled = False
         self._mode: _Functions | None = None
         self._calls: list[_Call] = []
         self._sites: dict[tuple[str, str], _Site] = {}
         self._seen: list[_Site] = []  # in this pass, in the order of their first calls
+        #: In a thorough look what was measured, and how often it had been written to by then.
+        self._versions: list[tuple[_Site | None, Tensor, int]] = []
+        self._inputs_kept = False  # whether inputs are seen to be at the end what they were
+        #: If the pass is likely to be as the last one was: what is to be measured at its end.
+        self.steady: Steady | None = None
+        self._tensors: list[Tensor] = []
+        self._called: list[_Site] = []
+        #: Whether it was, so that the table of `steady` has its numbers.
+        self.in_table = False
+        #: Of a pass that can be measured at its end: kinds of its activation functions, and which
+        #: results are the outputs.
+        self.regular: tuple[list[str], list[bool]] | None = None
+        self._sites_before: list[_Site] = []
         #: Modules that return what an activation function gave: its kind, by the module's name.
         self._returning: dict[str, str] = {}
         #: Whether there are activation functions that only the mode sees; in this pass, in any.
@@ -125,47 +140,61 @@ class Forward:
         Args:
             thorough: find the activation functions anew.
         """
-        self.parts, self.numbers, self._begun = [], [], False
+        self.parts, self.numbers, self.began, self.in_table = [], [], None, False
         how = "all" if thorough or self._elsewhere else "some"
         if how == self._hooked == "some":
             return
         self.disarm()
-        self._hooked = how
+        self._hooked, self._noting.then = how, self._begin
         keep = self._handles.append
         if how == "some":
-            for name, module in self._model.named_modules():
-                kind = self._returning.get(name)
-                if kind is not None:
-                    keep(module.register_forward_hook(_Watch(self._note, self._site(name, kind))))
-            keep(self._model.register_forward_hook(Hook(self._end)))
+            self._put_in_some()
             return
+        self._compiled = False
         for name, module in self._model.named_modules():
             if name:
                 keep(module.register_forward_pre_hook(Hook(lambda *_, n=name: self._enter(n))))
                 keep(module.register_forward_hook(Hook(self._leave), always_call=True))
-        keep(self._model.register_forward_hook(Hook(self._end), always_call=True))
+        keep(self._model.register_forward_hook(After(self._end), always_call=True))
+
+    def _put_in_some(self) -> None:
+        """See what activation modules and the model return."""
+        for name, module in self._model.named_modules():
+            kind = self._returning.get(name)
+            if kind is not None:
+                note = partial(self._note, self._site(name, kind))
+                tap = Tap(module, note)
+                taken = self._noting.tapped and not self._compiled and tap.put()
+                hook = module.register_forward_hook
+                self._handles.append(tap if taken else hook(After(note)))
+        if self._noting.tapped:
+            self._noting.after = self._end
+        else:
+            self._handles.append(self._model.register_forward_hook(After(self._end)))
 
     def disarm(self) -> None:
         """Take all hooks out."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._hooked = ""
+        self._hooked, self._noting.then, self._noting.after = "", None, None
         self._forget()
 
-    def begin(self, args: Any, kwargs: Any) -> None:
+    def _begin(self, args: Any, kwargs: Any) -> None:
         """Look at the pass that begins with these arguments, if it is the first since `arm`."""
-        self._watching = not self._begun
+        self._watching = self.began is None
         if not self._watching:
             return
-        self._begun = True
+        self.began = perf_counter()
         self._forget()
         first = args[0] if args else None
         tensor = first if type(first) is Tensor else first_tensor((args, kwargs))
         if tensor is not None:
-            form, numbers = input_facts(tensor)
-            self.parts.append(form)
-            self.numbers += numbers
+            if self.steady is not None and self._hooked == "some":
+                self._tensors.append(tensor)
+            else:
+                self._add(input_facts(tensor))
+                self._remember(None, tensor)
         if self._hooked == "all":
             self._strays = False
             self._mode = _Functions(self._tell)
@@ -176,6 +205,20 @@ class Forward:
             site.calls, site.result = 0, None
         self._seen.clear()
         self._calls.clear()
+        self._called.clear()
+        self._tensors.clear()
+        self._versions.clear()
+
+    def _add(self, facts: Facts) -> None:
+        form, numbers = facts
+        self.parts.append(form)
+        self.numbers += numbers
+
+    def _remember(self, site: _Site | None, tensor: Tensor) -> None:
+        """To see at the end of a thorough look whether it was changed since."""
+        if self._hooked == "all":
+            version = -1 if tensor.is_inference() else tensor._version
+            self._versions.append((site, tensor, version))
 
     def _enter(self, name: str) -> None:
         if self._watching:
@@ -193,6 +236,7 @@ class Forward:
             self._strays = True
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._compiled = self._compiled or torch.compiler.is_compiling()
         if not self._calls:
             return
         call = self._calls.pop()
@@ -209,32 +253,67 @@ class Forward:
 
     def _note(self, site: _Site, result: Any) -> None:
         if self._watching and isinstance(result, Tensor):
-            if not site.calls:
-                self._seen.append(site)
-            site.add(result)
+            if self._tensors:
+                self._called.append(site)
+                self._tensors.append(result)
+            else:
+                self._measured(site, result, activation_facts(site.kind, result))
+                self._remember(site, result)
 
-    def _end(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _measured(self, site: _Site, result: Tensor, facts: tuple[float, ...]) -> None:
+        if not site.calls:
+            self._seen.append(site)
+        site.add(result, facts)
+
+    def _compare_versions(self) -> None:
+        """Find out what can be measured at the end of a pass as well as at once."""
+        for site in self._seen:
+            site.kept = True
+        for owner, tensor, version in self._versions:
+            kept = version >= 0 and tensor._version == version
+            if owner is None:
+                self._inputs_kept = kept
+            else:
+                owner.kept = owner.kept and kept
+
+    def _end(self, output: Any) -> None:
         if not self._watching:
             return
         self._watching = False
         if self._mode is not None:
             self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # as above
             self._mode, self._elsewhere = None, self._strays
+            self._compare_versions()
         tensor = output if type(output) is Tensor else first_tensor(output)
-        floating = tensor is not None and tensor.is_floating_point()
-        last = tensor.data_ptr() if tensor is not None and floating else None
+        tensors = self._tensors
+        if self.steady is not None and tensors and tensor is not None:
+            same = self._called == self._sites_before
+            self.in_table = same and self.steady.see([*tensors, tensor])
+        if not self.in_table:
+            self._write_parts(tensor)
+        self._forget()
+        self._ended(tensor)
+
+    def _write_parts(self, last: Tensor | None) -> None:
+        outputs = last if last is not None and last.is_floating_point() else None
+        if self._tensors:
+            self._add(input_facts(self._tensors[0]))
+            for site, result in zip(self._called, self._tensors[1:], strict=True):
+                self._measured(site, result, activation_facts(site.kind, result))
         if not self._seen:
             self.parts.append(_NO_ACTIVATIONS)
+        end = None if outputs is None else outputs.data_ptr()
+        are_outputs = []
         for site in self._seen:
             # A last sigmoid may be as sure as it is.
-            result = site.result
-            is_output = last is not None and result is not None and result.data_ptr() == last
+            is_output = site.result is not None and site.result.data_ptr() == end
+            are_outputs.append(is_output)
             self.parts.append(site.parts[is_output])
             self.numbers += site.facts
             self.numbers.append(site.calls)
-        self._forget()
-        if tensor is not None and floating:
-            form, numbers = output_facts(tensor)
-            self.parts.append(form)
-            self.numbers += numbers
-        self._ended(tensor)
+        if outputs is not None:
+            self._add(output_facts(outputs))
+        ends = self.parts[0] is INPUT and self.parts[-1] is OUTPUT
+        regular = ends and self._inputs_kept and all(s.kept and s.calls == 1 for s in self._seen)
+        self.regular = ([s.kind for s in self._seen], are_outputs) if regular else None
+        self._sites_before = list(self._seen)

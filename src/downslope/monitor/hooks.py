@@ -14,7 +14,7 @@ import torch
 from torch import is_grad_enabled, nn
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Batch", "Hook", "Noting", "Tap"]
+__all__ = ["After", "Batch", "Hook", "Noting", "Tap"]
 
 Batch = tuple[Any, Any]  #: a model's arguments, without and with names
 
@@ -53,18 +53,40 @@ class Hook:
         return _idle, ()
 
 
+class After(Hook):
+    """A hook after a module's calls that is given only what they return."""
+
+    __slots__ = ()
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Pass the output on."""
+        self._function(output)
+
+
 class Tap:
-    """Stands before a module's calls, where :meth:`torch.nn.Module.compile` puts what it compiled.
+    """Stands around a module's calls, where :meth:`torch.nn.Module.compile` puts what it compiled.
 
     What is put there is called instead of ``_call_impl``, and is not copied or pickled with the
     module. A hook sends every call the long way through ``_call_impl``, which takes three times as
     long. But code that torch compiles goes past a tap.
+
+    Args:
+        module: whose calls they are.
+        after: called with what a call returned.
+
+    >>> layer = nn.ReLU()
+    >>> tap = Tap(layer, print)
+    >>> tap.put(), layer(torch.ones(2))
+    tensor([1., 1.])
+    (True, tensor([1., 1.]))
     """
 
-    __slots__ = ("_module",)
+    __slots__ = ("_module", "after")
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, after: Callable[[Any], None] | None = None) -> None:
         self._module: Callable[[], Any] = weakref.ref(module)
+        #: Called with what a call returned, if there is one.
+        self.after = after
 
     def put(self) -> bool:
         """Put it in, unless the place is taken.
@@ -87,7 +109,10 @@ class Tap:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Pass a call on."""
-        return self._module()._call_impl(*args, **kwargs)
+        output = self._module()._call_impl(*args, **kwargs)
+        if self.after is not None:
+            self.after(output)
+        return output
 
     def __deepcopy__(self, memo: Any) -> None:
         return None
@@ -131,6 +156,11 @@ class Noting(Tap):
         hook = Hook(self._see)
         self._hook = self._module().register_forward_pre_hook(hook, with_kwargs=True)
 
+    @property
+    def tapped(self) -> bool:
+        """Whether the tap is what sees the passes."""
+        return self._hook is None
+
     def settle(self) -> None:
         """Take the tap if the model was called and not compiled."""
         if self._hook is not None and self._called and not self._compiled and self.put():
@@ -140,6 +170,7 @@ class Noting(Tap):
     def remove(self) -> None:
         """Take out whatever is in."""
         super().remove()
+        self.after = None
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
@@ -151,7 +182,10 @@ class Noting(Tap):
             self._earlier, self._latest = self._latest, (args, kwargs)
             if self.then is not None:
                 self.then(args, kwargs)
-        return module._call_impl(*args, **kwargs)
+        output = module._call_impl(*args, **kwargs)
+        if self.after is not None:
+            self.after(output)
+        return output
 
     def _see(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._called = True

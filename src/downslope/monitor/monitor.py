@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -14,26 +13,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError, InputTypeError
-from .forms import Form, Part, columns_line, form
-from .forward import Forward
 from .hooks import Noting
 from .locate import origin
+from .look import Look
 from .records import DELAY, RecordWriter
 from .rows import data_event
 from .setup import setup_event
-from .tensors import finite, norms
-from .weights import Weights
+from .tensors import finite
 
 __all__ = ["BUDGET", "Monitor", "next_sampled"]
 
 Event = dict[str, Any]
 
 BUDGET = 0.01  #: share of the time that looks may take
-_HEAD = Part((), ("step",), (("event", "monitor"),))
-_TAILS = [
-    Part((), ("data_share", "data_seconds"), (("stale_gradients", stale),))
-    for stale in (False, True)
-]
 
 
 def next_sampled(step: int, every: int | None) -> int:
@@ -143,16 +135,9 @@ class Monitor:
         self._step = self._looked = done
         self._looked_at = self._begin
         self._losses = losses
-        self._forward = Forward(model, self._pass_ended)
-        self._weights = Weights(model)
-        self._stale: bool | None = None
-        self._earlier: weakref.ref[Tensor] | None = None  # a gradient of the step before
-        self._replaces = False  # whether the loop was last seen to make new gradients each step
-        self._waited = 0.0
         self._nonfinite = False
         self._noting = Noting(model)
-        self._hook: Any = None  # in the optimizer while the next step is looked at
-        self._looks: list[tuple[Form, list[float]]] = []  # that are not written yet
+        self._look = Look(model, optimizer, self._noting, self.trace)
         self._late = self._begin + DELAY  # when what is not written yet has waited long enough
         self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
         self._plan(self._begin)
@@ -187,12 +172,12 @@ class Monitor:
 
     def _attend(self, now: float) -> None:
         """Do what few steps ask for: finish a look, write rows, begin another look."""
-        looked, before = self._hook is not None, self._last
+        looked, before = self._look.armed, self._last
         if looked:
-            self._finish_look(now)
+            self._look.end(self._step, before, now)
         self._plan(now)
         # Looks at one step after another wait for each other, as long as records may.
-        follows = self._hook is not None and self._sinks == self._writing
+        follows = self._look.armed and self._sinks == self._writing
         if (looked and not follows) or now >= self._late:
             self._flush()
         self._last = perf_counter()
@@ -206,21 +191,21 @@ class Monitor:
     def _plan(self, now: float) -> None:
         """Begin a look, or say at which step to think about the next one."""
         step = self._step
-        sampled = next_sampled(step, self._every)
+        sampled = step + 1 if self._every == 1 else next_sampled(step, self._every)
         if sampled == step + 1:
             within = self._spent <= self._budget * (now - self._begin)
             if within or self._every is not None or _in_any_case(sampled):
-                self._arm()
+                self._look.arm(thorough=_in_any_case(sampled))
                 self._due = sampled
                 return
             sampled = next_sampled(sampled, self._every)
-        self._disarm()
+        self._look.disarm()
         self._due = sampled - 1
 
     def skip(self) -> None:
         """Forget what was seen of a step that was not taken (float16 overflowed)."""
-        if self._hook is not None:
-            self._arm()
+        if self._look.armed:
+            self._look.arm(thorough=_in_any_case(self._step + 1))
 
     def trace(self) -> None:
         """Say where a number that is not finite comes from, before a step was made of it."""
@@ -253,7 +238,7 @@ class Monitor:
 
     def close(self) -> None:
         """Write what is left and let go of the model."""
-        self._disarm()
+        self._look.disarm()
         self._noting.remove()
         self._flush()
         if self._writer is not None:
@@ -288,129 +273,28 @@ class Monitor:
         self._rows.clear()
         begin = self._begin
         values = list(map(float, losses))
-        columns = {
+        event = {
+            "event": "steps",
             "step": steps,
             "loss": values,
             "lr": list(map(float, lrs)),
             "seconds": [t - begin for t in times],
         }
         if self._writer is not None:
-            self._writer.write_lines([columns_line("steps", columns)])
+            self._writer.write_numbers([event])
         for sink in self._sinks[len(self._writing) :]:
-            sink(finite({"event": "steps", **columns}))
+            sink(finite(event))
         if not all(map(isfinite, values)):
             self._trace(self._step)
 
     def _write_looks(self) -> None:
-        if not self._looks:
-            return
-        looks, self._looks = self._looks, []
-        if self._writer is not None:
-            self._writer.write_lines([found.line(numbers) for found, numbers in looks])
+        looks = self._look.take()
+        if self._writer is not None and looks:
+            self._writer.write_numbers([found.record(rows) for found, rows in looks])
         for sink in self._sinks[len(self._writing) :]:
-            for found, numbers in looks:
-                sink(found.event(numbers))
-
-    def _arm(self) -> None:
-        """Look closely at the step that comes."""
-        self._stale, self._earlier, self._waited = None, None, 0.0
-        thorough = _in_any_case(self._step + 1)
-        self._replaces = self._replaces and not thorough
-        if thorough or self._hook is None:
-            self._weights.refresh()
-        self._noting.settle()
-        if thorough:
-            self._noting.ask()
-        self._weights.waiting = False
-        self._forward.arm(thorough=thorough)
-        if self._hook is None:
-            self._hook = self._optimizer.register_step_pre_hook(self._before_step)
-            self._noting.then = self._pass_begins
-
-    def _disarm(self) -> None:
-        if self._hook is not None:
-            self._forward.disarm()
-            self._weights.rest()
-            self._noting.settle()
-            self._noting.then = None
-            self._hook.remove()
-            self._hook = None
-
-    def _pass_begins(self, args: Any, kwargs: Any) -> None:
-        if not self._waited:
-            self._waited = perf_counter() - self._last
-        self._forward.begin(args, kwargs)
-
-    def _pass_ended(self, output: Tensor | None) -> None:
-        """See to it that gradients which are still there when the backward pass begins are seen.
-
-        A hook in it says so exactly, and costs more than the rest of a small look. A loop that was
-        seen to replace its gradients is believed to go on so while the first of them is replaced.
-        """
-        left = next(self._left(), None)
-        if left is None:
-            self._stale = False
-            return
-        self._earlier = weakref.ref(left)
-        if output is not None and output.requires_grad and not self._replaces:
-            hook = (
-                output.register_hook if output.grad_fn is None else output.grad_fn.register_prehook
-            )
-            hook(self._check_stale)
-
-    def _left(self) -> Iterator[Tensor]:
-        """The gradients that the optimizer's parameters have."""
-        for group in self._optimizer.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    yield p.grad
-
-    def _check_stale(self, *_: Any) -> None:
-        """Gradients that are not zero when the first backward pass after a step begins."""
-        if self._stale is None:
-            left = list(self._left())
-            self._stale = bool(left) and any(n != 0 for n in norms(left))
-
-    def _before_step(
-        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Measure the gradients; where the step is given a closure, those that it makes."""
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is None:
-            self._measure_gradients()
-            return None
-
-        def measured() -> Any:
-            loss = closure()
-            self._measure_gradients()
-            return loss
-
-        return (args[0], measured), {k: v for k, v in kwargs.items() if k != "closure"}
-
-    def _measure_gradients(self) -> None:
-        if self._weights.waiting:
-            return
-        if self._earlier is not None:
-            earlier = self._earlier()
-            self._replaces = earlier is None or all(g is not earlier for g in self._left())
-            self._earlier = None
-            if self._replaces:  # since: a backward pass of another model's loss may have come first
-                self._stale = False
-        scale = float(getattr(self._optimizer, "grad_scale", None) or 1.0)
-        if not self._weights.before(scale):
-            self._trace(self._step + 1)
-
-    def _finish_look(self, now: float) -> None:
-        parts, numbers = self._forward.parts, self._forward.numbers
-        share = min(1.0, self._waited / max(now - self._last, 1e-9))
-        all_parts = (_HEAD, *parts, _TAILS[bool(self._stale)])
-        all_numbers = [self._step, *numbers, share, self._waited]
-        if self._weights.waiting:
-            all_numbers += self._weights.after()
-            found = form(all_parts, self._weights.form)
-        else:
-            found = form(all_parts)
-        self._looks.append((found, all_numbers))
+            for found, rows in looks:
+                for numbers in rows:
+                    sink(found.event(numbers))
 
     def _trace(self, step: int) -> None:
         """Say once where the first number that is not finite came from."""
@@ -418,5 +302,5 @@ class Monitor:
         if self._nonfinite or not batches:
             return
         self._nonfinite = True
-        step, found = origin(self._model, batches, self._weights.kept, step)
+        step, found = origin(self._model, batches, self._look.weights.kept, step)
         self._emit({"event": "nonfinite", "step": step, "kind": found.kind, "where": found.name})

@@ -22,6 +22,7 @@ from .tensors import norms
 __all__ = ["Passes"]
 
 Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
 
 _pointer = Tensor.data_ptr
 
@@ -41,7 +42,9 @@ class Passes:
         self._pointers = list(map(_pointer, params))
         self._addresses: Int64 = np.array([self._pointers] * 2, np.int64)
         pointers = np.stack([handles(params, count)] * 2)
-        self._row, self._pack = memoryview(pointers[1]), Struct(f"{count}q").pack_into
+        ids = np.zeros(count, np.int64)
+        self._row, self._pack = ids.data, Struct(f"{count}q").pack_into
+        self._ids, self._handles = ids, pointers[1]
         as_now = Expected(params, [params[0], params[0]])
         layout = as_now.dims, as_now.first, as_now.layout, as_now.dtypes, as_now.device
         self._look = as_now.functions, pointers, self._addresses, *layout
@@ -59,8 +62,10 @@ class Passes:
         assert element is not None
         self._kind = element.kind, element.bytes, self._addresses
         self._chunks = np.array(chunks, np.int64), np.zeros((len(chunks), 4))
-        self._found = np.zeros(4 * count + 1)
         self._results = self._chunks[1], self._chunks[0], sizes
+        numbers = np.array([as_now.device, element.bytes], np.int64)
+        tables = numbers, sizes, *self._chunks, sizes, ids  # the second: of copies, later
+        self._table = compiled.Table(*self._look[:-1], *tables)
         self._before: _Copy | None = None
         self._kept: _Copy | None = None
 
@@ -80,15 +85,16 @@ class Passes:
         """
         if not PLAIN.issuperset(map(type, grads)):
             return None
-        self._pack(self._row, 0, *[id(g) + HEADER for g in grads])
-        copies = self._copies.addresses
+        self._pack(self._row, 0, *map(id, grads))
         squares: float
         if self._alone:
-            rest = *self._kind[:2], copies, *self._chunks
-            verdict, squares = compiled.all_gradients(*self._look, *rest)
+            if self._before is None:
+                self._table[compiled.COPIES] = self._copies.addresses
+            verdict, squares = compiled.all_gradients(self._kind[0], self._table.address)
             if verdict == AS_PLANNED:
                 return squares
         else:
+            self._handles[:] = self._ids + HEADER
             verdict = look(*self._look)
         if verdict == STALE:
             return None
@@ -102,24 +108,36 @@ class Passes:
         squares = compiled.total(self._chunks[1])
         return squares
 
-    def after(self, scale: float) -> list[float]:
-        """Four numbers a tensor and one for all: see :func:`.compiled.results`."""
+    def after(self, scale: float, found: Float64, at: int) -> float:
+        """Write four numbers a tensor and one for all: see :func:`.compiled.results`.
+
+        Args:
+            scale: what gradients were multiplied by.
+            found: is written.
+            at: its address.
+
+        Returns:
+            their sum, which is finite if they are.
+        """
+        total: float
         if self._alone:
-            rest = *self._chunks, self._results[2]
-            compiled.all_movement(*self._kind, self._copies.addresses, *rest, scale, self._found)
-        else:
-            self._run(compiled.movement)
-            compiled.results(*self._results, scale, self._found)
+            done, total = compiled.all_movement(self._kind[0], self._table.address, scale, at)
+            if done:
+                return total
+        self._run(compiled.movement)
+        total = compiled.results(*self._results, scale, found)
         if list(map(_pointer, self._params)) != self._pointers:  # the step replaced storage
             with torch.no_grad():
                 moved = torch._foreach_sub(self._params, self._copies.tensors())
-            self._found[2:-1:4] = norms(moved)
-        numbers: list[float] = self._found.tolist()
-        return numbers
+            found[2:-1:4] = norms(moved)
+            total = float(found.sum())
+        return total
 
     def keep(self) -> None:
         """Do not write over the last copies before others are kept."""
         self._kept, self._before = self._before, self._kept
+        if self._before is not None:
+            self._table[compiled.COPIES] = self._before.addresses
 
     @property
     def latest(self) -> list[Tensor]:

@@ -18,6 +18,8 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
                   tensors, modules, total_steps
 ``data``          rows, validation_rows, repeated (share of the rows), shared (share of the
                   validation rows that are trained on)
+``looks``         several ``monitor`` events: said (what all say alike), paths (the keys that lead
+                  to each number), numbers (a row each). :func:`read_records` gives them one by one
 ``monitor``       step; what its look at that step found: input, output, activations, tensors,
                   grad_norm, stale_gradients, data_share (of the step's time), data_seconds
 ``heal``          step (that the run went back to), finding, changes (of the recipe)
@@ -30,13 +32,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
+
 from ..errors import CheckpointError, InputError
+from .forms import laid_out
 
 __all__ = ["RecordWriter", "each", "gone_back", "read_records"]
 
@@ -71,7 +76,7 @@ class RecordWriter:
         if path.exists():
             _cut(path, keep)
         self._path = path
-        self._waiting: list[str] = []
+        self._waiting: list[bytes] = []
         self._file = path.open("ab")
         self._flushed = perf_counter()
 
@@ -87,13 +92,14 @@ class RecordWriter:
         Raises:
             CheckpointError: the disk is full.
         """
-        self._waiting.append(_ENCODE(record))
+        self._waiting.append(_ENCODE(record).encode())
         if record["event"] != "train" or perf_counter() - self._flushed > DELAY:
             self.flush()
 
-    def write_lines(self, lines: Sequence[str]) -> None:
-        """Append records that are JSON already; as :meth:`write`."""
-        self._waiting += lines
+    def write_numbers(self, records: Iterable[dict[str, Any]]) -> None:
+        """Append records of thousands of numbers; null is written for those that are not finite."""
+        option = orjson.OPT_SERIALIZE_NUMPY
+        self._waiting += [orjson.dumps(record, option=option) for record in records]
         self.flush()
 
     def flush(self) -> None:
@@ -105,7 +111,7 @@ class RecordWriter:
         waiting, self._waiting = self._waiting, []
         self._flushed = perf_counter()
         try:
-            self._file.write("".join(f"{line}\n" for line in waiting).encode())
+            self._file.write(b"".join(line + b"\n" for line in waiting))
             self._file.flush()
         except OSError as error:
             raise CheckpointError(
@@ -164,11 +170,13 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 
 
 def each(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The record itself; of one of columns the ``train`` events that it stands for.
+    """The record itself; of one of columns or rows the events that it stands for.
 
     >>> each({"event": "steps", "step": [1, 2], "loss": [0.5, 0.4], "lr": [0.1, 0.1]})[1]
     {'event': 'train', 'step': 2, 'loss': 0.4, 'lr': 0.1}
     """
+    if record["event"] == "looks":
+        return [laid_out(record["said"], record["paths"], row) for row in record["numbers"]]
     if record["event"] != "steps":
         return [record]
     names = [name for name in record if name != "event"]

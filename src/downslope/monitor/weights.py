@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from operator import is_
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MEASURED", "Weights"]
 
+Float64 = npt.NDArray[np.float64]
+
 #: What is measured of each parameter.
 MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")
+_gradient = attrgetter("grad")
 MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
 
 
@@ -65,11 +71,12 @@ class Weights:
         Returns:
             whether all are finite.
         """
-        grads = [g for p in self._params if (g := p.grad) is not None]
-        if not (self._everyone and len(grads) == len(self._params)):
-            has = [p.grad is not None for p in self._params]
+        grads = list(map(_gradient, self._params))
+        if not self._everyone or any(map(is_, grads, repeat(None))):
+            has = [g is not None for g in grads]
             if has != self._has:
                 self._regroup(has)
+            grads = [g for g in grads if g is not None]
         self.waiting, self._scale = True, scale
         squares = None if self._passes is None else self._passes.before(grads)
         if squares is None and self._passes is not None:  # something was replaced
@@ -82,24 +89,41 @@ class Weights:
         self._slow = _Slow(self._trained, grads)
         return all(map(math.isfinite, self._slow.grad_norms))
 
+    @property
+    def width(self) -> int:
+        """How many numbers there are."""
+        return len(MEASURED) * len(self._trained) + 1
+
     def after(self) -> list[float]:
         """Measure the step: each parameter's :data:`MEASURED`, then the norm of all gradients."""
+        found = np.empty(self.width)
+        self.write_after(found, found.ctypes.data)
+        numbers: list[float] = found.tolist()
+        return numbers
+
+    def write_after(self, found: Float64, at: int) -> None:
+        """The same into an array.
+
+        Args:
+            found: is written.
+            at: its address.
+        """
         self.waiting = False
         if self._slow is not None:
-            numbers = self._slow.after(self._trained, self._scale)
+            found[:] = self._slow.after(self._trained, self._scale)
+            total = float(found.sum())
         else:
             assert self._passes is not None  # one of the two measured before()
-            numbers = self._passes.after(self._scale)
-        sound = math.isfinite(numbers[-1] + sum(numbers[2:-1:4]))
+            total = self._passes.after(self._scale, found, at)
+        sound = math.isfinite(total) or math.isfinite(found[-1] + found[2:-1:4].sum())
         if self._slow is not None:
             if sound and self._small:
                 self._kept = self._slow.before
         elif sound:
             self._kept = []
-        elif self._passes is not None and math.isfinite(sum(numbers[1:-1:4])):
+        elif self._passes is not None and math.isfinite(found[1:-1:4].sum()):
             self._passes.keep()
         self._sound, self._slow = sound, None
-        return numbers
 
     @property
     def kept(self) -> list[Tensor]:
