@@ -10,7 +10,7 @@ import torch
 
 from downslope.engines.cpu.kernel import source
 from downslope.engines.cpu.library import JITTED
-from downslope.engines.cpu.vectors import OPERATIONS, WIDTH
+from downslope.engines.cpu.vectors import OPERATIONS
 from downslope.engines.trace import trace
 from downslope.optim import Optimizer
 from downslope.rules import Hyper, Rule, Slot
@@ -20,25 +20,25 @@ pytestmark = pytest.mark.skipif(not JITTED, reason="without a compiler there are
 ODD = [0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf, np.nan]
 
 
-def arithmetic(xp: Any, p: Any, g: Any, a: Any, *, lr: Any) -> tuple[Any, Any]:
+def arithmetic(xp: Any, p: Any, g: Any, a: Any, b: Any, *, lr: Any) -> tuple[Any, ...]:
     """Everything that can be done with vectors."""
     moved = xp.fma(lr, g, xp.lerp(p, a, 0.3)) / xp.lerp(a, g, 0.8)
     larger = xp.maximum(xp.minimum(p, a), xp.maximum(g, lr)) - xp.minimum(lr, p * g)
-    chosen = xp.where(p > a, xp.where(p < g, moved, -larger), xp.where(a >= g, g, lr))
-    return xp.where(a <= p, chosen, xp.sqrt(xp.abs(p))) + xp.sign(g), moved
+    chosen = xp.where(p > a, xp.where(p < g, moved, -larger), xp.where(a >= b, b, lr))
+    return xp.where(a <= p, chosen, xp.sqrt(xp.abs(b))) + xp.sign(g), moved, b - a
 
 
 RULE = Rule(
     arithmetic,
     "",
-    slots=(Slot("a", "an array", "a"),),
+    slots=tuple(Slot(name, "an array", name) for name in "ab"),
     hypers=(Hyper("lr", "step size", "eta"),),
     counts_steps=False,
 )
 
 
 class Arithmetic(Optimizer):
-    """A rule of one slot."""
+    """A rule of two slots."""
 
     rule = RULE
 
@@ -47,28 +47,33 @@ class Arithmetic(Optimizer):
         super().__init__(params, {"lr": 0.7, **flags})
 
 
-def stepped(
-    params: list[torch.Tensor], grads: list[torch.Tensor], slots: list[torch.Tensor]
-) -> Any:
-    """What a step makes of the parameters and of the slot, in one row."""
-    leaves = [p.clone().requires_grad_() for p in params]
+def stepped(*tensors: list[torch.Tensor]) -> torch.Tensor:
+    """What a step makes of the parameters and slots, in one row each.
+
+    Args:
+        tensors: the parameters, gradients, and values of both slots.
+    """
+    leaves = [p.clone().requires_grad_() for p in tensors[0]]
     optimizer = Arithmetic(leaves)
-    for p, g, a in zip(leaves, grads, slots, strict=True):
-        p.grad, optimizer.state[p] = g, {"a": a.clone()}
+    for p, g, a, b in zip(leaves, *tensors[1:], strict=True):
+        p.grad, optimizer.state[p] = g, {"a": a.clone(), "b": b.clone()}
     optimizer.step()
-    ends = [p.detach() for p in leaves], [optimizer.state[p]["a"] for p in leaves]
-    return torch.stack([torch.cat(end) for end in ends])
+    slots = ([optimizer.state[p][name] for p in leaves] for name in "ab")
+    return torch.stack([torch.cat(end).detach() for end in (leaves, *slots)])
 
 
-def test_every_operation_on_vectors_has_the_bits_of_plain_loops() -> None:
-    """A tensor as long as a turn of vectors becomes what the same in pieces becomes."""
-    program = trace(RULE, ("a",), ())
+def test_every_operation_on_vectors_has_the_bits_of_plain_loops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tensors that are walked in vectors become what they do in plain loops."""
+    program = trace(RULE, ("a", "b"), ())
     assert {made.op for made in program.passes[-1].body} == OPERATIONS
-    assert "load_vector" in source(program, ("float32",) * 3)
-    odd = torch.tensor(np.array(np.meshgrid(ODD, ODD, ODD)), dtype=torch.float32).reshape(3, -1)
-    rows = torch.cat([odd, torch.randn(3, 4096 - odd.shape[1])], dim=1)
-    whole = stepped(*([row] for row in rows))
-    pieces = stepped(*(list(row.split(WIDTH)) for row in rows))
-    numbers = ~whole.isnan()
-    assert torch.equal(numbers, ~pieces.isnan())
-    assert torch.equal(whole.view(torch.int32)[numbers], pieces.view(torch.int32)[numbers])
+    assert "load_vector" in source(program, ("float32",) * 4)
+    odd = torch.tensor(np.array(np.meshgrid(*[ODD] * 4)), dtype=torch.float32).reshape(4, -1)
+    rows = [[row] for row in torch.cat([odd, torch.randn(4, 40_000)], dim=1)]
+    plain = stepped(*rows)
+    monkeypatch.setattr("downslope.engines.cpu.run.FAR", 0)
+    vectors = stepped(*rows)
+    numbers = ~plain.isnan()
+    assert torch.equal(numbers, ~vectors.isnan())
+    assert torch.equal(plain.view(torch.int32)[numbers], vectors.view(torch.int32)[numbers])

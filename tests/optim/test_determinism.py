@@ -91,6 +91,14 @@ def test_same_bits_on_threads_of_our_own(entry: Entry, monkeypatch: pytest.Monke
         assert_same_bits(end(entry, widest(entry)), expected)
 
 
+@each(DRIVEN)
+def test_same_bits_in_vectors(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps so large that they ask for memory ahead do the same."""
+    expected = end(entry, widest(entry))
+    monkeypatch.setattr("downslope.engines.cpu.run.FAR", 0)
+    assert_same_bits(end(entry, widest(entry)), expected)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="torch has another OpenMP there")
 def test_torchs_threads_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large step is one call of torch's OpenMP, on as many threads as torch uses."""

@@ -6,7 +6,7 @@ vectorises. Its arguments:
 
     A      int64 [planes, tensors]   addresses of arrays; then other planes of compact ones
     R      float64 [tensors, columns]   the host's scalars; last, the factor of the gradient
-    C      int64 [chunks, 3]   tensor, first element, number of elements
+    C      int64 [chunks, 4]   tensor, first element, number of elements; of these in vectors
     F      int64 [tensors + 1]   the first chunk of every tensor
     S      float64 [chunks, totals]   partial sums
     W      float64 [totals]   sums over all tensors of the step, where the formula asked for those

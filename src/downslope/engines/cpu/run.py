@@ -13,8 +13,10 @@ from ..clip import unit_places
 from ..together import Turns
 from ..trace import Program
 from . import threads
+from .elements import ELEMENTS
 from .kernel import Kernel, compiled
 from .library import CHUNK, JITTED
+from .streams import FAR, SPAN
 from .teams import Job
 
 __all__ = ["Launch"]
@@ -64,7 +66,10 @@ class Launch:
         self.owner = owner
         self._first_unit = before[:-1]
         self.arrays = program.arrays
-        self._chunks = np.ascontiguousarray(np.stack([tensor, start, size], axis=1), np.int64)
+        far = counts.sum() * len(elements) * ELEMENTS["float32"].bytes >= FAR
+        streamed = size // SPAN * SPAN * far
+        table = np.stack([tensor, start, size, streamed], axis=1)
+        self._chunks = np.ascontiguousarray(table, np.int64)
         columns = {total: k for k, total in enumerate(program.totals)}
         #: Of every pass its kernel, and the columns of the sums over all tensors that it
         #: ends in, by the number of the formula's call.

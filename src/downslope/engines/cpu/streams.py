@@ -1,7 +1,7 @@
 """How generated CPU kernels walk arrays that come from memory: in vectors, asking for memory ahead.
 
 A processor fetches ahead by itself along few arrays; with more it waits for memory much of the
-time.
+time. Where some of it may still be in caches, asking costs more than it saves.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from ..trace import Pass
 from . import library, vectors
 from .elements import ELEMENTS, FORMULA, START, loop, views
 
-__all__ = ["Stream"]
+__all__ = ["FAR", "SPAN", "Stream"]
 
+#: Bytes of all arrays of a step from which on its chunks are walked so.
+FAR = 1 << 28
 #: Of fewer arrays a processor fetches as much by itself.
-_FEWEST = 3
+_FEWEST = 4
 #: How many lines of an array are asked for at once, which is also how many vectors a turn computes,
 #: and how many lines of all arrays are on their way (measured: dev/LOG.md).
 _AT_ONCE, _IN_FLIGHT = 4, 80
 
-_SPAN = _AT_ONCE * vectors.WIDTH
+#: Elements a turn.
+SPAN = _AT_ONCE * vectors.WIDTH
 
 
 class Stream:
@@ -61,7 +64,7 @@ class Stream:
         together come soonest, and many at once would stand in each other's way.
         """
         ahead = _IN_FLIGHT // len(self._names)
-        lines = [f"full = n // {_SPAN} * {_SPAN}", f"for b in range(0, full, {_SPAN}):"]
+        lines = ["full = C[c, 3]", f"for b in range(0, full, {SPAN}):"]
         for k in range(_AT_ONCE):
             for name in self._names[k::_AT_ONCE]:
                 lines += [f"    prefetch({self._at(name, ahead + at)})" for at in range(_AT_ONCE)]

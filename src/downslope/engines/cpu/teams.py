@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import EngineError
+
 __all__ = ["TABLES", "Job", "team_lines"]
 
 #: The arrays that a kernel is given: their kinds of number and dimensions.
@@ -33,6 +35,14 @@ class Job:
     """
 
     def __init__(self, tables: Sequence[npt.NDArray[Any]], ends: Sequence[int]) -> None:
+        for (name, (kind, dimensions)), table in zip(TABLES.items(), tables, strict=True):
+            if not table.flags.c_contiguous or (table.dtype, table.ndim) != (
+                np.dtype(kind),
+                dimensions,
+            ):
+                raise EngineError(
+                    f"table {name} of a kernel is not {kind} in {dimensions} dimensions"
+                )
         self._tables, self._ends = tables, ends
         self._array = np.array(ends, np.int64)
         numbers = [n for t in tables for n in (t.ctypes.data, len(t), t.size // max(len(t), 1))]
