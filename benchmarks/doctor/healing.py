@@ -227,6 +227,11 @@ def final(run: Run) -> float:
     return float(checks[-1])
 
 
+def best(run: Run) -> float:
+    """The best metric that it ever had."""
+    return run.best_metric or 0.0
+
+
 def changes_of(run: Run) -> tuple[tuple[str, dict[str, Any]], ...]:
     """What healing changed: cause and changes."""
     heals = [r for r in run.kept if r["event"] == "heal"]  # type: ignore[attr-defined]  # set above
@@ -273,8 +278,9 @@ def healings(keep: Path, only: str | None = None, *, fresh: bool = False) -> lis
         for name, s in settings:
             task, recipe = task_of(name, s), recipe_of(s)
             sound = metric(name, task, recipe)
-            if sound < _constant(s.data) + LEARNT * (1 - _constant(s.data)):
-                continue
+            own = metric(f"{name} / best", task, recipe, best)
+            if sound < max(_constant(s.data) + LEARNT * (1 - _constant(s.data)), CLOSE * own):
+                continue  # it learns too little, or overfits
             run = trained(task, recipe.replace(heal=True))
             found.append(Healed(None, name, sound, sound, final(run), changes_of(run)))
             print(found[-1], flush=True)
@@ -291,7 +297,6 @@ def healings(keep: Path, only: str | None = None, *, fresh: bool = False) -> lis
             name = f"{fault.name} {k} / {base}"
             task = task_of(name, changed)
             if fault.own_best:
-                best = lambda run: run.best_metric or 0.0  # noqa: E731 - a one-off
                 sound = metric(f"{name} / best", task, faulty, best)
             else:
                 twin = faulty.replace(schedule="warmup-cosine", warmup=0.2)

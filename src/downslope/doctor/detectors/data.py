@@ -33,7 +33,7 @@ BY_HEART = 0.8  # the same: the training loss
 NO_MORE = 0.995  # of the validations before: falling no more
 MOVED = 0.15  # of their norms: how far weights have come; 0.24 is the least with such labels
 CHECKS = 4  # validations after the first
-GAP = 0.8  # training loss over validation loss
+GAP, SOME_GAP = 0.8, 0.95  # training loss over validation loss; where the metric has fallen too
 LEARNT = 0.95  # of the first validation loss: there was something to learn
 LONG = 0.05  # of the planned steps, between the lowest loss and now
 RISE_WITH_METRIC = 1.02  # of the lowest validation loss, where the metric has fallen too
@@ -177,10 +177,10 @@ def overfitting(history: History) -> Finding | None:
     learnt = low + lately < len(losses) and left(lowest, start) < LEARNT and long and now < before
     risen_by = left(recent - RISE_OF_START * abs(start), lowest)
     much = risen_by > RISE and left(now, recent) < GAP
-    somewhat = left(recent, lowest) > RISE_WITH_METRIC and now < recent
-    fallen = _fallen(history)
-    risen = learnt and (much or (somewhat and bool(fallen)))
     nothing = history.worthless
+    fallen = _fallen(history, surely=bool(np.median(losses[-lately:]) > nothing))
+    somewhat = left(recent, lowest) > RISE_WITH_METRIC and left(now, recent) < SOME_GAP
+    risen = learnt and (much or (somewhat and bool(fallen)))
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
     if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
         return None
@@ -226,16 +226,17 @@ def _lately(history: History) -> int:
     return max(3, sum(v.step > begin for v in history.validations))
 
 
-def _fallen(history: History) -> bool | None:
+def _fallen(history: History, *, surely: bool) -> bool | None:
     """Whether the metric was clearly worse than its best in each of the last validations.
 
-    None where there is none. Over few rows it is unsure: by 0.2 / sqrt(rows) for shares near 0.95.
+    None where there is none. Over few rows it is unsure: by 0.2 / sqrt(rows) for shares near 0.95,
+    unless validation is surely bad: its loss above that of constant outputs.
     """
     metrics = np.array([v.metric for v in history.validations])
     if not len(metrics) or not np.isfinite(metrics).all():
         return None
     rows = history.validation_rows
-    unsure = WORSE + (0.2 / math.sqrt(rows) if rows else 0.0)
+    unsure = WORSE + (0.2 / math.sqrt(rows) if rows and not surely else 0.0)
     best = float(metrics.max())
     return len(metrics) >= CHECKS and bool(
         (metrics[-_lately(history) :] < best - unsure * abs(best)).all()

@@ -134,8 +134,9 @@ def exploding_gradients(history: History) -> Finding | None:
     slope = steepness(history, look)
     if look["step"] != 1 or not slope > STEEP:
         return None
-    fast = history.early_update > FAST
-    ruined = fast or wild(history, history.last_step + 1) or _died(history)
+    end = history.nonfinite is not None and wild(history, history.nonfinite["step"])
+    risen = end or bool((history.smoothed > RISING * history.untrained).any())
+    ruined = risen or history.early_update > FAST or _died(history)
     if not ruined and not slope > EXPLODING:
         return None
     # A step of SGD is as long as the gradient, and no rate suits a slope that falls a hundredfold.
