@@ -1,6 +1,6 @@
 """What the tensors of a forward pass are like: inputs, activations, outputs.
 
-Where a CPU tensor lies in one piece, one compiled call reads it (``compiled.py``); torch's
+Where a CPU tensor lies in one piece, one compiled call reads it (``compiled_pass.py``); torch's
 operations measure the same of all others.
 """
 
@@ -73,9 +73,9 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 @cache
 def _compiled() -> ModuleType:
-    from . import compiled  # imports Numba
+    from . import compiled_pass  # imports Numba
 
-    return compiled
+    return compiled_pass
 
 
 def _units(values: Tensor) -> Tensor:

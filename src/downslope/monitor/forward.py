@@ -140,7 +140,6 @@ class Forward:
         Args:
             thorough: find the activation functions anew.
         """
-        self.parts, self.numbers, self.began, self.in_table = [], [], None, False
         how = "all" if thorough or self._elsewhere else "some"
         if how == self._hooked == "some":
             return
@@ -186,7 +185,8 @@ class Forward:
         if not self._watching:
             return
         self.began = perf_counter()
-        self._forget()
+        if self._seen or self._tensors or self._calls:  # of a pass that raised
+            self._forget()
         first = args[0] if args else None
         tensor = first if type(first) is Tensor else first_tensor((args, kwargs))
         if tensor is not None:
@@ -289,9 +289,12 @@ class Forward:
         if self.steady is not None and tensors and tensor is not None:
             same = self._called == self._sites_before
             self.in_table = same and self.steady.see([*tensors, tensor])
-        if not self.in_table:
+        if self.in_table:
+            self._called.clear()
+            tensors.clear()
+        else:
             self._write_parts(tensor)
-        self._forget()
+            self._forget()
         self._ended(tensor)
 
     def _write_parts(self, last: Tensor | None) -> None:
@@ -313,7 +316,13 @@ class Forward:
             self.numbers.append(site.calls)
         if outputs is not None:
             self._add(output_facts(outputs))
-        ends = self.parts[0] is INPUT and self.parts[-1] is OUTPUT
-        regular = ends and self._inputs_kept and all(s.kept and s.calls == 1 for s in self._seen)
+        usual = self.parts[0] is INPUT and self.parts[-1] is OUTPUT
+        on_cpu = outputs is not None and outputs.is_cpu
+        regular = (
+            usual
+            and on_cpu
+            and self._inputs_kept
+            and all(s.kept and s.calls == 1 for s in self._seen)
+        )
         self.regular = ([s.kind for s in self._seen], are_outputs) if regular else None
         self._sites_before = list(self._seen)

@@ -52,6 +52,7 @@ class Look:
         self._first: Tensor | None = None  # the parameter that had it
         self._replaces = False  # whether the loop was last seen to make new gradients each step
         self._hook: Any = None  # in the optimizer
+        self.thorough = False  # whether the step that comes is looked at from scratch
         self._kept: list[tuple[Form, Any]] = []
         #: For looks like the last one: the parts of its pass, the form of its parameters.
         self._steady: Steady | None = None
@@ -69,17 +70,24 @@ class Look:
         Args:
             thorough: find out anew what there is to see.
         """
-        self._stale = self._earlier = None
-        self._noting.settle()
-        if thorough:
-            self._replaces = False
-            self._noting.ask()
-        if thorough or self._hook is None:
+        if thorough or self.thorough or self._hook is None:
+            self._noting.settle()
+            if thorough:
+                self._replaces = False
+                self._noting.ask()
             self.weights.refresh()
-        self.weights.waiting = False
-        self._forward.arm(thorough=thorough)
-        if self._hook is None:
-            self._hook = self._optimizer.register_step_pre_hook(self._before_step)
+            self._forward.arm(thorough=thorough)
+            self.thorough = thorough
+            if self._hook is None:
+                self._hook = self._optimizer.register_step_pre_hook(self._before_step)
+        self._again()
+
+    def _again(self) -> None:
+        """Forget what was seen of a step, and look at the one that comes."""
+        forward, self._stale, self._earlier = self._forward, None, None
+        forward.began, forward.in_table, self.weights.waiting = None, False, False
+        if forward.parts:
+            forward.parts, forward.numbers = [], []
 
     def disarm(self) -> None:
         """Look no more, and let go of what only looks need."""
@@ -103,15 +111,17 @@ class Look:
         share = min(1.0, waited / max(now - last, 1e-9))
         if steady is not None and forward.in_table:
             if weights.waiting and weights.form is self._block and not self._stale:
-                weights.write_after(*steady.parameters)
+                weights.write_after(*steady.place)
                 if not steady.end(step, share, waited):
                     self._take_table()
+                self._again()
                 return
             forward.parts, forward.numbers = self._parts, steady.of_pass
         parts = (_HEAD, *forward.parts, _TAILS[bool(self._stale)])
         numbers = [step, *forward.numbers, share, waited]
         if not weights.waiting:
             self._keep(form(parts), numbers)
+            self._again()
             return
         numbers += weights.after()
         found_form = form(parts, weights.form)
@@ -124,6 +134,7 @@ class Look:
             self._parts, self._block = forward.parts, weights.form
             self._steady = Steady(found_form, *forward.regular, weights.width)
         forward.steady = self._steady
+        self._again()
 
     def take(self) -> list[tuple[Form, Any]]:
         """Forms and rows of numbers of the looks since the last call."""
@@ -177,7 +188,7 @@ class Look:
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Measure the gradients; where the step is given a closure, those that it makes."""
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        closure = kwargs.get("closure") if len(args) < 2 else args[1]
         if closure is None:
             self._measure_gradients()
             return None

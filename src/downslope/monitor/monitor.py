@@ -175,7 +175,10 @@ class Monitor:
         looked, before = self._look.armed, self._last
         if looked:
             self._look.end(self._step, before, now)
-        self._plan(now)
+        if self._every != 1 or _in_any_case(self._step + 1) or self._look.thorough:
+            self._plan(now)
+        else:
+            self._due = self._step + 1
         # Looks at one step after another wait for each other, as long as records may.
         follows = self._look.armed and self._sinks == self._writing
         if (looked and not follows) or now >= self._late:
@@ -190,12 +193,12 @@ class Monitor:
 
     def _plan(self, now: float) -> None:
         """Begin a look, or say at which step to think about the next one."""
-        step = self._step
-        sampled = step + 1 if self._every == 1 else next_sampled(step, self._every)
+        step, every = self._step, self._every
+        sampled = next_sampled(step, every)
         if sampled == step + 1:
-            within = self._spent <= self._budget * (now - self._begin)
-            if within or self._every is not None or _in_any_case(sampled):
-                self._look.arm(thorough=_in_any_case(sampled))
+            thorough = _in_any_case(sampled)
+            if every is not None or thorough or self._spent <= self._budget * (now - self._begin):
+                self._look.arm(thorough=thorough)
                 self._due = sampled
                 return
             sampled = next_sampled(sampled, self._every)

@@ -1,4 +1,4 @@
-"""The compiled passes of ``compiled.py`` over all parameters of a model at once."""
+"""The compiled passes of ``compiled_step.py`` over all parameters of a model at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ..engines.cpu.library import CHUNK
 from ..engines.cpu.look import AS_PLANNED, HEADER, STALE, Expected, handles, look
 from ..engines.cpu.run import INLINE
 from ..engines.layout import PLAIN, adopt, dense
-from . import compiled
+from . import compiled_step as compiled
+from .memory import Table, element
 from .tensors import norms
 
 __all__ = ["Passes"]
@@ -58,21 +59,21 @@ class Passes:
         self._alone = self._ends[-1] <= INLINE
         pieces = 1 if self._alone else min(threads.PIECES * torch.get_num_threads(), len(chunks))
         self._bounds = [len(chunks) * piece // pieces for piece in range(pieces + 1)]
-        element = compiled.element(params[0])
-        assert element is not None
-        self._kind = element.kind, element.bytes, self._addresses
+        known = element(params[0])
+        assert known is not None
+        self._kind = known.kind, known.bytes, self._addresses
         self._chunks = np.array(chunks, np.int64), np.zeros((len(chunks), 4))
         self._results = self._chunks[1], self._chunks[0], sizes
-        numbers = np.array([as_now.device, element.bytes], np.int64)
+        numbers = np.array([as_now.device, known.bytes], np.int64)
         tables = numbers, sizes, *self._chunks, sizes, ids  # the second: of copies, later
-        self._table = compiled.Table(*self._look[:-1], *tables)
+        self._table = Table(*self._look[:-1], *tables)
         self._before: _Copy | None = None
         self._kept: _Copy | None = None
 
     @classmethod
     def of(cls, params: Sequence[Tensor]) -> Self | None:
         """For these parameters, if they can be read so."""
-        kinds = {compiled.element(p) for p in params}
+        kinds = {element(p) for p in params}
         same = len(kinds) == 1 and None not in kinds and all(p.is_cpu for p in params)
         return cls(params) if same and all(map(dense, params)) else None
 
@@ -109,7 +110,7 @@ class Passes:
         return squares
 
     def after(self, scale: float, found: Float64, at: int) -> float:
-        """Write four numbers a tensor and one for all: see :func:`.compiled.results`.
+        """Write four numbers a tensor and one for all: see :func:`.compiled_step.results`.
 
         Args:
             scale: what gradients were multiplied by.

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ..engines.layout import PLAIN
-from . import compiled
+from . import compiled_pass as compiled
 from .activations import LEAST_ROWS, RANGES
 from .forms import Form
+from .memory import ELEMENTS, FUNCTIONS, Table
 
 __all__ = ["Steady"]
 
@@ -42,6 +43,8 @@ class Steady:
         self._passes = [row[1:].ctypes.data for row in self._rows]
         self._parameters = [(view := row[-parameters:], view.ctypes.data) for row in self._rows]
         self._count = 0
+        #: Where the numbers of the parameters belong, and the address of that.
+        self.place = self._parameters[0]
         ids = np.zeros(len(kinds) + 2, np.int64)
         self._ids, self._pack = ids.data, Struct(f"{len(ids)}q").pack_into
         relu, saturated = compiled.RELU, compiled.SATURATED
@@ -51,7 +54,7 @@ class Steady:
         ]
         ranges = [RANGES.get(kind, (0.0, 0.0)) for kind in kinds]
         asked = np.array(codes, np.int64), np.array(ranges, np.float64)
-        self._asked = compiled.Table(compiled.FUNCTIONS, ids, *asked)
+        self._asked = Table(FUNCTIONS, ids, *asked)
 
     def see(self, tensors: Sequence[Tensor]) -> bool:
         """Measure inputs, results of the activation functions and outputs.
@@ -59,7 +62,7 @@ class Steady:
         Returns:
             whether they have the numbers that the form says.
         """
-        known = compiled.ELEMENTS.get(tensors[0].dtype)
+        known = ELEMENTS.get(tensors[0].dtype)
         if known is None or not PLAIN.issuperset(map(type, tensors)) or tensors[0].is_neg():
             return False
         self._pack(self._ids, 0, *map(id, tensors))
@@ -67,11 +70,6 @@ class Steady:
             *(known.kind, known.dtype, self._asked.address, LEAST_ROWS, self._passes[self._count])
         )
         return seen
-
-    @property
-    def parameters(self) -> tuple[Float64, int]:
-        """Where the numbers of the parameters belong, and the address of that."""
-        return self._parameters[self._count]
 
     @property
     def of_pass(self) -> list[float]:
@@ -84,9 +82,12 @@ class Steady:
         row, at = self._rows[self._count], self._waited
         row[0], row[at], row[at + 1] = step, share, waited
         self._count += 1
-        return self._count < ROWS
+        if self._count == ROWS:
+            return False
+        self.place = self._parameters[self._count]
+        return True
 
     def take(self) -> Float64:
         """The rows so far."""
-        count, self._count = self._count, 0
+        count, self._count, self.place = self._count, 0, self._parameters[0]
         return self._table[:count].copy()

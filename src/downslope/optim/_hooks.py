@@ -19,18 +19,21 @@ def hooked(optimizer: Optimizer, step: Callable[..., Any], *closure: Any) -> Any
     """
     args: tuple[Any, ...] = (optimizer, *closure)
     kwargs: dict[str, Any] = {}
-    before = _global_optimizer_pre_hooks.values(), optimizer._optimizer_step_pre_hooks.values()
-    for hook in chain(*before):
-        changed = hook(optimizer, args, kwargs)
-        if changed is not None:
-            if not isinstance(changed, tuple) or len(changed) != 2:
-                raise RuntimeError(
-                    f"a hook before {type(optimizer).__name__}.step must return None or a tuple of "
-                    f"new arguments, positional and named, but returned {changed!r}."
-                )
-            args, kwargs = changed
+    for hooks in (_global_optimizer_pre_hooks, optimizer._optimizer_step_pre_hooks):
+        if not hooks:
+            continue
+        for hook in hooks.values():
+            changed = hook(optimizer, args, kwargs)
+            if changed is not None:
+                if not isinstance(changed, tuple) or len(changed) != 2:
+                    raise RuntimeError(
+                        f"a hook before {type(optimizer).__name__}.step must return None or a "
+                        f"tuple of new arguments, positional and named, but returned {changed!r}."
+                    )
+                args, kwargs = changed
     loss = step(*args, **kwargs)
-    after = optimizer._optimizer_step_post_hooks.values(), _global_optimizer_post_hooks.values()
-    for told in chain(*after):
-        told(optimizer, args, kwargs)
+    if optimizer._optimizer_step_post_hooks or _global_optimizer_post_hooks:
+        after = optimizer._optimizer_step_post_hooks.values(), _global_optimizer_post_hooks.values()
+        for told in chain(*after):
+            told(optimizer, args, kwargs)
     return loss
