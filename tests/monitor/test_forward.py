@@ -243,3 +243,24 @@ def test_gradients_that_are_replaced_before_the_step_are_not_left(opposed: bool)
     seen = [e["stale_gradients"] for e in events if e["event"] == "monitor"]
     assert len(seen) == 8
     assert not any(seen)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_gradients_that_are_cleared_every_other_step_are_seen(early: bool) -> None:
+    """Before the pass or after it: left at the even steps, but for the first that is not told."""
+    model = nn.Linear(4, 4)
+    events: list[dict[str, Any]] = []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with Monitor(model, optimizer, every=1, on_event=[events.append]) as monitor:
+        for step in range(1, 16):
+            if early and step % 2:
+                optimizer.zero_grad()
+            loss = model(torch.ones(2, 4)).sum()
+            if not early and step % 2:
+                optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    stale = {e["step"]: e["stale_gradients"] for e in events if e["event"] == "monitor"}
+    assert not any(stale[step] for step in range(1, 16, 2))
+    assert any(stale[step] for step in range(2, 16, 2))

@@ -71,6 +71,7 @@ class Look:
             thorough: find out anew what there is to see.
         """
         if thorough or self.thorough or self._hook is None:
+            self._earlier = None
             self._noting.settle()
             if thorough:
                 self._replaces = False
@@ -84,7 +85,7 @@ class Look:
 
     def _again(self) -> None:
         """Forget what was seen of a step, and look at the one that comes."""
-        forward, self._stale, self._earlier = self._forward, None, None
+        forward, self._stale = self._forward, None
         forward.began, forward.in_table, self.weights.waiting = None, False, False
         if forward.parts:
             forward.parts, forward.numbers = [], []
@@ -156,6 +157,8 @@ class Look:
         A hook in it says so exactly, and costs more than the rest of a small look. A loop that was
         seen to replace its gradients is believed to go on so while the first of them is replaced.
         """
+        if self._replaces and self._earlier is not None:
+            return  # that of the look at the step before
         left = None if self._first is None else self._first.grad
         if left is None:
             self._first = next((p for p in self._parameters() if p.grad is not None), None)
@@ -209,6 +212,8 @@ class Look:
             self._earlier = None
             if self._replaces:  # since: a backward pass of another model's loss may have come first
                 self._stale = False
+        if self._replaces and self._first is not None and self._first.grad is not None:
+            self._earlier = weakref.ref(self._first.grad)
         scale = float(getattr(self._optimizer, "grad_scale", None) or 1.0)
         if not self.weights.before(scale):
             self._overflowed()

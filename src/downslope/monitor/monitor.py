@@ -175,12 +175,13 @@ class Monitor:
         looked, before = self._look.armed, self._last
         if looked:
             self._look.end(self._step, before, now)
-        if self._every != 1 or _in_any_case(self._step + 1) or self._look.thorough:
-            self._plan(now)
+        again = self._every == 1 and not (self._look.thorough or _in_any_case(self._step + 1))
+        if again:
+            self._due += 1
         else:
-            self._due = self._step + 1
+            self._plan(now)
         # Looks at one step after another wait for each other, as long as records may.
-        follows = self._look.armed and self._sinks == self._writing
+        follows = (again or self._look.armed) and self._sinks == self._writing
         if (looked and not follows) or now >= self._late:
             self._flush()
         self._last = perf_counter()

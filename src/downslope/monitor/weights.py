@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import repeat
+from collections.abc import Sequence
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
@@ -72,22 +72,29 @@ class Weights:
             whether all are finite.
         """
         grads = list(map(_gradient, self._params))
-        if not self._everyone or any(map(is_, grads, repeat(None))):
-            has = [g is not None for g in grads]
-            if has != self._has:
-                self._regroup(has)
-            grads = [g for g in grads if g is not None]
-        self.waiting, self._scale = True, scale
-        squares = None if self._passes is None else self._passes.before(grads)
-        if squares is None and self._passes is not None:  # something was replaced
-            self._regroup([p.grad is not None for p in self._params])
-            squares = None if self._passes is None else self._passes.before(grads)
-        if squares is not None:
-            self._slow = None
-            return math.isfinite(squares)
-        self._has = []  # try again at the next look
-        self._slow = _Slow(self._trained, grads)
-        return all(map(math.isfinite, self._slow.grad_norms))
+        self.waiting, self._scale, self._slow = True, scale, None
+        squares = None
+        if self._everyone and self._passes is not None:
+            squares = self._passes.before(grads)
+        if squares is None:
+            squares = self._before_anew(grads)
+        return math.isfinite(squares)
+
+    def _before_anew(self, grads: Sequence[Tensor | None]) -> float:
+        """Where not all parameters have gradients, or something was replaced."""
+        has = [g is not None for g in grads]
+        given = [g for g in grads if g is not None]
+        squares = None
+        if has == self._has and not self._everyone and self._passes is not None:
+            squares = self._passes.before(given)
+        if squares is None:
+            self._regroup(has)
+            squares = None if self._passes is None else self._passes.before(given)
+        if squares is None:
+            self._has, self._everyone = [], False  # try again at the next look
+            self._slow = _Slow(self._trained, given)
+            squares = sum(self._slow.grad_norms)
+        return squares
 
     @property
     def width(self) -> int:
