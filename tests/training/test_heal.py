@@ -161,3 +161,14 @@ def test_a_rate_that_was_tested_is_lowered_to_a_third() -> None:
     assert healed(recipe, healer.milder(high)).lr == pytest.approx(0.01)
     healer({"event": "heal", "step": 0, "finding": high.to_dict()})
     assert healed(recipe, healer.milder(high)).lr == pytest.approx(0.03)
+
+
+def test_a_rate_that_was_lowered_against_overfitting_is_not_raised_again() -> None:
+    """A slow run is what the first remedy wanted."""
+    recipe = Recipe(optimizer="sgd", lr=0.01, heal=True)
+    slow = Finding("slow optimizer", "", "warning", 9, {}, "", {"optimizer": "adamw"})
+    healer = Healer(recipe)
+    assert healer.mends(slow)
+    lowered = Finding("overfitting", "", "warning", 9, {}, "", {"lr": "x0.1"})
+    healer({"event": "heal", "step": 0, "finding": lowered.to_dict()})
+    assert not healer.mends(slow)

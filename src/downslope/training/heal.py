@@ -40,6 +40,9 @@ LATE = frozenset({"overfitting", "lr not lowered", "schedule ended early", "floa
 #: Those that no higher learning rate mends, whatever the range test finds.
 HIGH = frozenset({"lr too high", "lr not lowered", "warmup missing"})
 
+#: Those that say of a rate that it is too low.
+SLOW = frozenset({"lr too low", "slow optimizer"})
+
 
 class Healer:
     """Listens to a run's events until the doctor finds something that a new recipe may mend.
@@ -83,6 +86,8 @@ class Healer:
         """Whether it is a fault that a change of the recipe mends."""
         tried = [m["cause"] for m in self._mended if m["change"].get("lr") == "found"]
         again = finding.cause in tried and finding.change.get("lr") == "found"
+        # What learns by heart is meant to be slow: its rate was lowered for it.
+        again |= finding.cause in SLOW and "overfitting" in [m["cause"] for m in self._mended]
         changes = healed(self.recipe, finding) != self.recipe
         return finding.cause in _SAFE and changes and not again
 
