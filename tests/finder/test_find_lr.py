@@ -377,6 +377,7 @@ def test_a_hopeless_loss_has_no_clear_answer(flat: str) -> None:
     test = sweep(model=model, loader=loader, optimizer=optim.SGD(model.parameters(), 0.1))
     assert (test.suggestion, test.confidence) == (None, "none")
     assert "no clear answer" in test.reason
+    assert test.usual == test.fallback
     assert (test.usual is None) == (flat == "constant")  # there is no gradient
 
 

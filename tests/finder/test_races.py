@@ -94,20 +94,20 @@ def test_the_usual_step_is_a_share_of_the_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_longer_run_gets_a_lower_rate(name: str) -> None:
-    """From 6 to 30 times the races it falls; from 100 times on it does not fall further."""
-    by = [moved(name, ratio) for ratio in (6, 30, 100, 1e6)]
+    """From 6 to 20 times the races it falls; from 25 times on it does not fall further."""
+    by = [moved(name, ratio) for ratio in (6, 20, 25, 1e6)]
     assert by[0] > by[1] > by[2] == by[3]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_on_classes_gets_a_lower_rate_than_one_on_values(name: str) -> None:
-    """0.3 decades lower, and 0.7 in a run that is a decade longer; between them without a word."""
-    for ratio, apart in ((5, 0.3), (55, 0.7)):
+    """0.3 decades lower, and 0.5 in a run half a decade longer; between them without a word."""
+    for ratio, apart in ((5, 0.3), (5.5 * 10**0.5, 0.5)):
         by = [moved(name, ratio, Run(classes=classes)) for classes in (True, None, False)]
         assert [shift - by[1] for shift in by] == pytest.approx([-apart / 2, 0, apart / 2])
 
 
-@pytest.mark.parametrize("ratio", [5, 55])
+@pytest.mark.parametrize("ratio", [5, 20])
 def test_more_weights_a_target_get_a_lower_rate(ratio: float) -> None:
     """Within what was measured; as in the middle of it where they are not known."""
     counts = (None, 10**0.5, 1.0, 10.0, 30.0, 100.0, 0.3, 0.01)
@@ -120,18 +120,18 @@ def test_more_weights_a_target_get_a_lower_rate(ratio: float) -> None:
 
 
 def test_a_deep_network_gets_a_lower_rate_in_a_short_run() -> None:
-    """By 0.45 decades for each decade of layers; hardly so in a run ten times as long."""
-    near, far = ([moved("sgd", r, Run(depth=d)) for d in (2, 4, 7, 70)] for r in (5, 55))
+    """By 0.45 decades for each decade of layers; by 0.25 in a run half a decade longer."""
+    near, far = ([moved("sgd", r, Run(depth=d)) for d in (2, 4, 7, 70)] for r in (5, 5.5 * 10**0.5))
     assert near[0] - near[1] == pytest.approx(0.45 * math.log10(2))
     assert near[1] > near[2] == pytest.approx(near[3], abs=0.01)
-    assert far[0] - far[1] == pytest.approx(0.05 * math.log10(2))
+    assert far[0] - far[1] == pytest.approx(0.25 * math.log10(2))
 
 
 def test_the_answer_is_moved_by_what_is_known_of_the_run() -> None:
     """Races judged by classes and by values differ by what the length of the run says."""
     found = races(2.0, 1.0, 2.0)
-    lrs = [planned_lr("sgd", replace(found, run=Run(c)), 0.1, 40 * 55) for c in (True, False)]
-    assert math.log10(lrs[1] / lrs[0]) == pytest.approx(0.7)
+    lrs = [planned_lr("sgd", replace(found, run=Run(c)), 0.1, 40 * 5) for c in (True, False)]
+    assert math.log10(lrs[1] / lrs[0]) == pytest.approx(0.3)
 
 
 def test_the_scale_of_the_loss_does_not_matter() -> None:

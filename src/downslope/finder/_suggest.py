@@ -102,7 +102,7 @@ CAPACITY = Effect(Shift(-0.12, -0.25), 0.5, -0.5, 1.5)
 DEPTH = Effect(Shift(-0.45, 0.40), 0.5, 0.3, 0.85)
 
 NEAR = 5.5  # a run of 300 steps over races of 54
-FARTHEST = 1.0  # decades beyond it that were seen, roughly; longer runs get no lower rate
+FARTHEST = 0.65  # decades beyond it that were seen, 1,500 steps; longer runs get no lower rate
 SURE = 10.0  # times the races' length: longer runs want rates that short ones do not show
 
 LEAST_FALL = 0.01  # of the held-out loss, or there is no answer
