@@ -266,6 +266,7 @@ def inputs(tensor: Tensor) -> tuple[int, float, float, float, float, float] | No
         distances from 0 in deviations. The last three are NaN where no unit varies; all may be
         where a number is not finite.
 
+    >>> import torch
     >>> inputs(torch.tensor([[1.0, 10.0], [3.0, 10.0]]))
     (2, 11.0, 10.0, 1.0, 1.0, 2.0)
     """
