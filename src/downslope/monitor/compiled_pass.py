@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..engines.cpu.library import view_float64, view_int64
 from ..engines.cpu.look import HEADER
-from .memory import FUNCTIONS, SUMS, element, floats, ints, number, places, view
+from .memory import FUNCTIONS, ITEMS, SUMS, element, floats, ints, number, places, view
 
 __all__ = ["RELU", "SATURATED", "inputs", "moments", "one_pass", "relu", "saturated"]
 
@@ -125,10 +125,8 @@ def _sum(kind: Any, x: Any, count: int) -> Any:
 
 
 @njit(cache=True)
-def _inputs(kind: Any, dtype: int, functions: Any, handle: int) -> Any:
-    address, rows, units, inside, first = places(functions, handle, dtype)
-    if not address:
-        return 0, 0.0, 0.0, 0.0, 0.0, 0.0
+def _inputs(kind: Any, place: Any) -> Any:
+    address, rows, units, inside, first = place
     x = view(kind, address, rows * units * inside)
     means, variances = _units_moments(kind, x, rows, units, inside)
     checksum = _sum(kind, x, first)
@@ -147,10 +145,8 @@ def _inputs(kind: Any, dtype: int, functions: Any, handle: int) -> Any:
 
 
 @njit(cache=True)
-def _moments(kind: Any, dtype: int, functions: Any, handle: int) -> Any:
-    address, rows, units, inside, _ = places(functions, handle, dtype)
-    if not address:
-        return 0, 0.0, 0.0
+def _moments(kind: Any, place: Any) -> Any:
+    address, rows, units, inside, _ = place
     x = view(kind, address, rows * units * inside)
     means, variances = _units_moments(kind, x, rows, units, inside)
     noise, size = 0.0, 0.0
@@ -161,10 +157,8 @@ def _moments(kind: Any, dtype: int, functions: Any, handle: int) -> Any:
 
 
 @njit(cache=True)
-def _relu(kind: Any, dtype: int, functions: Any, handle: int) -> Any:
-    address, rows, units, inside, _ = places(functions, handle, dtype)
-    if not address:
-        return 0, 0.0, 0.0
+def _relu(kind: Any, place: Any) -> Any:
+    address, rows, units, inside, _ = place
     x = view(kind, address, rows * units * inside)
     alive = np.zeros(units, np.int32)
     if inside == 1:
@@ -192,20 +186,18 @@ def _relu(kind: Any, dtype: int, functions: Any, handle: int) -> Any:
     for u in range(units):
         dead += alive[u] == 0
         positive += alive[u]
-    return rows * inside, dead / units, 1 - positive / x.size
+    return dead / units, 1 - positive / x.size
 
 
 @njit(cache=True)
-def _saturated(kind: Any, dtype: int, functions: Any, handle: int, low: float, high: float) -> Any:
-    address, rows, units, inside, _ = places(functions, handle, dtype)
-    if not address:
-        return 0, 0.0
+def _saturated(kind: Any, place: Any, low: float, high: float) -> Any:
+    address, rows, units, inside, _ = place
     x = view(kind, address, rows * units * inside)
     found = np.int64(0)
     for k in range(x.size):
         value = number(kind, x[k])
         found += np.int64((value < low) | (value > high))
-    return rows * inside, found / x.size
+    return found / x.size
 
 
 #: What :func:`one_pass` asks of a result of an activation function.
@@ -213,7 +205,7 @@ RELU, SATURATED = 0, 1
 
 
 @njit(cache=True)
-def one_pass(kind: Any, dtype: int, table: int, least: int, at: int) -> Any:
+def one_pass(kind: Any, dtype: int, table: int, tensors: int, least: int, at: int) -> Any:
     """Write what inputs, results and outputs are like; False if something is not as expected.
 
     That is: a tensor cannot be read, has too few rows, or is the outputs or not otherwise than
@@ -222,39 +214,49 @@ def one_pass(kind: Any, dtype: int, table: int, least: int, at: int) -> Any:
     Args:
         kind: of an element.
         dtype: of the same.
-        table: torch's functions; ids of inputs, results and outputs; of each result its question,
-            the range, whether it is the outputs.
+        table: torch's functions; of each result its question and whether it is the outputs; its
+            range.
+        tensors: the id of a tuple of inputs, results and outputs.
         least: rows that inputs must have.
         at: where the numbers are written.
     """
-    words = view_int64(table, 2 * 4)
-    functions, handles, codes = ints(words, 0), ints(words, 1), ints(words, 2)
-    ranges, row = floats(words, 3), view_float64(at, 10 + 3 * len(handles))
-    handle, end = handles[0] + HEADER, handles[-1] + HEADER
-    _, rows, units, inside, first = places(functions, handle, dtype)
-    count, row[1], row[2], row[3], row[4], row[6] = _inputs(kind, dtype, functions, handle)
+    words = view_int64(table, 2 * 3)
+    functions, codes, ranges = ints(words, 0), ints(words, 1), floats(words, 2)
+    ids = view_int64(tensors + ITEMS, len(codes) // 2 + 2)
+    row = view_float64(at, 10 + 3 * len(ids))
+    begin = places(functions, ids[0] + HEADER, dtype)
+    end = places(functions, ids[-1] + HEADER, dtype)
+    _, rows, units, inside, first = begin
+    if not begin[0] or not end[0]:
+        return False
+    count, row[1], row[2], row[3], row[4], row[6] = _inputs(kind, begin)
     if count < least or math.isnan(row[4]):
         return False
-    row[0], row[5] = rows * units * inside // first, row[3] / row[4]
-    last, to = places(functions, end, dtype)[0], 7
+    row[0], row[5], to = rows * units * inside // first, row[3] / row[4], 7
     for k in range(len(codes) // 2):
-        handle = handles[k + 1] + HEADER
-        if (places(functions, handle, dtype)[0] == last) != (codes[2 * k + 1] != 0):
+        place = places(functions, ids[k + 1] + HEADER, dtype)
+        if not place[0] or (place[0] == end[0]) != (codes[2 * k + 1] != 0):
             return False
         if codes[2 * k] == RELU:
-            count, row[to], row[to + 1] = _relu(kind, dtype, functions, handle)
+            row[to], row[to + 1] = _relu(kind, place)
             to += 2
         else:
-            low, high = ranges[2 * k], ranges[2 * k + 1]
-            count, row[to] = _saturated(kind, dtype, functions, handle, low, high)
+            row[to] = _saturated(kind, place, ranges[2 * k], ranges[2 * k + 1])
             to += 1
-        if count == 0:
-            return False
         row[to] = 1
         to += 1
-    count, noise, size = _moments(kind, dtype, functions, end)
+    count, noise, size = _moments(kind, end)
     row[to], row[to + 1], row[to + 2] = count, math.sqrt(noise + size), math.sqrt(noise)
     return count > 1
+
+
+def _found(tensor: Tensor) -> tuple[Any, Any] | None:
+    """The kind of number of a tensor, and where it lies; None if it cannot be read here."""
+    known = element(tensor)
+    if known is None:
+        return None
+    place = places(FUNCTIONS, id(tensor) + HEADER, known.dtype)
+    return (known.kind, place) if place[0] else None
 
 
 def inputs(tensor: Tensor) -> tuple[int, float, float, float, float, float] | None:
@@ -270,37 +272,27 @@ def inputs(tensor: Tensor) -> tuple[int, float, float, float, float, float] | No
     >>> inputs(torch.tensor([[1.0, 10.0], [3.0, 10.0]]))
     (2, 11.0, 10.0, 1.0, 1.0, 2.0)
     """
-    known = element(tensor)
-    if known is None:
-        return None
-    found: tuple[int, float, float, float, float, float]
-    found = _inputs(known[0], known[1], FUNCTIONS, id(tensor) + HEADER)
-    return found if found[0] else None
+    found = _found(tensor)
+    facts: tuple[int, float, float, float, float, float] | None
+    facts = None if found is None else _inputs(*found)
+    return facts
 
 
 def moments(tensor: Tensor) -> tuple[int, float, float] | None:
     """How many numbers a unit has; the means over units of variances and of squared means."""
-    known = element(tensor)
-    if known is None:
-        return None
-    found: tuple[int, float, float]
-    found = _moments(known[0], known[1], FUNCTIONS, id(tensor) + HEADER)
-    return found if found[0] else None
+    found = _found(tensor)
+    facts: tuple[int, float, float] | None = None if found is None else _moments(*found)
+    return facts
 
 
 def relu(tensor: Tensor) -> tuple[float, float] | None:
     """The share of units without a positive number, and of numbers that are not positive."""
-    known = element(tensor)
-    if known is None:
-        return None
-    found, dead, zero = _relu(known[0], known[1], FUNCTIONS, id(tensor) + HEADER)
-    return (dead, zero) if found else None
+    found = _found(tensor)
+    shares: tuple[float, float] | None = None if found is None else _relu(*found)
+    return shares
 
 
 def saturated(tensor: Tensor, low: float, high: float) -> tuple[float] | None:
     """The share of numbers below or above a range."""
-    known = element(tensor)
-    if known is None:
-        return None
-    found, share = _saturated(known[0], known[1], FUNCTIONS, id(tensor) + HEADER, low, high)
-    return (share,) if found else None
+    found = _found(tensor)
+    return None if found is None else (_saturated(*found, low, high),)

@@ -13,7 +13,7 @@ from numba import njit
 
 from ..engines.cpu.library import ask, view_float64, view_int64
 from ..engines.cpu.look import AS_PLANNED, HEADER, look
-from .memory import SUMS, floats, ints, number, view
+from .memory import ITEMS, SUMS, floats, ints, number, view
 
 __all__ = [
     "COPIES",
@@ -88,17 +88,20 @@ def total(sums: Any) -> Any:
 
 #: Where the arrays of :func:`all_gradients` and :func:`all_movement` are in their table: those of
 #: the engines' look(); the device and an element's bytes, then as of :func:`gradients`; sizes as of
-#: :func:`results`, ids of the gradients.
+#: :func:`results`.
 _FUNCTIONS, _POINTERS, _ADDRESSES, _DIMS, _FIRST, _LAYOUT, _DTYPES = range(7)
-_NUMBERS, COPIES, _CHUNKS, _SUMS_OF_CHUNKS, _SIZES, _IDS, _COUNT = range(7, 14)
+_NUMBERS, COPIES, _CHUNKS, _SUMS_OF_CHUNKS, _SIZES, _COUNT = range(7, 13)
 
 
 @njit(cache=True)
-def all_gradients(kind: Any, table: int) -> Any:
-    """In one call :func:`.look.look`, :func:`gradients` if all lies as planned, :func:`total`."""
+def all_gradients(kind: Any, table: int, grads: int) -> Any:
+    """In one call :func:`.look.look`, :func:`gradients` if all lies as planned, :func:`total`.
+
+    ``grads`` is the id of a tuple of gradients.
+    """
     words = view_int64(table, 2 * _COUNT)
-    ids, numbers = ints(words, _IDS), ints(words, _NUMBERS)
-    count = len(ids)
+    count, numbers = len(ints(words, _SIZES)), ints(words, _NUMBERS)
+    ids = view_int64(grads + ITEMS, count)
     pointers = ints(words, _POINTERS).reshape(2, count)
     addresses = ints(words, _ADDRESSES).reshape(2, count)
     for k in range(count):

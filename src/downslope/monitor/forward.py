@@ -288,7 +288,7 @@ class Forward:
         tensors = self._tensors
         if self.steady is not None and tensors and tensor is not None:
             same = self._called == self._sites_before
-            self.in_table = same and self.steady.see([*tensors, tensor])
+            self.in_table = same and self.steady.see((*tensors, tensor))
         if self.in_table:
             self._called.clear()
             tensors.clear()

@@ -52,6 +52,7 @@ class Look:
         self._first: Tensor | None = None  # the parameter that had it
         self._replaces = False  # whether the loop was last seen to make new gradients each step
         self._hook: Any = None  # in the optimizer
+        self.armed = False  # whether the step that comes is looked at
         self.thorough = False  # whether the step that comes is looked at from scratch
         self._kept: list[tuple[Form, Any]] = []
         #: For looks like the last one: the parts of its pass, the form of its parameters.
@@ -59,18 +60,13 @@ class Look:
         self._parts: list[Part] = []
         self._block: Block | None = None
 
-    @property
-    def armed(self) -> bool:
-        """Whether the step that comes is looked at."""
-        return self._hook is not None
-
     def arm(self, *, thorough: bool) -> None:
         """Look at the step that comes, and forget what was seen of it.
 
         Args:
             thorough: find out anew what there is to see.
         """
-        if thorough or self.thorough or self._hook is None:
+        if thorough or self.thorough or not self.armed:
             self._earlier = None
             self._noting.settle()
             if thorough:
@@ -79,7 +75,8 @@ class Look:
             self.weights.refresh()
             self._forward.arm(thorough=thorough)
             self.thorough = thorough
-            if self._hook is None:
+            if not self.armed:
+                self.armed = True
                 self._hook = self._optimizer.register_step_pre_hook(self._before_step)
         self._again()
 
@@ -92,12 +89,12 @@ class Look:
 
     def disarm(self) -> None:
         """Look no more, and let go of what only looks need."""
-        if self._hook is not None:
+        if self.armed:
             self._forward.disarm()
             self.weights.rest()
             self._noting.settle()
             self._hook.remove()
-            self._hook = None
+            self.armed = False
 
     def end(self, step: int, last: float, now: float) -> None:
         """Keep what was seen of the step that was just done.
@@ -192,20 +189,16 @@ class Look:
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Measure the gradients; where the step is given a closure, those that it makes."""
         closure = kwargs.get("closure") if len(args) < 2 else args[1]
-        if closure is None:
-            self._measure_gradients()
-            return None
+        if closure is not None:
 
-        def measured() -> Any:
-            loss = closure()
-            self._measure_gradients()
-            return loss
+            def measured() -> Any:
+                loss = closure()
+                self._before_step(optimizer, (), {})
+                return loss
 
-        return (args[0], measured), {k: v for k, v in kwargs.items() if k != "closure"}
-
-    def _measure_gradients(self) -> None:
+            return (args[0], measured), {k: v for k, v in kwargs.items() if k != "closure"}
         if self.weights.waiting:
-            return
+            return None
         if self._earlier is not None:
             earlier = self._earlier()
             self._replaces = earlier is None or all(g is not earlier for g in self._left())
@@ -214,6 +207,7 @@ class Look:
                 self._stale = False
         if self._replaces and self._first is not None and self._first.grad is not None:
             self._earlier = weakref.ref(self._first.grad)
-        scale = float(getattr(self._optimizer, "grad_scale", None) or 1.0)
+        scale = float(getattr(optimizer, "grad_scale", None) or 1.0)
         if not self.weights.before(scale):
             self._overflowed()
+        return None

@@ -33,6 +33,7 @@ from ..errors import EngineError
 __all__ = [
     "ELEMENTS",
     "FUNCTIONS",
+    "ITEMS",
     "SUMS",
     "Element",
     "Table",
@@ -53,6 +54,11 @@ _KINDS = {
     torch.bfloat16: np.uint16(0),
     torch.float16: np.int16(0),
 }
+
+
+#: Bytes before the first item in a tuple of Python's. Items are pointers, the ids of objects, so a
+#: compiled function that is given the id of a tuple of tensors need not be given theirs.
+ITEMS = tuple.__basicsize__
 
 
 class Element(NamedTuple):
@@ -99,7 +105,7 @@ def _choose_number(kind: Any, bits: Any) -> Callable[..., Any]:
     return chosen
 
 
-@njit
+@njit(cache=True)
 def places(functions: Any, handle: int, dtype: int) -> Any:
     """Where a tensor lies that has no gaps, in the order in which the compiled loops read.
 

@@ -135,6 +135,7 @@ class Monitor:
         self._step = self._looked = done
         self._looked_at = self._begin
         self._losses = losses
+        self._same_until = 0  # looks up to this step are at one after another, and like each other
         self._nonfinite = False
         self._noting = Noting(model)
         self._look = Look(model, optimizer, self._noting, self.trace)
@@ -175,7 +176,7 @@ class Monitor:
         looked, before = self._look.armed, self._last
         if looked:
             self._look.end(self._step, before, now)
-        again = self._every == 1 and not (self._look.thorough or _in_any_case(self._step + 1))
+        again = self._step < self._same_until
         if again:
             self._due += 1
         else:
@@ -201,6 +202,8 @@ class Monitor:
             if every is not None or thorough or self._spent <= self._budget * (now - self._begin):
                 self._look.arm(thorough=thorough)
                 self._due = sampled
+                if every == 1 and not thorough:
+                    self._same_until = (1 << sampled.bit_length()) - 1
                 return
             sampled = next_sampled(sampled, self._every)
         self._look.disarm()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from struct import Struct
+from operator import attrgetter
 from typing import Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..engines.cpu import threads
 from ..engines.cpu.library import CHUNK
-from ..engines.cpu.look import AS_PLANNED, HEADER, STALE, Expected, handles, look
+from ..engines.cpu.look import AS_PLANNED, STALE, Expected, handles, look
 from ..engines.cpu.run import INLINE
 from ..engines.layout import PLAIN, adopt, dense
 from . import compiled_step as compiled
@@ -25,7 +25,7 @@ __all__ = ["Passes"]
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-_pointer = Tensor.data_ptr
+_pointer, _gradient = Tensor.data_ptr, attrgetter("grad")
 
 
 class Passes:
@@ -43,9 +43,7 @@ class Passes:
         self._pointers = list(map(_pointer, params))
         self._addresses: Int64 = np.array([self._pointers] * 2, np.int64)
         pointers = np.stack([handles(params, count)] * 2)
-        ids = np.zeros(count, np.int64)
-        self._row, self._pack = ids.data, Struct(f"{count}q").pack_into
-        self._ids, self._handles = ids, pointers[1]
+        self._handles = pointers[1]
         as_now = Expected(params, [params[0], params[0]])
         layout = as_now.dims, as_now.first, as_now.layout, as_now.dtypes, as_now.device
         self._look = as_now.functions, pointers, self._addresses, *layout
@@ -65,7 +63,7 @@ class Passes:
         self._chunks = np.array(chunks, np.int64), np.zeros((len(chunks), 4))
         self._results = self._chunks[1], self._chunks[0], sizes
         numbers = np.array([as_now.device, known.bytes], np.int64)
-        tables = numbers, sizes, *self._chunks, sizes, ids  # the second: of copies, later
+        tables = numbers, sizes, *self._chunks, sizes  # the second: of copies, later
         self._table = Table(*self._look[:-1], *tables)
         self._before: _Copy | None = None
         self._kept: _Copy | None = None
@@ -77,25 +75,25 @@ class Passes:
         same = len(kinds) == 1 and None not in kinds and all(p.is_cpu for p in params)
         return cls(params) if same and all(map(dense, params)) else None
 
-    def before(self, grads: Sequence[Tensor]) -> float | None:
+    def before(self) -> float | None:
         """Measure the gradients, and copy the parameters.
 
         Returns:
             the sum of the squares of all gradients; None if something lies otherwise than it did
-            when this was made, or a gradient cannot be read: nothing was done then.
+            when this was made, or a gradient is missing or cannot be read: nothing was done then.
         """
+        grads = tuple(map(_gradient, self._params))
         if not PLAIN.issuperset(map(type, grads)):
             return None
-        self._pack(self._row, 0, *map(id, grads))
         squares: float
         if self._alone:
             if self._before is None:
                 self._table[compiled.COPIES] = self._copies.addresses
-            verdict, squares = compiled.all_gradients(self._kind[0], self._table.address)
+            verdict, squares = compiled.all_gradients(self._kind[0], self._table.address, id(grads))
             if verdict == AS_PLANNED:
                 return squares
         else:
-            self._handles[:] = self._ids + HEADER
+            self._handles[:] = handles(grads, len(grads))
             verdict = look(*self._look)
         if verdict == STALE:
             return None
@@ -103,7 +101,7 @@ class Passes:
             if not all(g.layout == torch.strided and g.is_cpu for g in grads):
                 return None
             pairs = zip(grads, self._params, strict=True)
-            grads = [adopt(g.resolve_neg(), p, p.dtype) for g, p in pairs]
+            grads = tuple(adopt(g.resolve_neg(), p, p.dtype) for g, p in pairs)
             self._addresses[1] = list(map(_pointer, grads))
         self._run(compiled.gradients)
         squares = compiled.total(self._chunks[1])

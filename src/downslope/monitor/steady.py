@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct
 
 import numpy as np
 import numpy.typing as npt
@@ -38,15 +37,13 @@ class Steady:
     ) -> None:
         self.form = form
         self._table = np.zeros((ROWS, len(form.paths)))
-        self._rows = list(self._table)
+        rows = list(self._table)
         self._waited = len(form.paths) - parameters - 2  # where it stands
-        self._passes = [row[1:].ctypes.data for row in self._rows]
-        self._parameters = [(view := row[-parameters:], view.ctypes.data) for row in self._rows]
-        self._count = 0
+        self._steps: list[tuple[int, float, float]] = []  # of each row: see `end`
+        self._passes = [row[1:].ctypes.data for row in rows]
+        self._parameters = [(view := row[-parameters:], view.ctypes.data) for row in rows]
         #: Where the numbers of the parameters belong, and the address of that.
         self.place = self._parameters[0]
-        ids = np.zeros(len(kinds) + 2, np.int64)
-        self._ids, self._pack = ids.data, Struct(f"{len(ids)}q").pack_into
         relu, saturated = compiled.RELU, compiled.SATURATED
         codes = [
             (relu if kind == "relu" else saturated, is_output)
@@ -54,9 +51,9 @@ class Steady:
         ]
         ranges = [RANGES.get(kind, (0.0, 0.0)) for kind in kinds]
         asked = np.array(codes, np.int64), np.array(ranges, np.float64)
-        self._asked = Table(FUNCTIONS, ids, *asked)
+        self._asked = Table(FUNCTIONS, *asked)
 
-    def see(self, tensors: Sequence[Tensor]) -> bool:
+    def see(self, tensors: tuple[Tensor, ...]) -> bool:
         """Measure inputs, results of the activation functions and outputs.
 
         Returns:
@@ -65,29 +62,29 @@ class Steady:
         known = ELEMENTS.get(tensors[0].dtype)
         if known is None or not PLAIN.issuperset(map(type, tensors)) or tensors[0].is_neg():
             return False
-        self._pack(self._ids, 0, *map(id, tensors))
-        seen: bool = compiled.one_pass(
-            *(known.kind, known.dtype, self._asked.address, LEAST_ROWS, self._passes[self._count])
-        )
-        return seen
+        places = self._asked.address, id(tensors), LEAST_ROWS, self._passes[len(self._steps)]
+        return bool(compiled.one_pass(known.kind, known.dtype, *places))
 
     @property
     def of_pass(self) -> list[float]:
         """The numbers of the pass."""
-        numbers: list[float] = self._rows[self._count][1 : self._waited].tolist()
+        numbers: list[float] = self._table[len(self._steps)][1 : self._waited].tolist()
         return numbers
 
     def end(self, step: int, share: float, waited: float) -> bool:
         """End a row; whether the table has room for another."""
-        row, at = self._rows[self._count], self._waited
-        row[0], row[at], row[at + 1] = step, share, waited
-        self._count += 1
-        if self._count == ROWS:
+        self._steps.append((step, share, waited))
+        count = len(self._steps)
+        if count == ROWS:
             return False
-        self.place = self._parameters[self._count]
+        self.place = self._parameters[count]
         return True
 
     def take(self) -> Float64:
         """The rows so far."""
-        count, self._count, self.place = self._count, 0, self._parameters[0]
-        return self._table[:count].copy()
+        rows = self._table[: len(self._steps)].copy()
+        if self._steps:
+            rows[:, [0, self._waited, self._waited + 1]] = self._steps
+            self._steps.clear()
+            self.place = self._parameters[0]
+        return rows

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from operator import attrgetter, is_
+from operator import is_
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,6 @@ Float64 = npt.NDArray[np.float64]
 
 #: What is measured of each parameter.
 MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")
-_gradient = attrgetter("grad")
 MOST_KEPT = 20_000_000  # parameters up to which the last weights are kept to find a NaN's origin
 
 
@@ -44,9 +42,10 @@ class Weights:
         self.waiting = False
         self._all: list[str] = []
         self._params: list[Tensor] = []
-        self._has: list[bool] = []
-        self._everyone = False
+        #: Those that had gradients, and the others; whether they are likely to be the same again.
         self._trained: list[Tensor] = []
+        self._others: list[Tensor] = []
+        self._grouped = False
         self._small = True
         self._sound = False  # whether the last step was measured, and left finite weights
         self._scale = 1.0
@@ -60,7 +59,7 @@ class Weights:
         if list(named) == self._all and all(map(is_, named.values(), self._params)):
             return
         self._all, self._params = list(named), list(named.values())
-        self._has, self._everyone = [], False
+        self._grouped = False
 
     def before(self, scale: float) -> bool:
         """Measure the gradients of the step that comes.
@@ -71,30 +70,18 @@ class Weights:
         Returns:
             whether all are finite.
         """
-        grads = list(map(_gradient, self._params))
         self.waiting, self._scale, self._slow = True, scale, None
         squares = None
-        if self._everyone and self._passes is not None:
-            squares = self._passes.before(grads)
+        if self._grouped and not (self._others and any(p.grad is not None for p in self._others)):
+            squares = None if self._passes is None else self._passes.before()
         if squares is None:
-            squares = self._before_anew(grads)
-        return math.isfinite(squares)
-
-    def _before_anew(self, grads: Sequence[Tensor | None]) -> float:
-        """Where not all parameters have gradients, or something was replaced."""
-        has = [g is not None for g in grads]
-        given = [g for g in grads if g is not None]
-        squares = None
-        if has == self._has and not self._everyone and self._passes is not None:
-            squares = self._passes.before(given)
+            self._regroup()
+            squares = None if self._passes is None else self._passes.before()
         if squares is None:
-            self._regroup(has)
-            squares = None if self._passes is None else self._passes.before(given)
-        if squares is None:
-            self._has, self._everyone = [], False  # try again at the next look
-            self._slow = _Slow(self._trained, given)
+            self._grouped = False  # try again at the next look
+            self._slow = _Slow(self._trained)
             squares = sum(self._slow.grad_norms)
-        return squares
+        return math.isfinite(squares)
 
     @property
     def width(self) -> int:
@@ -148,15 +135,15 @@ class Weights:
         self.waiting = self._sound = False
         self._slow = None
 
-    def _regroup(self, has: list[bool]) -> None:
-        self._kept, self._sound = self.kept, False
-        self._has, self._everyone = has, all(has)
-        names = [n for n, h in zip(self._all, has, strict=True) if h]
+    def _regroup(self) -> None:
+        self._kept, self._sound, self._grouped = self.kept, False, True
+        names = [n for n, p in zip(self._all, self._params, strict=True) if p.grad is not None]
         if names != self._names:
             self._names = names
             tensors = [Part(("tensors", n), MEASURED) for n in names] or [Part(("tensors",), ())]
             self.form = Block(*tensors, Part((), ("grad_norm",)))
-        self._trained = [p for p, h in zip(self._params, has, strict=True) if h]
+        self._trained = [p for p in self._params if p.grad is not None]
+        self._others = [p for p in self._params if p.grad is None]
         self._small = sum(p.numel() for p in self._trained) <= MOST_KEPT
         self._passes = None
         if self._trained and all(p.is_cpu for p in self._trained):
@@ -169,7 +156,8 @@ class _Slow:
     """The same in torch's operations, for tensors of any kind."""
 
     @torch.no_grad()
-    def __init__(self, params: list[Tensor], grads: list[Tensor]) -> None:
+    def __init__(self, params: list[Tensor]) -> None:
+        grads = [p.grad for p in params if p.grad is not None]
         self.grad_norms = norms(grads)
         self._weight_norms = norms([p.detach() for p in params])
         self._zero_shares = zero_shares(grads)
