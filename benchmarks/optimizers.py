@@ -19,6 +19,7 @@ out.)
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import statistics
@@ -277,6 +278,13 @@ def traffic(optimizer: torch.optim.Optimizer) -> int:
     return trace(rule, rule.present(group), rule.flag_values(group)).streams + read_for_the_norm
 
 
+def _give_back() -> None:
+    """Let the system have the memory of what was measured: glibc keeps gigabytes in pieces."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def work(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure at one thread count, in this process."""
     torch.set_num_threads(options.worker)
@@ -290,6 +298,7 @@ def work(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 continue
             row = measure(subject, workload, options.turns, reference)
             yield {"workload": name, "goal": subject.goal(name), **row}
+            _give_back()
     yield {"bandwidth": bandwidth(megabytes)}
 
 
