@@ -95,7 +95,7 @@ def _pass_lines(
     rows = {name: program.arrays.index(name) for name in program.arrays}
     used = dict.fromkeys([*step.reads, *(name for name, _ in step.writes)])
     tiles = Tiles(program, step, compact)
-    stream = None if tiles else Stream(step, number, kinds)
+    stream = None if tiles else Stream(step, number, kinds, used)
     lines = [
         *([*stream.function, "", ""] if stream else []),
         '@njit(nogil=True, cache=True, error_model="numpy")',

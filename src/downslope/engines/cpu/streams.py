@@ -6,6 +6,8 @@ time. Where some of it may still be in caches, asking costs more than it saves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..printing import Element
 from ..trace import Pass
 from . import library, vectors
@@ -26,11 +28,20 @@ SPAN = _AT_ONCE * vectors.WIDTH
 
 
 class Stream:
-    """The lines of one pass that is computed in vectors; false if it cannot be or gains nothing."""
+    """The lines of one pass that is computed in vectors; false if it cannot be or gains nothing.
 
-    def __init__(self, step: Pass, number: int, kinds: dict[str, Element]) -> None:
+    Args:
+        step: the pass.
+        number: of the pass.
+        kinds: of all arrays.
+        names: of those that it reads or writes.
+    """
+
+    def __init__(
+        self, step: Pass, number: int, kinds: dict[str, Element], names: Iterable[str]
+    ) -> None:
         self._step, self._kinds, self._name = step, kinds, f"vector{number}"
-        self._names = list(dict.fromkeys([*step.reads, *(name for name, _ in step.writes)]))
+        self._names = list(names)
         unit = ["unit"] if any("unit" in made.args for made in step.body) else []
         self._values = [*(name for name, _ in step.hoisted), "factor", *unit]
 
