@@ -630,3 +630,167 @@ def test_a_metric_over_few_rows_is_believed_where_its_loss_is_surely_bad(
     events = judged(course(2 * FALL, checks), 0.8, 0.9, 0.9, 0.9, 0.9, 0.84, 0.84, 0.84)
     found = next(f for f in diagnose(events) if f.cause == "overfitting")
     assert dict(found.change) == remedy
+
+
+def causes_of(events: list[dict[str, Any]]) -> list[str]:
+    """What is said, notes left out."""
+    return [f.cause for f in diagnose(events) if f.severity != "note"]
+
+
+AT_ONCE = np.exp(-np.arange(200) / 5)
+
+
+@pytest.mark.parametrize(
+    ("update", "losses", "causes"),
+    [
+        (0.2, 0.07 + AT_ONCE, []),
+        (0.2, 0.07 + FALL, ["warmup missing"]),
+        (0.4, 0.07 + AT_ONCE, []),
+        (0.4, 0.07 + AT_ONCE + (AT_ONCE < 1e-9), ["lr too high"]),
+        (0.4, 0.07 + FALL, ["lr too high"]),
+    ],
+    ids=["falls", "hardly falls", "falls by far steps", "comes back", "hardly falls by far steps"],
+)
+def test_first_steps_that_go_far_are_let_be_where_the_loss_falls_at_once(
+    update: float, losses: Any, causes: list[str]
+) -> None:
+    """One layer, or targets of size 300: weights must become other ones, and that is all."""
+    found = causes_of(course(losses, update=update))
+    assert [c for c in found if c in ("warmup missing", "lr too high")] == causes
+
+
+@pytest.mark.parametrize(("level", "causes"), [(0.0, []), (0.5, ["exploding gradients"])])
+def test_steepness_means_nothing_where_a_loss_goes_below_zero(
+    level: float, causes: list[str]
+) -> None:
+    """A policy's loss is near 0 by its making, and any gradient is steep beside it."""
+    found = causes_of(steep(level + 0.05 * (1 + NOISE) + 0.3 * np.minimum(NOISE, 0), 400))
+    assert [c for c in found if c == "exploding gradients"] == causes
+
+
+def test_batches_that_differ_are_no_rise_from_a_steep_beginning() -> None:
+    """The loss goes to and fro around its first by more than it doubles."""
+    losses = 0.1 + np.abs(np.random.default_rng(3).standard_normal(200))
+    losses[0] = 0.3
+    assert "exploding gradients" not in causes_of(steep(losses, 150))
+
+
+@pytest.mark.parametrize(("update", "causes"), [(3e-3, []), (0.02, ["lr not lowered"])])
+def test_validation_that_swings_by_itself_is_not_the_rates_doing(
+    update: float, causes: list[str]
+) -> None:
+    """Drawn anew from few rows it differs by a third each time; weights hardly move."""
+    checks = [0.6, 0.3, 0.1, 0.15, 0.1, 0.14, 0.09, 0.14, 0.1, 0.15, 0.1, 0.14]
+    assert causes_of(course(0.1 + FALL, checks, update=update)) == causes
+
+
+def test_it_is_never_late_in_a_run_whose_length_nobody_told() -> None:
+    """A rate that is held is judged by the plan, not by the steps so far."""
+    losses = 1 + FALL**3
+
+    def said(total: int | None) -> list[str]:
+        setup, *others = course(losses, update=0.03)
+        late = [{**e, "step": e["step"] + 128} for e in others if e["event"] == "monitor"]
+        return causes_of([{**setup, "total_steps": total}, *others, *late])
+
+    assert "lr not lowered" in said(200)
+    assert "lr not lowered" not in said(None)
+
+
+@pytest.mark.parametrize(
+    ("first_rows", "few"), [(range(8), False), ([0, 1, 2, 3, 0, 4, 5, 1], True)]
+)
+def test_rows_are_counted_by_those_that_are_seen_again(first_rows: Any, few: bool) -> None:
+    """2 of 28 pairs of looks began with the same row: there are some 14."""
+    looks = [{"event": "monitor", "step": k, "input": {"rows": 8, "checksum": float(row)}}
+             for k, row in enumerate(first_rows, 1)]  # fmt: skip
+    assert History.of(looks).few_rows is few
+    assert not History.of([*looks, {"event": "data", "rows": 1000}]).few_rows
+
+
+def test_an_unlucky_first_batch_does_not_hide_labels_that_do_not_match() -> None:
+    """Validation before the first step says what an untrained model is worth, not one batch."""
+    losses = np.where(np.arange(200) == 0, 4.0, 2.3 + 0 * NOISE)
+    check = {"event": "validation", "step": 0, "loss": 2.32}
+    assert causes_of([*course(losses, [2.3] * 8), check])[:1] != ["labels do not match"]
+    setup, *others = course(losses, [2.3] * 8)
+    assert causes_of([setup, check, *others]) == ["labels do not match"]
+
+
+@pytest.mark.parametrize(("constant", "causes"), [(1e-6, ["labels do not match"]), (2.3, [])])
+def test_labels_that_are_all_the_same_are_seen_though_all_is_learnt(
+    constant: float, causes: list[str]
+) -> None:
+    """The loss goes to 0, but so does that of constant outputs."""
+    setup, *others = course(2.3 * AT_ONCE, [0.1, 1e-3, 1e-4, 1e-5])
+    assert causes_of([{**setup, "constant_loss": constant}, *others])[:1] == causes
+
+
+@pytest.mark.parametrize(
+    ("losses", "cause"), [(AT_ONCE, "constant outputs"), (2.3 - 0.1 * FALL, "lr too high")]
+)
+def test_outputs_that_became_constant_as_the_loss_asks_are_not_the_rates_doing(
+    losses: Any, cause: str
+) -> None:
+    """Twins that are only drawn together agree on one answer, and units die on the way."""
+    events = course(losses, update=0.11)
+    for event in events:
+        if event["event"] == "monitor":
+            begun = event["step"] < 4
+            event["output"] = {"scale": 1.0, "spread": 1.0 if begun else 0.0}
+            event["activations"] = {"relu": {"dead": 0.1 if begun else 0.95}}
+    assert causes_of(events) == [cause]
+
+
+@pytest.mark.parametrize(("finest", "causes"), [(0.3, []), (0.99, ["data leak"])])
+def test_rows_that_one_feature_tells_apart_do_not_repeat_by_nature(
+    finest: float, causes: list[str]
+) -> None:
+    """Each row of a table is there twice, and was split then."""
+    data = {"event": "data", "rows": 800, "validation_rows": 200, "repeated": 0.8, "shared": 0.8}
+    assert causes_of([{**data, "finest": finest}]) == causes
+
+
+@pytest.mark.parametrize(("spread", "causes"), [(0.4, ["lr too low"]), (2.5, [])])
+def test_outputs_tell_that_a_model_was_trained_before(spread: float, causes: list[str]) -> None:
+    """They differ by more than is left to learn, where nobody told the loss of constant ones."""
+    events = course(0.8 + 0 * FALL, update=1e-5)
+    for event in events:
+        if event["event"] == "monitor":
+            event["output"] = {"scale": 3.0, "spread": spread}
+    assert causes_of(events) == causes
+
+
+def test_what_fell_in_the_first_steps_counts_as_fallen() -> None:
+    """At a tenth of the untrained loss a slow end is no slow optimizer."""
+    losses = 0.06 + 0.02 * FALL + AT_ONCE
+    assert of_plain_sgd(losses - np.arange(200) / 1e4, update=5e-3) == []
+
+
+def test_a_long_runs_loss_is_smoothed_by_blocks() -> None:
+    """As the running median over a twentieth of the steps, to within its noise, in little time."""
+    count = 100_000
+    rng = np.random.default_rng(1)
+    losses = 1 + np.sin(np.arange(count) / 20_000) + 0.1 * rng.standard_normal(count)
+    told = {"event": "steps", "step": range(1, count + 1), "loss": losses, "lr": [1.0] * count}
+    steps, medians = History.of([told]).smoothed
+    width = count // 20
+    assert len(steps) == len(medians) <= 2000
+    for at in (0, len(steps) // 2, len(steps) - 1):
+        exact = np.median(losses[steps[at] - width : steps[at]])
+        assert medians[at] == pytest.approx(exact, abs=0.01)
+
+
+def test_the_doctor_knows_what_the_records_say() -> None:
+    """Event by event it comes to what is found in all events at the end; also after a heal."""
+    events = run(lr=1.0)
+    doctor = Doctor(tell=lambda finding: None)
+    for event in events:
+        doctor(event)
+    assert doctor.findings == diagnose(events) != []
+    doctor({"event": "heal", "step": 0})
+    assert doctor.findings == []
+    calm = run()
+    for event in calm:
+        doctor(event)
+    assert doctor.findings == diagnose(calm) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,14 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..monitor.records import each
+from .gathered import Gathered, number
 
-__all__ = ["History", "Validation", "left", "number", "steps_in_one"]
+__all__ = ["TAKEN", "History", "Validation", "left", "steps_in_one"]
 
 Array = npt.NDArray[np.float64]
 Event = dict[str, Any]
 
+BLOCKS = 2000  #: that the loss of a long run is smoothed by
 EARLY_STEPS = 32  #: the looks at these say how fast a run began
+MANY_ROWS = 100  #: more cannot be learnt by heart and by nothing else
+TAKEN = 0.8  #: of the untrained loss, after the first steps; see `History.begun`
 
 
 @dataclass(frozen=True)
@@ -67,34 +71,30 @@ class History:
     changed: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, events: Iterable[Event]) -> History:
+    def of(cls, told: Iterable[Event] | Gathered) -> History:
         """From records, as :func:`~downslope.monitor.read_records` gives them, or from events."""
-        found: dict[str, list[Event]] = {}
-        for event in events:
-            for record in each(event):
-                found.setdefault(record["event"], []).append(record)
-        rows = found.get("train", [])
-        start = next(reversed(found.get("start", [])), {})  # a changed recipe begins anew
-        setup = next(reversed(found.get("setup", [])), {})
-        checks = found.get("validation", [])
+        if not isinstance(told, Gathered):
+            told = Gathered.of(told)
+        start, setup = told.newest("start"), told.newest("setup")  # a changed recipe begins anew
+        data = told.newest("data")
         sign = 1 if start.get("higher_is_better", True) else -1
         return cls(
-            steps=np.array([r["step"] for r in rows], np.int64),
-            losses=np.array([number(r["loss"]) for r in rows]),
-            lrs=np.array([number(r["lr"]) for r in rows]),
+            steps=told.column("step"),
+            losses=told.column("loss"),
+            lrs=told.column("lr"),
             setup=setup,
-            looks=tuple(found.get("monitor", [])),
+            looks=tuple(told.events("monitor")),
             validations=tuple(
                 Validation(v["step"], number(v.get("loss")), sign * number(v.get("metric")))
-                for v in checks
+                for v in told.events("validation")
             ),
-            nonfinite=next(iter(found.get("nonfinite", [])), None),
-            skips=tuple(r["step"] for r in found.get("skip", [])),
+            nonfinite=next(iter(told.events("nonfinite")), None),
+            skips=tuple(r["step"] for r in told.events("skip")),
             total_steps=start.get("total_steps") or setup.get("total_steps"),
-            data=(data := next(reversed(found.get("data", [])), {})),
+            data=data,
             train_rows=start.get("train_size") or data.get("rows"),
             validation_rows=start.get("validation_size") or data.get("validation_rows"),
-            changed=tuple(r["step"] for r in found.get("recipe", [])),
+            changed=tuple(r["step"] for r in told.events("recipe")),
         )
 
     def until(self, step: int) -> History:
@@ -140,15 +140,53 @@ class History:
     @property
     def untrained(self) -> float:
         """The loss before the first step: the first batch's, or the validation's if higher."""
-        before = [v.loss for v in self.validations[:1] if v.step == 0 and math.isfinite(v.loss)]
-        return max([float(self.losses[0]), *before])
+        first = float(self.losses[0])
+        return first if self._validated is None else max(first, self._validated)
+
+    @cached_property
+    def _validated(self) -> float | None:
+        """The validation loss before the first step, if there was one."""
+        before = (v.loss for v in self.validations[:1] if v.step == 0 and math.isfinite(v.loss))
+        return next(before, None)
+
+    @cached_property
+    def begun(self) -> float:
+        """What is left of the untrained loss after the first steps: the median of 4 to 8.
+
+        NaN before the eighth. Below :data:`TAKEN` they did no harm, however far they went.
+        """
+        first = self.losses[3:8]
+        if self.last_step < 8 or not len(first):
+            return math.nan
+        return left(float(np.median(np.nan_to_num(first, nan=math.inf))), self.untrained)
 
     @property
     def worthless(self) -> float:
-        """The loss of outputs that say nothing: of the best constant, or untrained; NaN below 0."""
+        """The loss of outputs that say nothing: of the best constant, or untrained; NaN below 0.
+
+        Untrained is that of many rows, a validation before the first step, if there was one.
+        """
         told = self.setup.get("constant_loss")
-        loss = self.untrained if told is None else float(told)
+        loss = (self._validated or self.untrained) if told is None else float(told)
         return loss if loss > 0 else math.nan
+
+    @cached_property
+    def few_rows(self) -> bool:
+        """Whether there are so few training rows that a model may know them by heart.
+
+        Where nobody told how many there are, by how many pairs of looks saw the same first row,
+        of n rows one in n (Seber, The estimation of animal abundance, 1982).
+        """
+        if self.train_rows is not None:
+            return self.train_rows < MANY_ROWS
+        seen = Counter(look["input"].get("checksum") for look in self.looks if "input" in look)
+        same = sum(count * (count - 1) for count in seen.values())
+        return same * MANY_ROWS >= seen.total() * (seen.total() - 1)
+
+    @cached_property
+    def mean_update(self) -> float:
+        """Update over weight, the mean of all steps; NaN where no look saw it."""
+        return self.travelled / self.last_step if self.count else math.nan
 
     @cached_property
     def noise(self) -> float:
@@ -176,13 +214,21 @@ class History:
         return float(np.median(part)) if len(part) else math.nan
 
     @cached_property
-    def smoothed(self) -> Array:
-        """The running median over a twentieth of the run so far, 5 steps at least; NaN is high."""
-        width = max(5, self.count // 20)
-        if self.count < width:
-            return np.array([])
-        views = np.lib.stride_tricks.sliding_window_view(self.losses, width)
-        return np.median(np.where(np.isfinite(views), views, np.inf), axis=1)
+    def smoothed(self) -> tuple[npt.NDArray[np.int64], Array]:
+        """The running median over a twentieth of the run so far, 5 steps at least; NaN is high.
+
+        The last step of each window, and its median: of a long run's steps by equal blocks, of
+        their medians, so that it takes no longer than that of :data:`BLOCKS` steps.
+        """
+        size = max(1, -(-self.count // BLOCKS))
+        begin = self.count % size
+        losses = np.where(np.isfinite(self.losses), self.losses, np.inf)[begin:].reshape(-1, size)
+        medians = np.median(losses, axis=1)
+        width = max(5, len(medians) // 20)
+        if len(medians) < width:
+            return np.array([], np.int64), np.array([])
+        views = np.lib.stride_tricks.sliding_window_view(medians, width)
+        return self.steps[begin + size * width - 1 :: size], np.median(views, axis=1)
 
     @cached_property
     def lr_shares(self) -> Array:
@@ -213,6 +259,15 @@ class History:
         )
 
     @cached_property
+    def update_ratio(self) -> dict[int, float]:
+        """The median of :meth:`update_ratios` at the steps of looks that saw any."""
+        return {
+            look["step"]: float(np.median(ratios))
+            for look in self.looks
+            if len(ratios := self.update_ratios(look))
+        }
+
+    @cached_property
     def _begun_at_zero(self) -> frozenset[str]:
         """The tensors whose values were all 0 before the first step that was looked at."""
         first = self.looks[0].get("tensors", {}) if self.looks else {}
@@ -220,24 +275,22 @@ class History:
 
     @cached_property
     def early_update(self) -> float:
-        """The largest median of :meth:`update_ratios` in the first looks; 0 where there is none.
+        """The largest :attr:`update_ratio` in the first looks; 0 where there is none.
 
         Also where another recipe trains on since: they are not its doing.
         """
         if any(self.changed):
             return 0.0
-        ratios = [self.update_ratios(look) for look in self.looks if look["step"] <= EARLY_STEPS]
-        return max((float(np.median(r)) for r in ratios if len(r)), default=0.0)
+        return max((r for step, r in self.update_ratio.items() if step <= EARLY_STEPS), default=0.0)
 
     @cached_property
     def _speeds(self) -> tuple[Array, Array]:
         """Steps of looks, and the median of update over weight there for a learning rate of 1."""
         seen = []
-        for look in self.looks:
-            at = int(np.searchsorted(self.steps, look["step"]))
-            ratios = self.update_ratios(look)
-            if at < self.count and self.lrs[at] > 0 and len(ratios):
-                seen.append((look["step"], float(np.median(ratios)) / self.lrs[at]))
+        for step, ratio in self.update_ratio.items():
+            at = int(np.searchsorted(self.steps, step))
+            if at < self.count and self.lrs[at] > 0:
+                seen.append((step, ratio / self.lrs[at]))
         steps, speeds = zip(*seen, strict=True) if seen else ((), ())
         return np.array(steps, float), np.array(speeds, float)
 
@@ -293,8 +346,3 @@ def left(now: float, start: float) -> float:
     (0.25, -1.0)
     """
     return 1 - (start - now) / max(abs(start), sys.float_info.min)
-
-
-def number(value: Any) -> float:
-    """A record's number; NaN for null."""
-    return math.nan if value is None else float(value)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..monitor.records import gone_back
 from .diagnose import findings
 from .finding import Finding
+from .gathered import Gathered
 from .history import History
 
 __all__ = ["Doctor"]
@@ -33,7 +33,7 @@ class Doctor:
 
     def __init__(self, tell: Callable[[Finding], None] | None = None) -> None:
         self._tell = tell or print
-        self._events: list[Event] = []
+        self._gathered = Gathered()
         self._told: set[str] = set()
         #: What was wrong at the last look, notes left out.
         self.latest: list[Finding] = []
@@ -41,15 +41,15 @@ class Doctor:
     @property
     def findings(self) -> list[Finding]:
         """What is wrong as far as is known now."""
-        return findings(History.of(self._events))
+        return findings(History.of(self._gathered))
 
     def __call__(self, event: Event) -> None:
         """Take note of an event; look, where it is one that shows something."""
         if event["event"] == "heal":
-            self._events = gone_back(self._events, event["step"])
+            self._gathered.go_back(event["step"])
             self._told.clear()
             self.latest = []
-        self._events.append(event)
+        self._gathered.add(event)
         if event["event"] not in ("monitor", "validation", "nonfinite"):
             return
         self.latest = [f for f in self.findings if f.severity != "note"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 
 from .detectors.flow import deadest, most_saturated, spread, steepness
 from .finding import Finding
-from .history import Array, History, number
+from .gathered import number
+from .history import Array, History
 
 __all__ = ["Trace", "trace"]
 
@@ -63,7 +65,8 @@ def _drawn(history: History, finding: Finding) -> Trace | None:
     if "update over weight" in known:
         limit, name = known.get("allowed", known.get("usual")), "update over weight, median"
         told = "allowed" if "allowed" in known else "usual"
-        return _of_looks(history, name, lambda k: _median(history, k), limit, told)
+        seen = history.update_ratio
+        return _of_looks(history, name, lambda k: seen.get(k["step"], math.nan), limit, told)
     if "swing" in known:
         return _validation(history, None, "")
     found = _BY_CAUSE.get(finding.cause)
@@ -71,12 +74,10 @@ def _drawn(history: History, finding: Finding) -> Trace | None:
 
 
 def _smoothed(history: History, finding: Finding) -> Trace:
-    losses = history.smoothed
-    width = history.count - len(losses) + 1
+    steps, losses = history.smoothed
     keep = np.isfinite(losses)
-    steps = history.steps[width - 1 :][keep]
     limit = finding.evidence.get("limit")
-    return Trace("training loss, smoothed", _floats(steps), _floats(losses[keep]), limit)
+    return Trace("training loss, smoothed", _floats(steps[keep]), _floats(losses[keep]), limit)
 
 
 def _losses(history: History, finding: Finding) -> Trace:
@@ -139,11 +140,6 @@ def _look(
         return _of_looks(history, name, lambda look: value(history, look), limit)
 
     return made
-
-
-def _median(history: History, look: Event) -> float:
-    ratios = history.update_ratios(look)
-    return float(np.median(ratios)) if len(ratios) else float("nan")
 
 
 def _first_over_last(history: History, look: Event) -> float:

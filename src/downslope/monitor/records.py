@@ -17,7 +17,7 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
 ``setup``         what a :class:`~downslope.Monitor` knows before the first step: optimizer, groups,
                   tensors, modules, total_steps
 ``data``          rows, validation_rows, repeated (share of the rows), shared (share of the
-                  validation rows that are trained on)
+                  validation rows that are trained on), finest (values of a feature over rows)
 ``looks``         several ``monitor`` events: said (what all say alike), paths (the keys that lead
                   to each number), numbers (a row each). :func:`read_records` gives them one by one
 ``monitor``       step; what its look at that step found: input, output, activations, tensors,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..finding import Finding
-from ..history import History, left
+from ..history import History, Validation, left
 from .flow import FAST
 from .rate import calmed
 
@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 LEAK, FEW_SHARED = 0.05, 3  # share of the validation rows; rows
+FINE = 0.9  # of the different rows: values of one feature, which rows do not share by nature
 LARGE_STD = 10.0  # of a feature; networks are initialised for about 1 (LeCun et al. 1998)
 FAR_MEAN = 10.0  # of the median feature, in its own standard deviations
 SAME = 4  # looks in a row at one and the same batch
@@ -30,6 +31,7 @@ NOTICEABLE = 2e-3  # seconds in three of four looks; a busy machine does less, o
 NOTHING_LEARNT = 0.94  # of the loss of the best constant outputs: lately
 EVER_LEARNT = 0.85  # the same: ever
 BY_HEART = 0.8  # the same: the training loss
+ALIKE = 1e-3  # of the untrained loss: that of constant outputs, and the validation's
 NO_MORE = 0.995  # of the validations before: falling no more
 MOVED = 0.15  # of their norms: how far weights have come; 0.24 is the least with such labels
 CHECKS = 4  # validations after the first
@@ -38,7 +40,6 @@ LEARNT = 0.95  # of the first validation loss: there was something to learn
 LONG = 0.05  # of the planned steps, between the lowest loss and now
 RISE_WITH_METRIC = 1.02  # of the lowest validation loss, where the metric has fallen too
 WORSE = 0.05  # of the best metric
-MANY_ROWS = 100  # more cannot be learnt by heart and by nothing else
 RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
 
 
@@ -99,7 +100,8 @@ def data_leak(history: History) -> Finding | None:
     if not facts:
         return None
     shared, repeated = facts["shared"], facts["repeated"]
-    if shared <= LEAK + 1.3 * repeated or shared * facts["validation_rows"] < FEW_SHARED:
+    by_nature = 0.0 if facts.get("finest", 0.0) > FINE else 1.3 * repeated
+    if shared <= LEAK + by_nature or shared * facts["validation_rows"] < FEW_SHARED:
         return None
     return Finding(
         "data leak",
@@ -137,16 +139,20 @@ def labels_do_not_match(history: History) -> Finding | None:
     """Validation never beats constant outputs by much and falls no more, though weights move."""
     checks = [v for v in history.validations if v.step > 0]
     total = history.total_steps or 0
-    if not history.count or len(checks) < CHECKS or checks[-1].step < 0.4 * total:
+    if not history.count or not checks:
         return None
     nothing = history.worthless
+    if max(nothing, checks[-1].loss) < ALIKE * history.untrained:
+        return _all_the_same(history, checks[-1])
+    if len(checks) < CHECKS or checks[-1].step < 0.4 * total:
+        return None
     losses = [v.loss for v in checks]
     recent, before = float(np.mean(losses[-2:])), float(np.mean(losses[-4:-2]))
     if not history.travelled > MOVED or recent < NO_MORE * before:
         return None
     if not (recent >= NOTHING_LEARNT * nothing and min(losses) >= EVER_LEARNT * nothing):
         return None
-    if history.level(0.9, 1) < BY_HEART * nothing and (history.train_rows or 0) < MANY_ROWS:
+    if history.level(0.9, 1) < BY_HEART * nothing and history.few_rows:
         return None  # few rows, learnt by heart: see overfitting
     return Finding(
         "labels do not match",
@@ -157,6 +163,20 @@ def labels_do_not_match(history: History) -> Finding | None:
         "Look at ten pairs of input and label: are they shuffled apart, off by one, or of another "
         "file? Is there anything in the inputs that could tell the label?",
         source="a model that beats no constant has learnt nothing from its inputs",
+    )
+
+
+def _all_the_same(history: History, check: Validation) -> Finding:
+    """Constant outputs are as good as any, and the model is as good as they are."""
+    return Finding(
+        "labels do not match",
+        "constant outputs are all that the labels ask for",
+        "warning",
+        check.step,
+        {"validation loss": check.loss, "loss of constant outputs": history.worthless},
+        "Look at the labels of ten rows: are they all the same? Were they read from another "
+        "column, or made by a comparison that always holds?",
+        source="exact, up to a thousandth of the untrained loss",
     )
 
 
@@ -184,7 +204,7 @@ def overfitting(history: History) -> Finding | None:
     worthless = now < BY_HEART * nothing and min(losses[-2:]) > NOTHING_LEARNT * nothing
     if not risen and not (worthless and checks[-1].step >= 0.3 * (history.total_steps or 0)):
         return None
-    if not risen and (history.train_rows or 0) >= MANY_ROWS:
+    if not risen and not history.few_rows:
         return None  # nobody learns so many by heart who could learn anything else from them
     fast, lr = history.early_update, float(history.lrs.max())
     change, words = calmed(history, {"lr": "x0.1"})

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..finding import Finding
-from ..history import History, number
+from ..gathered import number
+from ..history import History, left
 
 __all__ = [
     "FEW_ROWS",
@@ -39,7 +40,9 @@ STEEP = 70.0  # the same where the loss rose or units died; 64 is seen in 99 of 
 FEW_ROWS = 2  # a step, whose loss says more of the rows than of the model
 UNDERFLOW = 0.95  # zeros among a weight's gradients
 CONSTANT = 1e-3  # deviation of the outputs over rows, in their own size
-RISING = 2.0  # times the first loss: the rate is to blame for what follows
+RISING = 2.0  # times the first loss: the rate is to blame for what follows; and
+NOISES = 4.0  # deviations of the batches' noise more
+SOLVED = 0.01  # of the untrained loss: what is so now is what the loss asks for
 WILD = 0.3  # update over weight
 FAST = 0.1  # the same in the first steps; 19 of 20 healthy tuning runs stay below
 
@@ -130,12 +133,15 @@ def exploding_gradients(history: History) -> Finding | None:
     """At first the loss is so steep that a change of the weights by a hundredth multiplies it."""
     if not history.looks or (history.batch_rows or math.inf) <= FEW_ROWS:
         return None
+    if np.nanmin(history.losses, initial=math.inf) < 0:
+        return None  # the loss may be near 0 anywhere, and mean nothing
     look = history.looks[0]  # later ones are the learning rate's doing
     slope = steepness(history, look)
     if look["step"] != 1 or not slope > STEEP:
         return None
     end = history.nonfinite is not None and wild(history, history.nonfinite["step"])
-    risen = end or bool((history.smoothed > RISING * history.untrained).any())
+    limit = RISING * history.untrained + NOISES * history.noise
+    risen = end or bool((history.smoothed[1] > limit).any())
     ruined = risen or history.early_update > FAST or _died(history)
     if not ruined and not slope > EXPLODING:
         return None
@@ -204,6 +210,8 @@ def dead_units(history: History) -> Finding | None:
             continue
         violent = wild(history, looks[k]["step"])
         if deadest(looks[0]) < DEAD and (violent or history.early_update > FAST):
+            if _solved(history):
+                return None
             return _killed(history, looks[k]["step"], "most units of a layer died")
         if violent:
             continue
@@ -245,19 +253,29 @@ def constant_outputs(history: History) -> Finding | None:
     looks = [look for look in history.looks if math.isfinite(spread(look))]
     for k in range(2, len(looks)):
         if max(map(spread, looks[k - 2 : k + 1])) < CONSTANT:
-            if spread(looks[0]) > CONSTANT:
+            solved = _solved(history)
+            if spread(looks[0]) > CONSTANT and not solved:
                 return _killed(history, looks[k]["step"], "all rows have the same outputs")
             return Finding(
                 "constant outputs",
-                "the model gives the same outputs for every row",
+                "the model gives the same outputs for every row"
+                + ", which is all that the loss asks for" * solved,
                 "warning",
                 looks[k]["step"],
                 {"deviation over size": spread(looks[k]), "allowed": CONSTANT},
                 "Something between input and output is lost: a layer that is dead, saturated, cut "
-                "off (detach, zeros) or overwritten. Print the activations layer by layer.",
+                "off (detach, zeros) or overwritten. Print the activations layer by layer."
+                if not solved
+                else "The loss is as good as 0 though rows are not told apart: are all targets the "
+                "same? A loss that only draws rows together needs others that it keeps apart.",
                 source="exact, up to rounding",
             )
     return None
+
+
+def _solved(history: History) -> bool:
+    """Whether hardly anything is left of the loss."""
+    return left(history.level(0.9, 1), history.untrained) < SOLVED
 
 
 def _killed(history: History, step: int, what: str) -> Finding:
@@ -290,13 +308,9 @@ def wild(history: History, until: int) -> bool:
     keep = history.steps < until
     losses = history.losses[keep]
     losses = losses[np.isfinite(losses)]
-    if len(losses) > 1 and losses[1:].max() > RISING * losses[0] + 4 * history.noise:
+    if len(losses) > 1 and losses[1:].max() > RISING * losses[0] + NOISES * history.noise:
         return True
-    for look in history.looks:
-        ratios = history.update_ratios(look)
-        if look["step"] < until and len(ratios) and np.median(ratios) > WILD:
-            return True
-    return False
+    return any(step < until and ratio > WILD for step, ratio in history.update_ratio.items())
 
 
 def deadest(look: Event) -> float:

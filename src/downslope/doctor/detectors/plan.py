@@ -7,9 +7,9 @@ import sys
 import numpy as np
 
 from ..finding import Finding
-from ..history import Array, History, left
+from ..history import TAKEN, Array, History, left
 from .flow import FEW_ROWS
-from .rate import BEGUN, REPLACED, calmed
+from .rate import BEGUN, GENTLE, REPLACED, calmed
 
 __all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
 
@@ -82,17 +82,20 @@ def batch_too_large(history: History) -> Finding | None:
     )
 
 
+#: Their first step is their largest by far, as their mean of squares begins at 0.
+_LARGEST_FIRST = frozenset({"Adagrad", "RMSprop"})
+
+
 def warmup_missing(history: History) -> Finding | None:
-    """The very first step, at the full rate, moves weights by a good part of themselves."""
+    """The very first step, at the full rate, moves weights far, and the loss hardly falls then."""
     if not history.looks or not history.count or history.looks[0]["step"] != 1:
         return None
-    if history.setup.get("optimizer") == "Adagrad":
-        return None  # its first step is its largest by far: it lowers the rate itself
-    ratios = history.update_ratios(history.looks[0])
+    if history.setup.get("optimizer") in _LARGEST_FIRST or not history.begun > TAKEN:
+        return None
+    ratio, lr = history.update_ratio.get(1, 0.0), float(history.lrs[0])
     unwarmed = history.lr_shares[0] >= UNWARMED and history.steps[0] == 1
-    if not unwarmed or not len(ratios) or not FIRST_STEP < np.median(ratios) <= REPLACED:
+    if not unwarmed or not FIRST_STEP < ratio <= REPLACED:
         return None  # beyond it no warmup helps
-    ratio, lr = float(np.median(ratios)), float(history.lrs[0])
     change, words = calmed(history, {"lr": "found"})
     return Finding(
         "warmup missing",
@@ -113,8 +116,9 @@ def oscillation(history: History) -> Finding | None:
     for end in range(CHECKS, len(checks) + 1):
         window = checks[end - CHECKS : end]
         losses = np.array([v.loss for v in window])
-        since = history.steps >= window[0].step
-        shares = history.lr_shares[since & (history.steps <= window[-1].step)]
+        begin = np.searchsorted(history.steps, window[0].step)
+        upto = np.searchsorted(history.steps, window[-1].step, "right")
+        shares = history.lr_shares[begin:upto]
         short = window[-1].step - window[0].step < LONG * (history.total_steps or 0)
         if short or not np.isfinite(losses).all() or not len(shares) or shares.min() < FULL:
             continue
@@ -122,6 +126,8 @@ def oscillation(history: History) -> Finding | None:
         better = left(losses[-2:].mean(), losses[:2].mean()) < NO_BETTER
         if swing <= (VIOLENT if better else SWING) or turns < 2 + better:
             continue
+        if history.mean_update < GENTLE:
+            return None  # by so small steps validation is noise of few rows
         learnt = left(min(v.loss for v in checks), history.untrained) < LEARNT
         lr = float(history.lrs.max())
         change, words = calmed(history, {"lr": "found"})

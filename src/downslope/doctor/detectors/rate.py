@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..finding import Finding
-from ..history import History, left, steps_in_one
+from ..gathered import number
+from ..history import TAKEN, History, left, steps_in_one
 from .flow import FEW_ROWS, wild
 
 __all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
@@ -64,7 +65,7 @@ def lr_too_high(history: History) -> Finding | None:
 
 
 def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
-    smoothed, first = history.smoothed, history.untrained
+    (steps, smoothed), first = history.smoothed, history.untrained
     limit = RISE * first + NOISES * max(history.noise, history.early_noise)
     if first > 0:
         limit = min(limit, SURELY * first)
@@ -73,34 +74,24 @@ def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
         return step, "the loss grew until it was no number", {"first loss": first}
     if not len(smoothed) or not (smoothed > limit).any():
         return None
-    if max(_ratios(history), default=math.inf) < GENTLE:
+    if max(history.update_ratio.values(), default=math.inf) < GENTLE:
         return None  # what it learns is another thing than at first: one net against another, say
-    width = history.count - len(smoothed) + 1
-    at = int(np.argmax(smoothed > limit)) + width - 1
     worst = float(np.max(smoothed[np.isfinite(smoothed)], initial=first))
     evidence = {"first loss": first, "highest": worst, "limit": limit}
     return (
-        int(history.steps[at]),
+        int(steps[int(np.argmax(smoothed > limit))]),
         f"the loss rises to {worst / first:.3g} times its first",
         evidence,
     )
 
 
-def _ratios(history: History) -> list[float]:
-    """The median over tensors of update over weight, at each look."""
-    return [float(np.median(r)) for look in history.looks if len(r := history.update_ratios(look))]
-
-
 def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
     if history.setup.get("optimizer") == "LBFGS":
         return None  # a step of it is a whole search
-    seen = []
-    for look in history.looks:
-        ratios = history.update_ratios(look)
-        if len(ratios) and (ratio := float(np.median(ratios))) > UPDATE:
-            seen.append((look["step"], ratio))
+    seen = [(step, ratio) for step, ratio in history.update_ratio.items() if ratio > UPDATE]
     worst = max((ratio for _, ratio in seen), default=0.0)
-    if len(seen) < 2 and worst < REPLACED:
+    well = history.begun < TAKEN and left(history.level(0.8, 1), history.untrained) < TAKEN
+    if (len(seen) < 2 and worst < REPLACED) or well:
         return None
     how = f"one step changes weights by {worst:.0%} of their norm"
     return seen[min(1, len(seen) - 1)][0], how, {"update over weight": worst, "allowed": UPDATE}
@@ -108,7 +99,7 @@ def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
 
 def lr_too_low(history: History) -> Finding | None:
     """The loss hardly falls and the weights hardly move."""
-    ratios = _ratios(history)
+    ratios = history.update_ratio.values()
     begin = max(SOON, WAIT * (history.total_steps or 0))
     if history.last_step < begin or len(ratios) < 3 or history.lr_shares[-1] == 0:
         return None
@@ -135,9 +126,16 @@ def lr_too_low(history: History) -> Finding | None:
 
 
 def _trained_before(history: History) -> bool:
-    """Whether the first loss is that of a model that has learnt already."""
+    """Whether the first loss is that of a model that has learnt already.
+
+    Where the loss of constant outputs is not known, by outputs that differ by more than is left to
+    learn: those of untrained models differ little, or the loss is as large for it.
+    """
     told = history.setup.get("constant_loss")
-    return told is not None and history.first < KNOWN * float(told)
+    if told is not None:
+        return history.first < KNOWN * float(told)
+    differ = number(history.looks[0].get("output", {}).get("spread")) if history.looks else math.nan
+    return bool(min(differ, differ**2) > history.first > 0)
 
 
 def _falls_at_the_end(history: History, start: float) -> bool:
@@ -184,8 +182,8 @@ def slow_optimizer(history: History) -> Finding | None:
     total = history.total_steps
     if total is None or history.last_step < 0.5 * total or _trained_before(history):
         return None
-    ratios = _ratios(history)
-    start, now = history.level(0, 0.05), history.level(0.9, 1)
+    ratios = history.update_ratio.values()
+    start, now = history.untrained, history.level(0.9, 1)
     plain = _plain(history)
     near, far = (NEAR_PLAIN, FAR_PLAIN) if plain else (NEAR, FAR)
     crawls = history.last_step >= SOON and history.reach(total) < near and left(now, start) > far
@@ -212,23 +210,19 @@ def slow_optimizer(history: History) -> Finding | None:
 
 def lr_not_lowered(history: History) -> Finding | None:
     """Late in training the rate is as high as ever, weights move and the loss falls no more."""
-    total = history.total_steps or history.count
+    total = history.total_steps or max(history.count, UNKNOWN)
     if history.last_step < LATE * total or history.count < 40:
         return None
     if float(np.min(history.lr_shares[history.count // 10 :])) < 0.5:
         return None
-    ratios = [
-        float(np.median(r))
-        for look in history.looks
-        if look["step"] >= 0.4 * total and len(r := history.update_ratios(look))
-    ]
+    ratios = [ratio for step, ratio in history.update_ratio.items() if step >= 0.4 * total]
     before, now = history.part(0.4, 0.6), history.part(0.8, 1)
     if len(ratios) < 2 or np.median(ratios) < STILL_MOVING or not len(before) or not len(now):
         return None
     unsure = 1.25 * history.noise / math.sqrt(len(now))
     falls = bool(now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()))
     change, words = calmed(history, {"lr": "found"})
-    mean = history.travelled / history.last_step
+    mean = history.mean_update
     restless = bool(words) or mean > RESTLESS
     if falls and not (restless and left(history.level(0.8, 1), history.level(0.4, 0.6)) > STILL):
         return None
