@@ -23,8 +23,9 @@ from triton.compiler import ASTSource
 from downslope.engines.clip import squares_rule
 from downslope.engines.gpu import kernel, units
 from downslope.engines.gpu.arrays import ELEMENTS
+from downslope.engines.program import Program
 from downslope.engines.storage import CODECS
-from downslope.engines.trace import Program, trace, trace_sums
+from downslope.engines.trace import trace, trace_sums
 from downslope.optim._storage import kinds_of
 
 from ..optim.harness import build

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from downslope.engines.trace import Program, trace
+from downslope.engines.program import Program
+from downslope.engines.trace import trace
 
 from ..optim.catalogue import CATALOGUE, Entry, Variant
 from ..optim.harness import build

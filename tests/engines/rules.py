@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from downslope.engines.trace import FUNCTIONS, Program, trace
+from downslope.engines.program import Program
+from downslope.engines.trace import trace
+from downslope.engines.tracer import FUNCTIONS
 from downslope.optim import Optimizer
 from downslope.rules import Flag, Hyper, Rule, Slot
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from downslope.engines.matrix import run
 from downslope.engines.matrix.library import VIEWS
-from downslope.engines.trace import MATRIX_FUNCTIONS, trace
+from downslope.engines.trace import trace
+from downslope.engines.tracer import MATRIX_FUNCTIONS
 from downslope.optim import Adafactor, Muon, Optimizer
 from downslope.rules import Hyper, Rule, Slot
 

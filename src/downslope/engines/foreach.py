@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from . import eager
+from .program import Instruction, Operand, Pass, Program
 from .together import Shares
-from .trace import Instruction, Operand, Pass, Program
 
 __all__ = ["HOST", "update"]
 

@@ -18,7 +18,8 @@ from torch.nn import Parameter
 from ..rules import Hyper, Rule
 from . import clip, together
 from .layout import dense
-from .trace import Program, limited, trace, trace_sums
+from .program import Program
+from .trace import limited, trace, trace_sums
 
 if TYPE_CHECKING:
     from .cpu.run import Launch

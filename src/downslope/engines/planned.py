@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .bucket import Bucket, State, elements
 from .layout import adopt
+from .program import Program
 from .storage import CODECS
-from .trace import Program, trace
+from .trace import trace
 
 __all__ = ["PlannedBucket"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .program import Instruction, Operand, Pass, Program
 from .storage import CODECS
-from .trace import Instruction, Operand, Pass, Program
 
 __all__ = ["ADDRESS", "INFIX", "NEW", "VALUE", "Dialect", "Element", "row_names", "title"]
 

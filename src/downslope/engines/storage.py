@@ -47,7 +47,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .trace import Program
+from .program import Program
 
 __all__ = [
     "BLOCK",

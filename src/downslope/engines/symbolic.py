@@ -18,7 +18,8 @@ from sympy.printing.pretty.stringpict import prettyForm
 
 from ..rules import MATRIX_SCALARS, Rule
 from .notation import MATRIX_OPERATIONS
-from .trace import Operand, Program, trace
+from .program import Operand, Program
+from .trace import trace
 
 __all__ = ["equations", "latex", "pretty"]
 

@@ -276,7 +276,7 @@ class Rule:
         counts_steps: whether the state has torch's ``step``.
         state_at_construction: whether torch makes the state in the constructor (Adagrad).
         matrix: whether the formula is on whole matrices: it may ask ``xp`` for
-            ``MATRIX_FUNCTIONS`` (``engines/trace.py``) and the host for ``MATRIX_SCALARS``.
+            ``MATRIX_FUNCTIONS`` (``engines/tracer.py``) and the host for ``MATRIX_SCALARS``.
         sparse: whether torch takes sparse gradients here.
         dense: whether it takes dense ones.
         plain_step: whether torch keeps ``step`` as a plain number, not a tensor.

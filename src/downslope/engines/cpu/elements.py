@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..printing import ADDRESS, Dialect, Element
-from ..trace import Pass
+from ..program import Pass
 
 __all__ = ["ADD", "ELEMENTS", "FORMULA", "LANES", "START", "loop", "views"]
 

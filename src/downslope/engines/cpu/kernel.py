@@ -38,8 +38,8 @@ from numba import cfunc
 from .. import storage
 from ..cache import load
 from ..printing import NEW, VALUE, Dialect, Element, row_names, title
+from ..program import Pass, Program, Total
 from ..storage import CODECS
-from ..trace import Pass, Program, Total
 from . import angle, codecs, library, vectors
 from .elements import ELEMENTS, LANES, START, loop, views
 from .streams import Stream

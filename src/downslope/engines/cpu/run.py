@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from ..clip import unit_places
+from ..program import Program
 from ..together import Turns
-from ..trace import Program
 from . import threads
 from .elements import ELEMENTS
 from .kernel import Kernel, compiled

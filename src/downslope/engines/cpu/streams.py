@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..printing import Element
-from ..trace import Pass
+from ..program import Pass
 from . import library, vectors
 from .elements import ELEMENTS, FORMULA, START, loop, views
 

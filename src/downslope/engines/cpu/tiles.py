@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 import torch
 
 from ..printing import ADDRESS, Element, row_names
+from ..program import Pass, Program
 from ..storage import CODECS, plane_rows
-from ..trace import Pass, Program
 from .elements import ADD, FORMULA, START, views
 
 __all__ = ["Tiles"]

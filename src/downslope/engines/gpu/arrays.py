@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..printing import ADDRESS, Element
+from ..program import Program
 from ..storage import CODECS, Plane, plane_rows
-from ..trace import Program
 
 __all__ = ["ELEMENTS", "Array", "arrays_of"]
 

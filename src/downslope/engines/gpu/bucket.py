@@ -16,8 +16,9 @@ from .. import clip, together
 from ..bucket import Measures, Table
 from ..clip import TREATMENT, Treatment
 from ..planned import PlannedBucket
+from ..program import Program
 from ..together import Turns
-from ..trace import Program, trace_sums
+from ..trace import trace_sums
 from .words import Words
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from .. import storage
 from ..cache import load
 from ..clip import TREATMENT
 from ..printing import INFIX, NEW, VALUE, Dialect, row_names, title
+from ..program import Pass, Program
 from ..storage import CODECS
-from ..trace import Pass, Program
 from . import codecs, interpreted, library
 from .arrays import ELEMENTS, Array, arrays_of
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..program import Program
 from ..together import Turns
-from ..trace import Program
 from .kernel import CHUNK, compiled, options
 from .library import INTERPRETED
 

@@ -16,7 +16,7 @@ from functools import lru_cache, reduce
 import torch
 from torch import Tensor
 
-from ..trace import Instruction, Operand, Program
+from ..program import Instruction, Operand, Program
 from . import library
 from .library import FUNCTIONS, INTO, JOINT, PRODUCTS, PROMOTING, SHAPES, VIEWS, Shape
 

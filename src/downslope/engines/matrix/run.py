@@ -18,8 +18,9 @@ from torch import Tensor
 from ..bucket import OneByOne, Table
 from ..clip import Treatment
 from ..foreach import HOST
+from ..program import Operand, Program
 from ..together import Turns
-from ..trace import Operand, Program, trace
+from ..trace import trace
 from .calls import Call, Kind, calls
 from .library import JOINT
 
