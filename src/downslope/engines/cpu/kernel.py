@@ -40,7 +40,7 @@ from ..cache import load
 from ..printing import NEW, VALUE, Dialect, Element, row_names, title
 from ..program import Pass, Program, Total
 from ..storage import CODECS
-from . import angle, codecs, library, vectors
+from . import angle, codecs, intrinsics, library, sizes, vectors
 from .elements import ELEMENTS, LANES, START, loop, views
 from .streams import Stream
 from .teams import TABLES, team_lines
@@ -213,7 +213,7 @@ def _quick(roots: Pass, kinds: dict[str, Element], names: Iterable[str]) -> list
     lines = [
         f"prefetch_once({place} + {part})"
         for n, place in soon.items()
-        for part in range(0, library.LANES * kinds[n].bytes, library.LINE)
+        for part in range(0, sizes.LANES * kinds[n].bytes, sizes.LINE)
     ]
     pages = [f"prefetch({place} + PAGE)" for place in soon.values()]
     return [
@@ -274,7 +274,7 @@ def compiled(program: Program, elements: tuple[str, ...]) -> tuple[Kernel, ...]:
         [
             *(
                 Path(str(m.__file__)).read_text(encoding="utf-8")
-                for m in (library, angle, codecs, vectors, storage)
+                for m in (sizes, intrinsics, library, angle, codecs, vectors, storage)
             ),
             f"numba {numba.__version__} llvmlite {llvmlite.__version__} numpy {np.__version__}",
             f"python {platform.python_version()}",

@@ -15,7 +15,8 @@ from ..together import Turns
 from . import threads
 from .elements import ELEMENTS
 from .kernel import Kernel, compiled
-from .library import CHUNK, JITTED
+from .library import JITTED
+from .sizes import CHUNK
 from .streams import FAR, SPAN
 from .teams import Job
 

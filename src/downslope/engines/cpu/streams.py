@@ -10,8 +10,10 @@ from collections.abc import Iterable
 
 from ..printing import Element
 from ..program import Pass
-from . import library, vectors
+from . import vectors
 from .elements import ELEMENTS, FORMULA, START, loop, views
+from .library import JITTED
+from .sizes import LINE
 
 __all__ = ["FAR", "SPAN", "Stream"]
 
@@ -48,7 +50,7 @@ class Stream:
     def __bool__(self) -> bool:
         step = self._step
         return (
-            library.JITTED
+            JITTED
             and bool(step.writes)
             and not step.totals
             and len(self._names) >= _FEWEST
@@ -88,4 +90,4 @@ class Stream:
         ]
 
     def _at(self, name: str, line: int) -> str:
-        return f"{START.format(name)} + b * {self._kinds[name].bytes} + {line * library.LINE}"
+        return f"{START.format(name)} + b * {self._kinds[name].bytes} + {line * LINE}"

@@ -20,8 +20,9 @@ from numba.core.typeconv.castgraph import Conversion
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
 
-from . import library
-from .library import LINE, maximum, minimum, sign, where
+from .intrinsics import llvm
+from .library import maximum, minimum, sign, where
+from .sizes import LINE
 
 __all__ = ["OPERATIONS", "WIDTH", "load_vector", "store_vector"]
 
@@ -67,7 +68,7 @@ def _constant(value: float) -> Any:
 
 
 def _called(name: str) -> Callable[..., Any]:
-    return lambda builder, *args: library.llvm(builder, name, args)
+    return lambda builder, *args: llvm(builder, name, args)
 
 
 def _compared(sign: str) -> Callable[..., Any]:
