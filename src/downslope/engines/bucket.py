@@ -8,29 +8,34 @@ anew when either was replaced.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from ..rules import Rule
-from . import clip, eager, foreach
+from . import clip
 from .clip import Treatment
-from .storage import CODECS, close, noise, open_planes
-from .together import Exchange, Turns
-from .trace import trace
+from .storage import CODECS
+from .together import Turns
 
-__all__ = ["BUCKETS", "Bucket", "Measures", "Members", "OneByOne", "State", "Table", "elements"]
+__all__ = [
+    "Bucket",
+    "Float64",
+    "Measures",
+    "Members",
+    "State",
+    "Table",
+    "elements",
+    "float_or_tensor",
+]
 
 Float64 = npt.NDArray[np.float64]
 State = dict[str, Any]
-Inputs = tuple[dict[str, Any], dict[str, Any]]
 #: Two sequences, or two tensors.
 Measures = tuple[Any, Any]
 
@@ -152,7 +157,7 @@ class Bucket(ABC):
         found = []
         for which in (treatment.unlimited, treatment) if self.members.clips else (treatment,):
             squares = [
-                _plain(clip.squares(which.limited(group, p, g)))
+                float_or_tensor(clip.squares(which.limited(group, p, g)))
                 for p, g, group in zip(params, grads, self.members.groups, strict=True)
             ]
             found.append(squares)
@@ -188,258 +193,14 @@ class Bucket(ABC):
         return np.array([elements(p) for p in self.members.params], np.float64)
 
 
-class OneByOne(Bucket):
-    """Engines that read tensors from parameters and state afresh each step."""
-
-    def _prepare(self) -> None:
-        pass
-
-    def accepts(
-        self, params: Sequence[Tensor], grads: Sequence[Tensor], state: Sequence[State]
-    ) -> bool:
-        """Whether it is still right for these tensors, which it then steps next."""
-        stateless = not (self.present or self.counts)
-        return (
-            all(map(is_, params, self.members.params))
-            and (stateless or all(map(is_, state, self.members.state)))
-            and all(n in s for s in state for n in self.present)
-            and tuple(g.is_sparse for g in grads) == self.members.sparse
-        )
-
-    def _count(self) -> Float64:
-        """Count the step in every tensor's state and return the counts."""
-        if not self.counts:
-            return np.zeros(len(self.groups))
-        for state in self.members.state:
-            state["step"] += 1
-        return np.array([float(s["step"]) for s in self.members.state])
-
-    def _treated(
-        self, params: Sequence[Tensor], grads: Sequence[Tensor], treatment: Treatment
-    ) -> tuple[Sequence[Tensor], Float64]:
-        """Gradients, and the factor that is left to be multiplied with each."""
-        if not self.members.clips:
-            return grads, treatment.wholes[self.groups]
-        owners = zip(self.members.groups, params, grads, strict=True)
-        return [treatment.applied(*each) for each in owners], np.ones(len(grads))
-
-    @property
-    def numbers(self) -> tuple[str, ...]:
-        """The slots that are one number a parameter."""
-        return self.rule.numbers(self.present)
-
-    def _planes(self, p: Tensor, state: State, name: str) -> list[Tensor]:
-        """Where a compact array is kept."""
-        keys = CODECS[self.codecs[name]].keys(name)
-        return [p if name == "p" and k == 0 else state[key] for k, key in enumerate(keys)]
-
-    def _opened(self, p: Tensor, state: State, name: str) -> Tensor:
-        """The numbers of the parameter or of a slot."""
-        if name in self.codecs:
-            return open_planes(self.codecs[name], self._planes(p, state, name))
-        value: Tensor = p if name == "p" else state[name]
-        return value
-
-    def _store(self, p: Tensor, state: State, name: str, new: Any) -> None:
-        """Take over a new parameter or slot: in place, or into the graph where there is one."""
-        codec = self.codecs.get(name)
-        if codec is not None:
-            planes = self._planes(p, state, name)
-            random = None
-            if name in self.random:
-                number, step = self.random.index(name), float(state["step"])
-                random = noise(step, number, planes[0].numel(), planes[0].device)
-            close(codec, new, planes, random)
-            return
-        old = p if name == "p" else state[name]
-        if not isinstance(new, Tensor):
-            new = torch.full_like(old, new, requires_grad=False)
-        if name != "p" and torch.is_grad_enabled():
-            state[name] = new if new.requires_grad else new.to(old.dtype)
-        else:
-            old.copy_(new)
-
-
-class _Called(OneByOne):
-    """Engines that call the rule on each tensor, and so once more for each turn."""
-
-    def _totals(self, inputs: Callable[[int], Inputs]) -> Exchange:
-        """The formula's sums over all tensors, of which those here know their shares.
-
-        Args:
-            inputs: the arrays and scalars of the k-th tensor.
-        """
-        known: dict[int, Any] = {}
-        for step in trace(self.rule, self.present, tuple(self.flags.items())).passes:
-            calls = [t.call for t in step.totals if t.call is not None]
-            if calls:
-                each = [
-                    eager.shares(self.rule, *inputs(k), self.flags, known)
-                    for k in range(len(self.groups))
-                ]
-                sums = yield {c: [_plain(shares[c]) for shares in each] for c in calls}
-                known.update(sums)
-        return known
-
-    def _values(self, p: Tensor, g: Tensor, state: State) -> dict[str, Any]:
-        """The formula's arrays, and those of its numbers that are kept as tensors."""
-        slots = {
-            s.name: self._opened(p, state, s.name) if s.name in self.present else None
-            for s in self.rule.slots
-        }
-        values: dict[str, Any] = {"p": self._opened(p, state, "p"), "g": g, **slots}
-        arrays = [values[n] for n in ("p", *self.rule.arrays(self.present))]
-        if p.dtype.itemsize == 2 and any(a.dtype == torch.float32 for a in arrays):
-            # What is kept in float32, or was opened so, is computed in float32, as in kernels.
-            return {n: v.float() if _is_half(v) else v for n, v in values.items()}
-        return values
-
-
-class EagerBucket(_Called):
-    """One parameter at a time, in torch operations."""
-
-    def _update(
-        self,
-        params: Sequence[Tensor],
-        grads: Sequence[Tensor],
-        table: Table,
-        treatment: Treatment,
-    ) -> Turns:
-        columns = self.columns(table, self._count())
-        states = self.members.state
-
-        def inputs(k: int) -> Inputs:
-            g = treatment.applied(self.members.groups[k], params[k], grads[k])
-            values = self._values(params[k], g, states[k])
-            values.update({n: float(states[k][n]) for n in self.numbers})
-            return values, {n: float(columns[n][k]) for n in self.rule.scalars}
-
-        totals = yield from self._totals(inputs)
-        for k, (p, state) in enumerate(zip(params, states, strict=True)):
-            values, scalars = inputs(k)
-            if values["g"].is_sparse:
-                self._sparse(p, values["g"], state, scalars)
-            else:
-                self._dense(p, values, state, scalars, totals)
-
-    def _dense(
-        self,
-        p: Tensor,
-        values: Mapping[str, Any],
-        state: State,
-        scalars: Mapping[str, Any],
-        totals: Mapping[int, Any],
-    ) -> None:
-        for name, new in eager.update(self.rule, values, scalars, self.flags, totals).items():
-            self._store(p, state, name, new)
-
-    def _sparse(self, p: Tensor, g: Tensor, state: State, scalars: Mapping[str, Any]) -> None:
-        """Only the rows that the gradient has; a slot that must decay everywhere makes it dense."""
-        if scalars.get("weight_decay", 0) != 0:
-            raise RuntimeError(
-                "weight_decay option is not compatible with sparse gradients: it would touch every "
-                "row. Set weight_decay=0 for this group"
-            )
-        if "momentum_buffer" in self.present:
-            self._dense(p, self._values(p, g.to_dense(), state), state, scalars, {})
-            return
-        g = g.coalesce()  # the update is not linear, so every row must come once
-        if p.ndim == 0:  # nothing to index: all of it is there, or none
-            if g._nnz():
-                self._dense(p, self._values(p, g.values()[0], state), state, scalars, {})
-            return
-        rows = tuple(g.indices())
-        values = {"p": p[rows], "g": g.values(), **{s.name: None for s in self.rule.slots}}
-        values.update({n: state[n][rows] for n in self.present})
-        for name, new in eager.update(self.rule, values, scalars, self.flags).items():
-            (p if name == "p" else state[name]).index_put_(rows, new)
-
-
-class TensorScalarBucket(_Called):
-    """One parameter at a time, with scalars kept as tensors.
-
-    For ``differentiable=True``, where gradients flow to hyperparameters and earlier steps, and for
-    ``capturable=True`` on a device, where nothing may be read by the host.
-    """
-
-    def _update(
-        self,
-        params: Sequence[Tensor],
-        grads: Sequence[Tensor],
-        table: Table,
-        treatment: Treatment,
-    ) -> Turns:
-        hypers, states = self.rule.scalar_hypers, self.members.state
-        if self.rule.counts_steps:
-            with torch.no_grad():
-                for state in states:
-                    state["step"] += 1
-
-        def inputs(k: int) -> Inputs:
-            group, state = self.members.groups[k], states[k]
-            scalars: dict[str, Any] = {
-                h.name: v for h, v in zip(hypers, table.values[group], strict=True)
-            }
-            host = {"fresh": float(self.fresh[k]), "numel": float(elements(params[k]))}
-            if "step" in self.rule.scalars:
-                host["step"] = _plain(state["step"])
-            scalars.update({n: v for n, v in host.items() if n in self.rule.scalars})
-            g = treatment.applied(group, params[k], grads[k])
-            # A copy: p is overwritten below, and the graph may need what it was.
-            p = params[k].clone() if torch.is_grad_enabled() else params[k]
-            values = self._values(p, g, state)
-            values.update({n: _plain(state[n]) for n in self.numbers})
-            return values, scalars
-
-        totals = yield from self._totals(inputs)
-        for k, (p, state) in enumerate(zip(params, states, strict=True)):
-            for name, new in eager.update(self.rule, *inputs(k), self.flags, totals).items():
-                self._store(p, state, name, new)
-
-
 def elements(p: Tensor) -> int:
     """How many real numbers a tensor holds; a complex number is a pair of them."""
     return p.numel() * (2 if p.is_complex() else 1)
 
 
-def _is_half(value: Any) -> bool:
-    """Whether something is an array of 16-bit numbers."""
-    return isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
-
-
-def _plain(number: Tensor) -> Any:
+def float_or_tensor(number: Tensor) -> Any:
     """A tensor's number in float64, unless a graph or a device needs it as a tensor."""
     if hasattr(number, "full_tensor"):  # a DTensor, of which this rank may have a share only
         number = number.full_tensor()
     on_host = number.device.type == "cpu" and not number.requires_grad
     return float(number) if on_host else number.clone()
-
-
-class ForeachBucket(OneByOne):
-    """Lists of tensors in ``torch._foreach_*`` operations."""
-
-    def _update(
-        self,
-        params: Sequence[Tensor],
-        grads: Sequence[Tensor],
-        table: Table,
-        treatment: Treatment,
-    ) -> Turns:
-        program = trace(self.rule, self.present, tuple(self.flags.items()))
-        states = self.members.state
-        arrays = {n: [s[n] for s in states] for n in self.rule.arrays(self.present)}
-        columns = self.columns(table, self._count())
-        columns.update({n: np.array([float(s[n]) for s in states]) for n in self.numbers})
-        grads, columns["factor"] = self._treated(params, grads, treatment)
-        new = yield from foreach.update(program, {"p": params, "g": grads, **arrays}, columns)
-        for name, column in new.items():
-            for state, value in zip(states, column.tolist(), strict=True):
-                state[name].fill_(value)
-
-
-#: Engines of torch operations by name; those that compile kernels are in :mod:`.registry`.
-BUCKETS: dict[str, type[Bucket]] = {
-    "foreach": ForeachBucket,
-    "eager": EagerBucket,
-    "tensor": TensorScalarBucket,
-}

@@ -16,10 +16,14 @@ import torch
 from torch import Tensor
 
 from . import eager
+from .bucket import Table
+from .clip import Treatment
+from .one_by_one import OneByOne
 from .program import Instruction, Operand, Pass, Program
-from .together import Shares
+from .together import Shares, Turns
+from .trace import trace
 
-__all__ = ["HOST", "update"]
+__all__ = ["HOST", "ForeachBucket", "update"]
 
 Column = npt.NDArray[np.float64]
 Value = list[Tensor] | list[float] | float
@@ -153,3 +157,25 @@ def _fma(args: list[Value], lists: list[bool], dead: list[bool]) -> list[Tensor]
     if isinstance(a, float):
         return _foreach("add", [c, b], in_place=dead[2], alpha=a)
     return _foreach("add", [c, _foreach("mul", [b, a], in_place=False)], in_place=dead[2])
+
+
+class ForeachBucket(OneByOne):
+    """Lists of tensors in ``torch._foreach_*`` operations."""
+
+    def _update(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        table: Table,
+        treatment: Treatment,
+    ) -> Turns:
+        program = trace(self.rule, self.present, tuple(self.flags.items()))
+        states = self.members.state
+        arrays = {n: [s[n] for s in states] for n in self.rule.arrays(self.present)}
+        columns = self.columns(table, self._count())
+        columns.update({n: np.array([float(s[n]) for s in states]) for n in self.numbers})
+        grads, columns["factor"] = self._treated(params, grads, treatment)
+        new = yield from update(program, {"p": params, "g": grads, **arrays}, columns)
+        for name, column in new.items():
+            for state, value in zip(states, column.tolist(), strict=True):
+                state[name].fill_(value)

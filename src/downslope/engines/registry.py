@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from .bucket import BUCKETS, Bucket
+from .bucket import Bucket
+from .called import EagerBucket, TensorScalarBucket
 from .compiled import CompiledBucket
+from .foreach import ForeachBucket
 from .gpu.bucket import CountingTritonBucket, TritonBucket
 from .matrix.run import MATRIX, MATRIX_LOOP, MatrixBucket, MatrixLoopBucket
 from .shards import Shards
@@ -24,7 +26,9 @@ class _CountingTritonShards(Shards, CountingTritonBucket):
 
 
 ENGINES: dict[str, type[Bucket]] = {
-    **BUCKETS,
+    "foreach": ForeachBucket,
+    "eager": EagerBucket,
+    "tensor": TensorScalarBucket,
     MATRIX: MatrixBucket,
     MATRIX_LOOP: MatrixLoopBucket,
     "numba": CompiledBucket,

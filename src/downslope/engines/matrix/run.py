@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bucket import OneByOne, Table
+from ..bucket import Table
 from ..clip import Treatment
 from ..foreach import HOST
+from ..one_by_one import OneByOne
 from ..program import Operand, Program
 from ..together import Turns
 from ..trace import trace
