@@ -1,8 +1,8 @@
 """The formulas and their specs: each update rule written once, as a pure function.
 
-Read ``_rule.py`` for what a rule is, then ``adam.py`` for one. Every :class:`Rule` of a module here
-is collected, so that ``rules.ADAMW`` is the one of ``adam.py``, and :data:`RULES` holds all of them
-by these names. Nothing here imports torch.
+Read ``_rule.py`` for what a rule is (``_spec.py``: its arguments), then ``adam.py`` for one. Every
+:class:`Rule` of a module here is collected, so that ``rules.ADAMW`` is the one of ``adam.py``, and
+:data:`RULES` holds all of them by these names. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
-from ._rule import HOST_SCALARS, MATRIX_SCALARS, TREATMENT, Choice, Flag, Hyper, Rule, Slot, beta
+from ._rule import HOST_SCALARS, MATRIX_SCALARS, TREATMENT, Rule
+from ._spec import Choice, Flag, Hyper, Slot, beta
 
 __all__ = [
     "HOST_SCALARS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._rule import Flag, Hyper, Slot
+from ._spec import Flag, Hyper, Slot
 
 __all__ = [
     "CAUTIOUS",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._rule import Rule, Slot, beta
+from ._rule import Rule
 from ._shared import CAUTIOUS, EPS, LR, MEAN, WEIGHT_DECAY, cautious_update
+from ._spec import Slot, beta
 
 __all__ = ["ADABELIEF", "adabelief"]
 

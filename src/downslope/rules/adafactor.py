@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ._rule import Hyper, Rule, Slot
+from ._rule import Rule
 from ._shared import LR, WEIGHT_DECAY
+from ._spec import Hyper, Slot
 
 __all__ = ["ADAFACTOR", "adafactor"]
 

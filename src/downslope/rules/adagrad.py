@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._rule import Hyper, Rule, Slot
+from ._rule import Rule
 from ._shared import EPS, LR, WEIGHT_DECAY
+from ._spec import Hyper, Slot
 
 __all__ = ["ADAGRAD", "adagrad"]
 

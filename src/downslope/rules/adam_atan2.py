@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._rule import Hyper, Rule, beta
+from ._rule import Rule
 from ._shared import CAUTIOUS, LR, MEAN, MEAN_SQUARE, WEIGHT_DECAY, cautious_update
+from ._spec import Hyper, beta
 
 __all__ = ["ADAM_ATAN2", "adam_atan2"]
 

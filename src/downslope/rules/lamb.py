@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._rule import Rule, beta
+from ._rule import Rule
 from ._shared import CAUTIOUS, EPS, LR, MEAN, MEAN_SQUARE, WEIGHT_DECAY, cautious_update
+from ._spec import beta
 
 __all__ = ["LAMB", "lamb"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._rule import Hyper, Rule, Slot
+from ._rule import Rule
 from ._shared import CAUTIOUS, LR, WEIGHT_DECAY, cautious_update
+from ._spec import Hyper, Slot
 
 __all__ = ["LARS", "lars"]
 

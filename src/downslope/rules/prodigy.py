@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ._rule import Flag, Hyper, Rule, Slot, beta
+from ._rule import Rule
 from ._shared import CAUTIOUS, EPS, LR, WEIGHT_DECAY, cautious_update
+from ._spec import Flag, Hyper, Slot, beta
 
 __all__ = ["PRODIGY", "prodigy"]
 

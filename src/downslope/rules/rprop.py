@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ._rule import Hyper, Rule, Slot
+from ._rule import Rule
 from ._shared import LR
+from ._spec import Hyper, Slot
 
 __all__ = ["RPROP", "rprop"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._rule import Hyper, Rule, Slot, beta
+from ._rule import Rule
 from ._shared import EPS, LR, MEAN_SQUARE, WEIGHT_DECAY
+from ._spec import Hyper, Slot, beta
 
 __all__ = [
     "ADAMW_SCHEDULE_FREE",

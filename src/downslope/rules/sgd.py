@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ._rule import Flag, Hyper, Rule, Slot
+from ._rule import Rule
 from ._shared import CAUTIOUS, EPS, LR, WEIGHT_DECAY, cautious_update
+from ._spec import Flag, Hyper, Slot
 
 __all__ = ["NORMALIZED_SGD", "SGD", "normalized_sgd", "sgd"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._rule import Rule, beta
+from ._rule import Rule
 from ._shared import EPS, LR, MEAN, MEAN_SQUARE
+from ._spec import beta
 
 __all__ = ["SPARSE_ADAM", "sparse_adam"]
 
