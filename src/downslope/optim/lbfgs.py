@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal, TypeVar
 
@@ -16,8 +16,10 @@ from ..errors import InputError, InputTypeError, NonfiniteLossError, is_whole
 from ..rules import Hyper
 from ..schedules import Schedule
 from ._checks import check_keys, check_kinds, check_number, check_order, check_state
-from ._line_search import Point, strong_wolfe
+from ._line_search import Point
 from ._optimizer import ParamsT, _add_param_group, _load_state_dict
+from ._problem import Problem, check_finite, largest
+from ._two_loops import direction
 
 __all__ = ["LBFGS"]
 
@@ -31,8 +33,6 @@ _STATE = frozenset(
     {"func_evals", "n_iter", "d", "t", "old_dirs", "old_stps", "ro", "H_diag", "al"}
     | {"prev_flat_grad", "prev_loss"}
 )
-#: The least curvature, y s, of a step that is remembered.
-_CURVATURE = 1e-10
 
 
 class LBFGS(torch.optim.Optimizer):
@@ -183,7 +183,7 @@ class LBFGS(torch.optim.Optimizer):
         if self._schedule is not None:
             group["lr"] = float(self._schedule(group["schedule_step"]))
         _check(group)
-        problem = _Problem(torch.enable_grad()(closure), self._params)
+        problem = Problem(torch.enable_grad()(closure), self._params)
         state = self.state[self._params[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
@@ -202,7 +202,7 @@ class LBFGS(torch.optim.Optimizer):
 
     def _iterate(
         self,
-        problem: _Problem,
+        problem: Problem,
         group: dict[str, Any],
         state: dict[str, Any],
         loss: float,
@@ -213,12 +213,12 @@ class LBFGS(torch.optim.Optimizer):
         if isinstance(lr, Tensor):  # a copy, because the state keeps it as the step's length
             lr = lr.detach().squeeze().clone()
         max_iter, max_eval, least = (group[n] for n in ("max_iter", "max_eval", "tolerance_change"))
-        _check_finite(loss, grad)
+        check_finite(loss, grad)
         calls = 1
         for iteration in range(1, max_iter + 1):
-            if _largest(grad) <= group["tolerance_grad"]:
+            if largest(grad) <= group["tolerance_grad"]:
                 return
-            new = _direction(state, grad, group["history_size"])
+            new = direction(state, grad, group["history_size"])
             step = lr
             if state["n_iter"] == 0:
                 share: Any = 1.0 / grad.abs().sum()
@@ -237,7 +237,7 @@ class LBFGS(torch.optim.Optimizer):
             state.update(new, t=point.step, func_evals=state["func_evals"] + more)
             calls += more
             before, loss, grad = loss, point.loss, point.grad
-            moved = _largest(d * point.step)
+            moved = largest(d * point.step)
             if iteration == max_iter or calls >= max_eval or moved <= least:
                 return
             if abs(loss - before) < least:
@@ -267,123 +267,6 @@ class LBFGS(torch.optim.Optimizer):
         super().__setstate__(state)
         if self._schedule is not None:
             self.param_groups[0].setdefault("schedule_step", 0)  # torch's twin counts no steps
-
-
-class _Problem:
-    """A closure, and the parameters as one vector of real numbers."""
-
-    def __init__(self, closure: Callable[[], Any], params: Sequence[Tensor]) -> None:
-        self._closure = closure
-        self._params = params
-        self._views = [torch.view_as_real(p) if p.is_complex() else p for p in params]
-
-    def look(self) -> tuple[Any, float, Tensor]:
-        """Call the closure here.
-
-        Returns:
-            what it returned, that as a number, and the gradient.
-        """
-        value = self._closure()
-        if value is None:
-            raise InputTypeError("LBFGS: the closure must return the loss, got None")
-        return value, float(value), torch.cat([_flat_grad(p) for p in self._params])
-
-    def go(self, start: Point, step: Any, d: Tensor, *, look: bool) -> tuple[Point, int]:
-        """Take a step, look around if that is wanted, and return the point and the looks."""
-        values = self._copied()
-        self._move(step, d)
-        if not look:
-            return start._replace(step=step), 0
-        try:
-            _, loss, grad = self.look()
-            _check_finite(loss, grad)
-        except BaseException:
-            self._put(values)
-            raise
-        return Point(step, loss, grad, None), 1
-
-    def search(
-        self, start: Point, step: Any, d: Tensor, tolerance: float, most: int
-    ) -> tuple[Point, int]:
-        """Take the step that a line search finds, and return the point and its looks."""
-        values = self._copied()
-
-        def evaluate(step: Any) -> Point:
-            self._move(step, d)
-            try:
-                _, loss, grad = self.look()
-            finally:
-                self._put(values)
-            return Point.of(step, loss, grad, d)
-
-        found = strong_wolfe(
-            evaluate, start, step, longest=_largest(d), tolerance=tolerance, most=most
-        )
-        self._move(found[0].step, d)
-        return found
-
-    def _move(self, step: Any, d: Tensor) -> None:
-        parts = torch.split(d, [v.numel() for v in self._views])
-        for view, part in zip(self._views, parts, strict=True):
-            view.add_(part.view_as(view), alpha=step)
-
-    def _copied(self) -> list[Tensor]:
-        return [v.clone() for v in self._views]
-
-    def _put(self, values: Sequence[Tensor]) -> None:
-        for view, value in zip(self._views, values, strict=True):
-            view.copy_(value)
-
-
-def _flat_grad(p: Tensor) -> Tensor:
-    """A parameter's gradient as a vector of real numbers; zeros where it has none."""
-    g = torch.zeros_like(p) if p.grad is None else p.grad
-    g = g.to_dense() if g.is_sparse else g
-    return torch.view_as_real(g.resolve_conj()).reshape(-1) if g.is_complex() else g.reshape(-1)
-
-
-def _check_finite(loss: float, grad: Tensor) -> None:
-    """Raise NonfiniteLossError for a point from which no way leads on."""
-    if not (math.isfinite(loss) and math.isfinite(_largest(grad))):
-        what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
-        raise NonfiniteLossError(
-            f"LBFGS: {what}. The parameters are where they were before. Take a smaller lr, "
-            "line_search_fn='strong_wolfe', or see what the closure computes"
-        )
-
-
-def _largest(vector: Tensor) -> Any:
-    """The largest absolute value."""
-    return vector.abs().max() if vector.numel() else 0.0
-
-
-def _direction(state: dict[str, Any], grad: Tensor, size: int) -> dict[str, Any]:
-    """What an iteration begins with: the direction and the pairs that it comes from.
-
-    Args:
-        state: as the last iteration left it.
-        grad: here.
-        size: how many pairs may be remembered.
-    """
-    if state["n_iter"] == 0:
-        return {"d": grad.neg(), "old_dirs": [], "old_stps": [], "ro": [], "H_diag": 1}
-    y, s = grad - state["prev_flat_grad"], state["d"] * state["t"]
-    curvature = y.dot(s)
-    known = {name: state[name] for name in ("old_dirs", "old_stps", "ro", "H_diag")}
-    if curvature > _CURVATURE:
-        newest = {"old_dirs": y, "old_stps": s, "ro": 1.0 / curvature}
-        known = {name: [*known[name], value][-size:] for name, value in newest.items()}
-        known["H_diag"] = curvature / y.dot(y)
-    pairs = list(zip(known["old_dirs"], known["old_stps"], known["ro"], strict=True))
-    shares: list[Any] = [None] * max(size, len(pairs))
-    d = grad.neg()
-    for i, (y, s, ro) in reversed(list(enumerate(pairs))):
-        shares[i] = s.dot(d) * ro
-        d.add_(y, alpha=-shares[i])
-    d = d * known["H_diag"]
-    for (y, s, ro), share in zip(pairs, shares, strict=False):
-        d.add_(s, alpha=share - y.dot(d) * ro)
-    return {**known, "d": d, "al": shares}
 
 
 def _check(group: dict[str, Any]) -> None:
