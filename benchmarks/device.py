@@ -118,7 +118,7 @@ def measure(
     """
     ours = make_optimizer(downslope.optim, subject, workload, device)
     median = _median(ours.step, turns, clock)
-    engines = sorted({type(b).__name__ for _, b in ours._buckets})
+    engines = sorted({type(b).__name__ for _, b in ours._buckets.placed})
     size = bytes_moved(ours)
     del ours
     mode, step = torch_step(subject, workload, device) or (None, None)
@@ -143,7 +143,7 @@ def measure(
 def bytes_moved(optimizer: Any) -> int:
     """What a step that was taken read and wrote of arrays, each once a pass; and for the norm."""
     moved = 0.0
-    for _, bucket in optimizer._buckets:
+    for _, bucket in optimizer._buckets.placed:
         program, norm = bucket._program, bucket._meter is not None
         each = {n: _bytes(kind) for n, kind in zip(program.arrays, bucket._kinds, strict=True)}
         streams = [n for s in program.passes for n in (*s.reads, *(name for name, _ in s.writes))]

@@ -433,7 +433,7 @@ def test_a_captured_step_carries_its_tables(
     drive(cls(plain, capturable=True), rows)
     optimizer = cls(captured, capturable=True)
     drive(optimizer, rows[:2])
-    words = optimizer._buckets[0][1]._words
+    words = optimizer._buckets.placed[0][1]._words
     sent = words._twin.clone()
     capturing()
     drive(optimizer, rows[2:])

@@ -254,4 +254,4 @@ def test_gradients_of_a_skipped_step_are_not_kept() -> None:
     p.grad = torch.full((5, 5), math.nan)[:, 0]  # strided, so that it is copied
     with pytest.raises(NonfiniteGradientError):
         optimizer.step()
-    assert not optimizer._buckets
+    assert not optimizer._buckets.placed

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..rules import Rule
 from ..schedules import Schedule
+from ._beyond import CLIPS
 
-__all__ = ["Group", "Notice", "Schedules", "set_scheduled", "tells_of_changes"]
+__all__ = ["Group", "Notice", "Schedules", "set_scheduled", "take_schedules", "tells_of_changes"]
 
 #: By a group's key, and the place in its value where that is a tuple, what drives it.
 Schedules = dict[tuple[str, int | None], Schedule]
@@ -68,6 +70,20 @@ def tells_of_changes(group: dict[str, Any]) -> bool:
     return type(group) is Group and not any(
         type(value) is list for key, value in group.items() if key != "params"
     )
+
+
+def take_schedules(rule: Rule, group: dict[str, Any]) -> Schedules:
+    """Note which values of a group are schedules, and put their first values in their place."""
+    taken: Schedules = {}
+    clips = (h for h in CLIPS if h.name in group)
+    for hyper in (*rule.hypers, *clips):
+        value = hyper.of(group)
+        if isinstance(value, Schedule):
+            taken[hyper.group_key, hyper.index] = value
+    if taken:
+        group["schedule_step"] = 0
+        set_scheduled(group, taken)
+    return taken
 
 
 def set_scheduled(group: dict[str, Any], schedules: Schedules) -> None:

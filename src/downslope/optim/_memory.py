@@ -114,7 +114,7 @@ def memory_of(optimizer: Optimizer) -> Memory:
     )
     found = [p.grad for _, p in owned if p.grad is not None]
     state = (v for s in optimizer.state.values() for v in s.values())
-    buckets = released.buckets if released else [bucket for _, bucket in optimizer._buckets]
+    buckets = released.buckets if released else [bucket for _, bucket in optimizer._buckets.placed]
     measured = Usage(
         predicted.weights,
         released.largest if released else _bytes(found),

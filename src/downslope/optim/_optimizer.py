@@ -12,7 +12,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -20,27 +20,22 @@ from torch import Tensor
 from torch._C._autograd import _profiler_enabled
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from ..engines import together
-from ..engines.bucket import Bucket, Table
+from ..engines.bucket import Table
 from ..engines.clip import Treatment
 from ..errors import EngineError, InputError, InputTypeError
 from ..rules import Rule
 from ..schedules import Schedule
 from . import _beyond
+from ._buckets import Buckets
 from ._checks import check_alike, check_group, check_keys, check_kinds, check_order
-from ._clipping import measure, nonfinite_error, pick
+from ._clipping import measure, nonfinite_error
 from ._compiled import Traced
 from ._documentation import described
-from ._group import Group, Notice, Schedules, set_scheduled
+from ._group import Group, Notice, Schedules, set_scheduled, take_schedules
 from ._hooks import hooked
 from ._loading import Loading, of_parameters
 from ._memory import Memory, memory_of
-from ._placement import (
-    level,
-    make_buckets,
-    make_state,
-    shared_state,
-)
+from ._placement import level, make_state
 from ._reading import Reading
 from ._release import Release
 from ._storage import kinds_of, plain
@@ -125,10 +120,9 @@ class Optimizer(torch.optim.Optimizer):
         """Drop everything that is derived from groups and state."""
         self._reading = Reading(type(self).__name__, self.rule, self.defaults, self._notice)
         self._structure: list[tuple[Any, ...]] | None = None
-        self._buckets: list[tuple[list[int], Bucket]] = []
-        self._used: list[bool] = []
         self._scheduled_at = [k for k, schedules in enumerate(self._schedules) if schedules]
-        self._torch_operations = self._counts_on_device = False
+        scheduled = bool(self._scheduled_at)
+        self._buckets = Buckets(type(self).__name__, self.rule, scheduled=scheduled)
         if hasattr(self, "param_groups"):
             self.traced = Traced(self)
 
@@ -153,24 +147,11 @@ class Optimizer(torch.optim.Optimizer):
         except InputError:
             self.param_groups.pop()
             raise
-        self._schedules.append(self._take_schedules(group))
+        self._schedules.append(take_schedules(self.rule, group))
         if self._release is not None:
             self._release.add(group["params"])
         _beyond.align(self.rule, self.param_groups, self.defaults)
         self._forget()
-
-    def _take_schedules(self, group: dict[str, Any]) -> Schedules:
-        """Note which values are schedules, and put their first values in their place."""
-        taken: Schedules = {}
-        clips = (h for h in _beyond.CLIPS if h.name in group)
-        for hyper in (*self.rule.hypers, *clips):
-            value = hyper.of(group)
-            if isinstance(value, Schedule):
-                taken[hyper.group_key, hyper.index] = value
-        if taken:
-            group["schedule_step"] = 0
-            set_scheduled(group, taken)
-        return taken
 
     # -- the step ---------------------------------------------------------------------------------
 
@@ -298,15 +279,15 @@ class Optimizer(torch.optim.Optimizer):
         if not all(used):
             params = list(itertools.compress(params, used))
             grads = list(itertools.compress(grads, used))
-        if used != self._used or not self._accepted(params, grads):
-            self._place(params, grads, used)
-        if not (self._counts_on_device and self.on_nonfinite is None):
+        buckets = self._buckets
+        buckets.fit(params, grads, used, self.param_groups, self.state)
+        if not (buckets.counts_on_device and self.on_nonfinite is None):
             if treatment.skip is not None and float(treatment.skip) != 0:
-                self._undo(params)
+                buckets.undo(params, self.state)
                 return False
             if treatment.scale is not None:
                 treatment = treatment.read()
-        if not self._torch_operations:
+        if not buckets.torch_operations:
             done = self._run_buckets(params, grads, table, treatment)
         else:
             with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
@@ -320,24 +301,19 @@ class Optimizer(torch.optim.Optimizer):
     ) -> bool:
         clipping = self._reading.clipping
         if clipping is not None or self.on_nonfinite is not None:
-            measured = measure(self._buckets, params, grads, treatment)
+            measured = measure(self._buckets.placed, params, grads, treatment)
             self._norm = measured.norm()
             if self.on_nonfinite is not None and (bad := measured.nonfinite()):
                 self._leave_out(params, bad)
                 return False
             if clipping is not None:
                 treatment = clipping.clipped(treatment, measured)
-        together.run(
-            [
-                bucket.step(pick(params, at), pick(grads, at), table, treatment)
-                for at, bucket in self._buckets
-            ]
-        )
+        self._buckets.step(params, grads, table, treatment)
         return True
 
     def _leave_out(self, params: list[Tensor], bad: list[int]) -> None:
         """Undo what was prepared for a step; say which gradient is not finite."""
-        self._undo(params)
+        self._buckets.undo(params, self.state)
         self._blame(params, bad)
 
     def _blame(self, params: list[Tensor], bad: list[int]) -> None:
@@ -351,68 +327,16 @@ class Optimizer(torch.optim.Optimizer):
                 stacklevel=5,
             )
 
-    def _undo(self, params: list[Tensor]) -> None:
-        """Nothing of this step may reach parameters or state: forget what was prepared for it."""
-        for _, bucket in self._buckets:
-            bucket.skip()
-        for p in params:
-            if p in self.state and not self.state[p]:
-                del self.state[p]
-        self._buckets, self._used = [], []
-
-    def _accepted(self, params: list[Tensor], grads: list[Any]) -> bool:
-        """Whether every bucket of the last step is still right, now with these gradients."""
-        states = self._states(params)
-        return all(
-            bucket.accepts(pick(params, at), pick(grads, at), pick(states, at))
-            for at, bucket in self._buckets
-        )
-
-    def _place(self, params: list[Tensor], grads: list[Any], used: list[bool]) -> None:
-        """Sort the tensors into new buckets."""
-        if not params:
-            warnings.warn(
-                f"{type(self).__name__}.step(): no parameter has a gradient, so nothing was "
-                "updated. Call loss.backward() first, and see that requires_grad is True.",
-                stacklevel=5,
-            )
-        owners = [(n, g) for n, g in enumerate(self.param_groups) for _ in g["params"]]
-        members = [
-            (number, group, p, g)
-            for (number, group), p, g in zip(
-                itertools.compress(owners, used), params, grads, strict=True
-            )
-        ]
-        known = shared_state(self.rule, self.state)
-        self._buckets = make_buckets(type(self).__name__, self.rule, members, self.state)
-        level(self.rule, self.state.values(), known)
-        self._torch_operations = any(bucket.torch_operations for _, bucket in self._buckets)
-        # A schedule is the host's, which must know whether it goes on.
-        self._counts_on_device = not self._scheduled_at and all(
-            bucket.counts_on_device for _, bucket in self._buckets
-        )
-        self._used = used
-        if not self._accepted(params, grads):
-            raise EngineError(
-                f"{type(self).__name__}: parameters or state changed while a step was prepared; "
-                "is another thread changing them?"
-            )
-
-    def _states(self, params: list[Tensor]) -> list[dict[str, Any]]:
-        state = self.state
-        if len(state) == len(params) and all(map(is_, state, params)):
-            return list(state.values())
-        return [state.get(p, _NO_STATE) for p in params]
-
     def _scheduled(self) -> list[tuple[dict[str, Any], Schedules]]:
         return [(self.param_groups[k], self._schedules[k]) for k in self._scheduled_at]
 
     def _read_groups(self) -> tuple[Table, Treatment]:
         """This step's hyperparameters; buckets are dropped when what they depend on changed."""
         reading = self._reading
-        reading.update(self.param_groups, unread=self._counts_on_device)
+        reading.update(self.param_groups, unread=self._buckets.counts_on_device)
         if reading.structure is not self._structure:
-            self._buckets, self._used, self._structure = [], [], reading.structure
+            self._structure = reading.structure
+            self._buckets.drop()
         treatment = reading.treatment
         # A GradScaler sets these two around the step when ``_step_supports_amp_scaling``.
         scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
@@ -498,7 +422,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _steps_of(self, group: dict[str, Any]) -> int:
         """How many steps a group has done, from a checkpoint that did not count them itself."""
-        counts = [self.state.get(p, _NO_STATE).get("step", 0.0) for p in group["params"]]
+        counts = [self.state.get(p, {}).get("step", 0.0) for p in group["params"]]
         return int(max(map(float, counts), default=0))
 
 
@@ -508,6 +432,3 @@ def defaults_of(arguments: dict[str, Any]) -> dict[str, Any]:
     cls = type(arguments["self"])
     beyond = _beyond.given(cls.__name__, cls.rule, arguments.get("beyond", {}))
     return {k: v for k, v in arguments.items() if k not in named} | beyond
-
-
-_NO_STATE: dict[str, Any] = {}
