@@ -16,8 +16,8 @@ from ..errors import InputError, InputTypeError, NonfiniteLossError, is_whole
 from ..rules import Hyper
 from ..schedules import Schedule
 from ._checks import check_keys, check_kinds, check_number, check_order, check_state
+from ._grouped import ParamsT, torchs_add_param_group, torchs_load_state_dict
 from ._line_search import Point
-from ._optimizer import ParamsT, _add_param_group, _load_state_dict
 from ._problem import Problem, check_finite, largest
 from ._two_loops import direction
 
@@ -140,7 +140,7 @@ class LBFGS(torch.optim.Optimizer):
             raise InputTypeError(f"param_group must be a dict, but got {type(param_group)}")
         check_keys("LBFGS", param_group, self.defaults)
         _check({**self.defaults, **param_group})
-        _add_param_group(self, dict(param_group))
+        torchs_add_param_group(self, dict(param_group))
         if len(self.param_groups) > 1:
             self.param_groups.pop()
             raise InputError(
@@ -257,7 +257,7 @@ class LBFGS(torch.optim.Optimizer):
             check_state("LBFGS", _STATE, saved)
 
         with self.register_load_state_dict_pre_hook(check):  # after the user's, which may mend it
-            _load_state_dict(self, state_dict)
+            torchs_load_state_dict(self, state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("_schedule", "on_nonfinite")
