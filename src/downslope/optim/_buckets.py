@@ -109,7 +109,7 @@ class Buckets:
             own = list(states.values())
         else:
             own = [states.get(p, _NO_STATE) for p in params]
-        for at, bucket in self.placed:  # noqa: SIM110  # a generator would cost as much as a check
+        for at, bucket in self.placed:  # a generator would cost as much as a small bucket's check
             if not bucket.accepts(pick(params, at), pick(grads, at), pick(own, at)):
                 return False
         return True
