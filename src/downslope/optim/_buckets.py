@@ -55,7 +55,7 @@ class Buckets:
         groups: Sequence[Mapping[str, Any]],
         states: States,
     ) -> None:
-        """See that they are right for the tensors of this step.
+        """See that they are right for the tensors of this step: make them anew if they are not.
 
         Args:
             params: those that have gradients.
@@ -72,22 +72,6 @@ class Buckets:
                 "updated. Call loss.backward() first, and see that requires_grad is True.",
                 stacklevel=5,
             )
-        self._make(params, grads, used, groups, states)
-        if not self._accepted(params, grads, states):
-            raise EngineError(
-                f"{self._owner}: parameters or state changed while a step was prepared; "
-                "is another thread changing them?"
-            )
-
-    def _make(
-        self,
-        params: Sequence[Tensor],
-        grads: Sequence[Any],
-        used: list[bool],
-        groups: Sequence[Mapping[str, Any]],
-        states: States,
-    ) -> None:
-        """Sort the tensors into new buckets."""
         owners = [(n, g) for n, g in enumerate(groups) for _ in g["params"]]
         members = [
             (number, group, p, g)
@@ -102,6 +86,11 @@ class Buckets:
         self.torch_operations = any(bucket.torch_operations for bucket in buckets)
         self.counts_on_device = not self._scheduled and all(b.counts_on_device for b in buckets)
         self._used = used
+        if not self._accepted(params, grads, states):
+            raise EngineError(
+                f"{self._owner}: parameters or state changed while a step was prepared; "
+                "is another thread changing them?"
+            )
 
     def _accepted(self, params: Sequence[Tensor], grads: Sequence[Any], states: States) -> bool:
         """Whether every bucket is right for these tensors, which it then steps next."""
