@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,12 +14,14 @@ __all__ = [
     "LEFTOVER",
     "cache_home",
     "flush_folder",
+    "locked",
     "remove_leftovers",
     "staged",
     "write_atomically",
 ]
 
 LEFTOVER = ".tmp"  #: how the names of temporary files end
+_AGAIN = 0.1  # seconds after which a lock is asked for again
 
 
 def cache_home() -> Path:
@@ -78,6 +81,39 @@ def remove_leftovers(folder: str | Path) -> None:
     """Remove the temporary files of writers that were killed; nobody else may be writing there."""
     for path in Path(folder).glob(f".*{LEFTOVER}"):
         path.unlink()
+
+
+def locked(path: str | Path, patience: float | None = None) -> int:
+    """A descriptor that holds a file's lock until it is closed, or the process ends.
+
+    Processes that are forked meanwhile hold it too.
+
+    Args:
+        path: made where it is missing.
+        patience: seconds to wait for another process; None: as long as it takes.
+
+    Raises:
+        BlockingIOError: another process still holds it.
+        ImportError: this system has no such locks.
+    """
+    import fcntl
+
+    how = fcntl.LOCK_EX if patience is None else fcntl.LOCK_EX | fcntl.LOCK_NB
+    until = time.monotonic() + (patience or 0.0)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, how)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_AGAIN)
+            else:
+                return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def flush_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..doctor.finding import healing
 from .progress import Event, Progress, clock
+from .say import say
 
 __all__ = ["LiveView", "PlainView", "view_for"]
 
@@ -41,18 +42,15 @@ class PlainView:
         """Take in one event of the loop."""
         self._progress.update(event)
         if event["event"] == "start":
-            self._print(_started(self._progress))
+            self.tell(_started(self._progress))
         elif event["event"] == "validation":
-            self._print(_epoch_line(self._progress))
+            self.tell(_epoch_line(self._progress))
         elif event["event"] == "heal":
-            self._print(healing(event))
+            self.tell(healing(event))
 
     def tell(self, text: str) -> None:
         """Say something in between."""
-        self._print(text)
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, text)
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +91,7 @@ class LiveView:
 
     def tell(self, text: str) -> None:
         """Say something above the bars."""
-        self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._live.console, text)
 
     def __enter__(self) -> Self:
         self._live.start()

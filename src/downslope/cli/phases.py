@@ -10,6 +10,7 @@ from typing import Any, Self
 import typer
 
 from .app import INTERRUPTED
+from .say import say
 
 __all__ = ["Phases", "interrupted"]
 
@@ -55,13 +56,10 @@ class Phases:
             self._task = self._bar.add_task(
                 event["name"], total=event["jobs"], completed=event["done"]
             )
-            self._print(f"{event['name']}: {event['jobs'] - event['done']} to do")
+            say(self._bar.console, f"{event['name']}: {event['jobs'] - event['done']} to do")
         else:
             self._bar.advance(self._task)
-            self._print(f"  {_line(event)}")
-
-    def _print(self, text: str) -> None:
-        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            say(self._bar.console, f"  {_line(event)}")
 
     def __enter__(self) -> Self:
         return self

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ..errors import InputError
+from ..files import locked
 from ..monitor.records import RecordWriter, read_records
 from ..tasks import Task
 
@@ -81,27 +81,18 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         self._writer.close()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
 
-def _locked(folder: Path) -> int:
+def _locked(folder: Path) -> int | None:
     """A descriptor that holds the folder's lock, as do workers that are forked meanwhile."""
-    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
     try:
-        import fcntl
+        return locked(folder / ".lock", PATIENCE)
     except ImportError:  # not a system with such locks
-        return descriptor
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                os.close(descriptor)
-                raise InputError(
-                    f"Another process is at work in {str(folder)!r}. Wait for it, or choose "
-                    "another directory."
-                ) from None
-            time.sleep(0.1)
-        else:
-            return descriptor
+        return None
+    except BlockingIOError:
+        raise InputError(
+            f"Another process is at work in {str(folder)!r}. Wait for it, or choose "
+            "another directory."
+        ) from None

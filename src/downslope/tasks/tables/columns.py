@@ -80,7 +80,43 @@ class Column(ABC):
 
 
 @dataclass(frozen=True)
-class NumberColumn(Column):
+class _Measured(Column):
+    """A number a cell, of which some may be missing.
+
+    Args:
+        name: as in :class:`Column`.
+        means: as in :class:`Column`.
+        deviations: as in :class:`Column`.
+        fill: stands for an empty cell: the training part's median; ``None`` refuses it.
+        flagged: whether there is one more feature, 1 where the cell is empty.
+    """
+
+    nothing: ClassVar[str]
+    fill: float | None = None
+    flagged: bool = False
+
+    @abstractmethod
+    def _read(self, path: Path, cells: pl.Series, first: int) -> Floats:
+        """The numbers, NaN where a cell is empty."""
+
+    @abstractmethod
+    def _parts(self, values: Floats) -> Floats:
+        """The features of each number, ``(rows, features)``."""
+
+    def raw(self, path: Path, cells: pl.Series, first: int) -> Floats:
+        """See :class:`Column`."""
+        values = self._read(path, cells, first)
+        empty = np.isnan(values)
+        if self.fill is not None:
+            values = np.where(empty, self.fill, values)
+        elif empty.any():
+            raise bad_cell(path, cells, empty, self.nothing, first, IMPUTE)
+        parts = self._parts(values)
+        return np.concatenate([parts, empty[:, None]], axis=1) if self.flagged else parts
+
+
+@dataclass(frozen=True)
+class NumberColumn(_Measured):
     """The number; where cells of the training part are empty also whether this one is.
 
     Args:
@@ -92,16 +128,13 @@ class NumberColumn(Column):
     """
 
     kind: ClassVar[str] = "number"
-    fill: float | None = None
-    flagged: bool = False
+    nothing: ClassVar[str] = "no finite number"
 
-    def raw(self, path: Path, cells: pl.Series, first: int) -> Floats:
-        """See :class:`Column`."""
-        values = to_numbers(path, cells, first)
-        empty = np.isnan(values)
-        if self.fill is None and empty.any():
-            raise bad_cell(path, cells, empty, "no finite number", first, IMPUTE)
-        return _flagged(_filled(values, empty, self.fill)[:, None], empty, self.flagged)
+    def _read(self, path: Path, cells: pl.Series, first: int) -> Floats:
+        return to_numbers(path, cells, first)
+
+    def _parts(self, values: Floats) -> Floats:
+        return values[:, None]
 
 
 @dataclass(frozen=True)
@@ -137,7 +170,7 @@ class CategoryColumn(Column):
 
 
 @dataclass(frozen=True)
-class DateColumn(Column):
+class DateColumn(_Measured):
     """The parts of a date: see :func:`date_parts`.
 
     Args:
@@ -150,16 +183,13 @@ class DateColumn(Column):
     """
 
     kind: ClassVar[str] = "date"
-    fill: float | None = None
-    flagged: bool = False
+    nothing: ClassVar[str] = "no date"
 
-    def raw(self, path: Path, cells: pl.Series, first: int) -> Floats:
-        """See :class:`Column`."""
-        passed = to_days(path, cells, first)
-        empty = np.isnan(passed)
-        if self.fill is None and empty.any():
-            raise bad_cell(path, cells, empty, "no date", first, IMPUTE)
-        return _flagged(date_parts(_filled(passed, empty, self.fill)), empty, self.flagged)
+    def _read(self, path: Path, cells: pl.Series, first: int) -> Floats:
+        return to_days(path, cells, first)
+
+    def _parts(self, values: Floats) -> Floats:
+        return date_parts(values)
 
 
 KINDS: dict[str, type[Column]] = {c.kind: c for c in (NumberColumn, CategoryColumn, DateColumn)}
@@ -203,11 +233,3 @@ def date_parts(passed: Floats) -> Floats:
         turn = 2 * math.pi * np.mod(passed / period, 1.0)
         waves += [np.sin(turn), np.cos(turn)]
     return np.stack([passed, *waves], axis=1)
-
-
-def _filled(values: Floats, empty: NDArray[np.bool_], fill: float | None) -> Floats:
-    return values if fill is None else np.where(empty, fill, values)
-
-
-def _flagged(raw: Floats, empty: NDArray[np.bool_], flagged: bool) -> Floats:
-    return np.concatenate([raw, empty[:, None]], axis=1) if flagged else raw

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import InputError
-from ...files import LEFTOVER, cache_home, remove_leftovers, staged, write_atomically
+from ...files import LEFTOVER, cache_home, locked, remove_leftovers, staged, write_atomically
 from .row_file import RowFile
 
 __all__ = ["Entry", "Rows", "alone", "clear", "entries", "find", "folder", "key_of", "written"]
@@ -117,17 +118,18 @@ def name_of(path: Path, declared: Mapping[str, Any]) -> str:
 def alone(name: str) -> Iterator[None]:
     """While entered, no other process makes this entry: one of torchrun's does, the others wait."""
     try:
-        import fcntl
+        lock = locked(folder() / f"{name}.lock")  # ends with the process, however that ends
     except ImportError:
         raise InputError(
             "Streaming a table needs a system with POSIX's files, such as Linux or macOS. Leave it "
             "out (--no-stream), or train on a part of the table."
         ) from None
-    with (folder() / f"{name}.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # which ends with the process, however that ends
+    try:
         for path in folder().glob(f".{name}-*{LEFTOVER}"):  # of one that was killed
             path.unlink()
         yield
+    finally:
+        os.close(lock)
 
 
 def find(name: str, key: str) -> tuple[Rows, Path] | None:
