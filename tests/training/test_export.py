@@ -61,9 +61,9 @@ def bytes_with(model: str) -> Callable[[Path], Task]:
 
 @pytest.fixture
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "LENGTH", 8)  # a recurrent network's program has each step
+    monkeypatch.setattr(text, "LENGTH", 4)  # a recurrent network's program has each step
     monkeypatch.setitem(text.MODELS, "gru", {"symbols": 256, "width": 16})
-    sizes = {"symbols": 256, "length": 8, "width": 16, "heads": 2, "blocks": 1}
+    sizes = {"symbols": 256, "length": 4, "width": 16, "heads": 2, "blocks": 1}
     monkeypatch.setitem(text.MODELS, "transformer", sizes)
 
 
