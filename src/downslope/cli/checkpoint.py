@@ -48,6 +48,7 @@ def command(
 
 def described(file: Path) -> Iterator[str]:
     """Lines about a checkpoint; raises where it is not sound."""
+    from ..engines.layout import dtype_name
     from ..training import checkpoint
 
     version, obj = checkpoint.version(file), checkpoint.load(file)
@@ -61,7 +62,7 @@ def described(file: Path) -> Iterator[str]:
     for name, part in obj.items():
         tensors = list(_tensors(part))
         if tensors:
-            kinds = sorted({str(t.dtype).removeprefix("torch.") for t in tensors})
+            kinds = sorted({dtype_name(t.dtype) for t in tensors})
             numbers = sum(t.numel() for t in tensors)
             size = in_bytes(sum(t.nbytes for t in tensors))
             yield f"  {name}: {len(tensors)} tensors, {numbers:,} x {', '.join(kinds)}, {size}"

@@ -1,4 +1,4 @@
-"""How a tensor lies in memory."""
+"""How a tensor lies in memory, and what its numbers are called there."""
 
 from __future__ import annotations
 
@@ -6,10 +6,24 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-__all__ = ["PLAIN", "adopt", "dense"]
+__all__ = ["COMPILED_DTYPES", "PLAIN", "adopt", "dense", "dtype_name"]
 
 #: Types whose memory is what torch says it is; that of another subclass may be anything.
 PLAIN = frozenset((Tensor, Parameter))
+
+#: The kinds of number that compiled engines read and write.
+COMPILED_DTYPES = frozenset({
+    torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
+})  # fmt: skip
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """What a kind of number is called in programs, kernels and files.
+
+    >>> dtype_name(torch.bfloat16)
+    'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")
 
 
 def dense(tensor: Tensor) -> bool:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from ..rules import Hyper, Rule
 from . import clip, together
-from .layout import dense
+from .layout import COMPILED_DTYPES, PLAIN, dense, dtype_name
 from .program import Program
 from .trace import limited, trace, trace_sums
 
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from .cpu.run import Launch
 
 __all__ = ["Sweep", "compiled"]
-
-_KINDS = {
-    torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
-}  # fmt: skip
 
 
 def compiled(tensor: Tensor) -> bool:
@@ -38,9 +33,9 @@ def compiled(tensor: Tensor) -> bool:
     (True, False)
     """
     return (
-        type(tensor) in (Tensor, Parameter)
+        type(tensor) in PLAIN
         and tensor.device.type == "cpu"
-        and tensor.dtype in _KINDS
+        and tensor.dtype in COMPILED_DTYPES
         and tensor.layout == torch.strided
         and not tensor.is_conj()
         and not tensor.is_neg()
@@ -92,7 +87,7 @@ class _Part:
     """Tensors of one kind of number."""
 
     def __init__(self, dtype: torch.dtype, tensors: Sequence[Tensor]) -> None:
-        self._kind = str(dtype.to_real()).removeprefix("torch.")
+        self._kind = dtype_name(dtype.to_real())
         reals = 2 if dtype.is_complex else 1
         self._sizes = tuple(t.numel() * reals for t in tensors)
         self._pointers = list(map(Tensor.data_ptr, tensors))

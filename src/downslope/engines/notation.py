@@ -52,7 +52,7 @@ class _Norm(_Matrix):
     unicode, tex, brackets = ("‖", "", "‖"), (r"\left\|", "", r"\right\|"), False
 
 
-#: The functions of ``trace.MATRIX_FUNCTIONS`` on symbols.
+#: The functions of ``tracer.MATRIX_FUNCTIONS`` on symbols.
 MATRIX_OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "row_mean": sp.Function("rowmean"),
     "column_mean": sp.Function("colmean"),

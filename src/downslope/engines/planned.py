@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .bucket import Bucket, State, elements
-from .layout import adopt
+from .layout import adopt, dtype_name
 from .program import Program
 from .storage import CODECS
 from .trace import trace
@@ -43,7 +43,7 @@ class PlannedBucket(Bucket):
         examples = {"p": params[0], "g": params[0], **{n: state[0][n] for n in arrays}}
         #: The kind of number or codec of every array, and how many numbers every tensor has.
         self._kinds = tuple(
-            self.codecs.get(name, str(t.dtype.to_real())[6:]) for name, t in examples.items()
+            self.codecs.get(name, dtype_name(t.dtype.to_real())) for name, t in examples.items()
         )
         self._lengths = [elements(p) for p in params]
 

@@ -47,6 +47,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .layout import dtype_name
 from .program import Program
 
 __all__ = [
@@ -137,7 +138,7 @@ CODECS: Mapping[str, Codec] = {
     "signed8": Codec((Plane(torch.int8), _SCALES)),
     "positive8": Codec((Plane(torch.uint8), _SCALES)),
     **{
-        f"{str(weight)[6:]}x{8 * rest.itemsize}": Codec(
+        f"{dtype_name(weight)}x{8 * rest.itemsize}": Codec(
             (Plane(weight), Plane(rest, "_correction")), random=False
         )
         for weight in (torch.bfloat16, torch.float16)

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from ..engines.bucket import Bucket, Members
-from ..engines.layout import dense
+from ..engines.layout import COMPILED_DTYPES, PLAIN, dense
 from ..engines.matrix.run import MATRIX, MATRIX_LOOP
 from ..engines.registry import ENGINES
 from ..engines.shards import is_sharded, local
@@ -24,9 +23,6 @@ from ._storage import conform, conform_weight, counts, keep, kinds_of
 
 __all__ = ["level", "make_buckets", "make_state", "number_dtype", "shared_state", "structure"]
 
-_COMPILED_DTYPES = {
-    torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128,
-}  # fmt: skip
 #: The engine that compiles kernels, by the kind of device. (ROCm's devices are "cuda" to torch.)
 COMPILED = {"cpu": "numba", "cuda": "triton", "xpu": "triton"}
 _FLAGS = ("fused", "foreach", "differentiable", "capturable")
@@ -57,13 +53,13 @@ def _compiled_refuses(rule: Rule, group: Mapping[str, Any], p: Tensor) -> str:
         if group.get("clip_agc") is not None:
             return "it is a DTensor, over whose shards clip_agc sums"
         p = local(p)
-    if type(p) not in (Tensor, Parameter):
+    if type(p) not in PLAIN:
         return f"it is a {type(p).__name__}"
     if p.device.type not in COMPILED:
         return f"it is on {p.device.type}"
     if COMPILED[p.device.type] == "triton" and not _has_triton():
         return f"it is on {p.device.type}, and Triton is not installed"
-    if p.dtype not in _COMPILED_DTYPES:
+    if p.dtype not in COMPILED_DTYPES:
         return f"it holds {p.dtype}"
     if p.layout != torch.strided or not dense(p):
         return "its elements do not fill one block of memory"

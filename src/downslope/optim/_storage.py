@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engines.layout import adopt
+from ..engines.layout import adopt, dtype_name
 from ..engines.shards import distributed, is_sharded, local
 from ..engines.storage import BLOCK, CODECS, SMALL, WEIGHT, close, empty_planes, open_planes
 from ..errors import EngineError, InputError, InputTypeError
@@ -113,7 +113,7 @@ def kinds_of(owner: str, rule: Rule, group: Mapping[str, Any], p: Tensor) -> dic
     }
     if WEIGHT in words and p.dtype.itemsize == 2:
         correction = WEIGHTS["float32" if p.numel() < SMALL else words[WEIGHT]]
-        kinds["p"] = f"{str(p.dtype)[6:]}x{correction}"
+        kinds["p"] = f"{dtype_name(p.dtype)}x{correction}"
     return kinds
 
 
@@ -277,7 +277,7 @@ def conform(state: dict[str, Any], slot: str, kind: str | None, p: Tensor) -> No
     held = _held(state, slot)
     if kind is None:
         if held:
-            keep(state, slot, opened(state, slot), str(p.dtype)[6:], p)
+            keep(state, slot, opened(state, slot), dtype_name(p.dtype), p)
         return
     as_wanted = (
         held == kind

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engines.layout import dtype_name
 from ..errors import InputError, MissingExtraError
 from ..files import write_atomically
 from ..tasks import batches
@@ -129,7 +130,7 @@ def _about(run: Run, checkpoint: Which, example: Tensor) -> dict[str, Any]:
         "metric": {run.metric_name: run.best_metric} if checkpoint == "best" else None,
         "input": {
             "shape": [None, *example.shape[1:]],
-            "dtype": str(example.dtype).removeprefix("torch."),
+            "dtype": dtype_name(example.dtype),
         },
         "preparation": None if prepared is None else prepared.to_dict(),
         "packages": environment(torch.device("cpu"))["packages"],
