@@ -102,6 +102,11 @@ class Program:
         return tuple(total for p in self.passes for total in p.totals)
 
     @property
+    def waits(self) -> int:
+        """How many times a step waits for sums over all tensors."""
+        return sum(any(t.call is not None for t in p.totals) for p in self.passes)
+
+    @property
     def with_reciprocals(self) -> Program:
         """The same with each division by a scalar as a product with its reciprocal.
 

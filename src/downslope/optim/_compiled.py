@@ -26,7 +26,7 @@ from ..engines.trace import trace
 from ..errors import EngineError
 from ._clipping import Measured, wanted
 from ._group import set_scheduled
-from ._placement import level, make_state, shared_state
+from ._placement import clips_inside, level, make_state, shared_state
 
 if TYPE_CHECKING:
     from ._optimizer import Optimizer
@@ -127,8 +127,7 @@ class Traced(torch.optim.Optimizer):
                 params.append(p)
                 grads.append(p.grad)
                 at.append(k)
-        passes = trace(rule, present, rule.flag_values(own)).passes
-        waits = sum(any(t.call is not None for t in p.totals) for p in passes)
+        waits = trace(rule, present, rule.flag_values(own)).waits
         # The compiler knows constants of plain types only.
         return present, tuple(self.constants(number)), waits
 
@@ -160,7 +159,7 @@ class Traced(torch.optim.Optimizer):
         group = owner.param_groups[number]
         return _Constants(
             self.rule.flag_values(group),
-            tuple(n for n in ("clip_value", "clip_agc") if group.get(n) is not None),
+            clips_inside(group),
             wanted(owner.param_groups) or owner.on_nonfinite is not None,
             owner.on_nonfinite is not None,
         )

@@ -21,7 +21,15 @@ from ..errors import EngineError, InputError
 from ..rules import Rule, Slot
 from ._storage import conform, conform_weight, counts, keep, kinds_of
 
-__all__ = ["level", "make_buckets", "make_state", "number_dtype", "shared_state", "structure"]
+__all__ = [
+    "clips_inside",
+    "level",
+    "make_buckets",
+    "make_state",
+    "number_dtype",
+    "shared_state",
+    "structure",
+]
 
 #: The engine that compiles kernels, by the kind of device. (ROCm's devices are "cuda" to torch.)
 COMPILED = {"cpu": "numba", "cuda": "triton", "xpu": "triton"}
@@ -31,11 +39,11 @@ _FLAGS = ("fused", "foreach", "differentiable", "capturable")
 def structure(rule: Rule, group: Mapping[str, Any]) -> tuple[Any, ...]:
     """Everything in a group's values that decides how its tensors are placed."""
     flags = tuple(group.get(f) for f in _FLAGS)
-    values = rule.flag_values(group), flags, _clips(group), str(group.get("storage"))
+    values = rule.flag_values(group), flags, clips_inside(group), str(group.get("storage"))
     return rule.present(group), *values, len(group["params"])
 
 
-def _clips(group: Mapping[str, Any]) -> tuple[str, ...]:
+def clips_inside(group: Mapping[str, Any]) -> tuple[str, ...]:
     """The clipping that is part of a kernel."""
     return tuple(n for n in ("clip_value", "clip_agc") if group.get(n) is not None)
 
@@ -298,7 +306,7 @@ def make_buckets(
         new = make_state(owner, rule, group, p, state, stored)
         counted = ("step",) if counts(rule, stored) and not rule.plain_step else ()
         kinds = tuple(state[n].dtype for n in (*present, *counted))
-        clips, shape = _clips(group), p.shape if rule.matrix else ()
+        clips, shape = clips_inside(group), p.shape if rule.matrix else ()
         flags = rule.flag_values(group)
         key = (engine, present, flags, clips, compact, p.device, p.dtype, kinds, shape)
         sorted_members.setdefault(key, []).append((position, number, p, g.is_sparse, state, new))

@@ -82,8 +82,8 @@ class Release:
             elif group.get("differentiable"):
                 needs = "differentiable=True keeps all. Leave it out"
             elif not rule.matrix:
-                passes = trace(rule, rule.present(group), rule.flag_values(group)).passes
-                if rule.shared or any(t.call is not None for p in passes for t in p.totals):
+                waits = trace(rule, rule.present(group), rule.flag_values(group)).waits
+                if rule.shared or waits:
                     needs = "the formula has sums over all. Step as usual"
             if needs:
                 raise EngineError(f"{name}: gradients are released one by one, but {needs}")
