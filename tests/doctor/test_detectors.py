@@ -648,8 +648,16 @@ AT_ONCE = np.exp(-np.arange(200) / 5)
         (0.4, 0.07 + AT_ONCE, []),
         (0.4, 0.07 + AT_ONCE + (AT_ONCE < 1e-9), ["lr too high"]),
         (0.4, 0.07 + FALL, ["lr too high"]),
+        (0.4, 0.1 - 0.3 * np.tile([0, 1, 0, 2, 0], 40), ["lr too high"]),
     ],
-    ids=["falls", "hardly falls", "falls by far steps", "comes back", "hardly falls by far steps"],
+    ids=[
+        "falls",
+        "hardly falls",
+        "falls by far steps",
+        "comes back",
+        "hardly falls by far steps",
+        "goes to and fro below 0",
+    ],
 )
 def test_first_steps_that_go_far_are_let_be_where_the_loss_falls_at_once(
     update: float, losses: Any, causes: list[str]
@@ -737,7 +745,7 @@ def test_outputs_that_became_constant_as_the_loss_asks_are_not_the_rates_doing(
     for event in events:
         if event["event"] == "monitor":
             begun = event["step"] < 4
-            event["output"] = {"scale": 1.0, "spread": 1.0 if begun else 0.0}
+            event["output"] = {"scale": 1.0, "spread": 1.0 if begun else 0.01}
             event["activations"] = {"relu": {"dead": 0.1 if begun else 0.95}}
     assert causes_of(events) == [cause]
 
@@ -763,8 +771,55 @@ def test_outputs_tell_that_a_model_was_trained_before(spread: float, causes: lis
 
 def test_what_fell_in_the_first_steps_counts_as_fallen() -> None:
     """At a tenth of the untrained loss a slow end is no slow optimizer."""
-    losses = 0.06 + 0.02 * FALL + AT_ONCE
+    losses = 0.06 + 0.02 * FALL + np.exp(-np.arange(200) / 2)
     assert of_plain_sgd(losses - np.arange(200) / 1e4, update=5e-3) == []
+
+
+@pytest.mark.parametrize(("update", "causes"), [(6e-3, ["slow optimizer"]), (0.05, [])])
+def test_weights_that_went_ten_times_their_norm_are_not_slow(
+    update: float, causes: list[str]
+) -> None:
+    """A loss that still falls at the end wants more steps, not longer ones."""
+    assert of_plain_sgd(3 - np.arange(200) / 200, update=update) == causes
+
+
+@pytest.mark.parametrize(("total", "causes"), [(200, ["lr too low"]), (1500, [])])
+def test_a_small_step_is_judged_by_how_many_there_will_be(total: int, causes: list[str]) -> None:
+    """At half a thousandth of the weights a step little happens in 200 steps, and much in 1,500."""
+    setup, *others = course(2.3 - np.arange(200) / 4000, update=5e-4)
+    assert causes_of([{**setup, "total_steps": total}, *others]) == causes
+
+
+@pytest.mark.parametrize(("late", "causes"), [(2e-3, []), (0.05, ["lr too high"])])
+def test_a_rise_is_the_rates_doing_where_steps_are_long_just_before(
+    late: float, causes: list[str]
+) -> None:
+    """Other rows come in at step 120; by then steps are small, though they were not at first."""
+    losses = np.where(np.arange(200) < 120, 2 * FALL, 6.0)
+    events = course(losses, update=0.05)
+    look = next(e for e in events if e["event"] == "monitor")
+    tensors = {"w": {**look["tensors"]["w"], "update_norm": late}}
+    found = causes_of([*events, *({**look, "step": k, "tensors": tensors} for k in (64, 112))])
+    assert [c for c in found if c == "lr too high"] == causes
+
+
+@pytest.mark.parametrize(("update", "causes"), [(0.01, ["not a number"]), (0.11, [])])
+def test_weights_that_a_batch_spoilt_are_told_from_those_that_ran_away(
+    update: float, causes: list[str]
+) -> None:
+    """A target that is infinite leaves no weight to trace it by, and no rate is to blame."""
+    events = course(np.where(np.arange(60) < 59, 2.0, np.nan), update=update)
+    events.append({"event": "nonfinite", "step": 60, "kind": "weights", "where": "2.bias"})
+    assert [c for c in causes_of(events) if c == "not a number"] == causes
+
+
+@pytest.mark.parametrize(("constant", "causes"), [(0.9, []), (0.002, ["exploding gradients"])])
+def test_a_start_far_above_constant_outputs_is_a_gain_too_large(
+    constant: float, causes: list[str]
+) -> None:
+    """Steep, and 500 times as bad as saying nothing, though the loss falls by small steps."""
+    setup, *others = steep(0.2 + 0.8 * FALL, 150)
+    assert causes_of([{**setup, "constant_loss": constant}, *others]) == causes
 
 
 def test_a_long_runs_loss_is_smoothed_by_blocks() -> None:

@@ -22,6 +22,7 @@ Array = npt.NDArray[np.float64]
 Event = dict[str, Any]
 
 BLOCKS = 2000  #: that the loss of a long run is smoothed by
+DIFFER = 2.0  #: deviations of the batches' noise: what a fall must exceed to be one
 EARLY_STEPS = 32  #: the looks at these say how fast a run began
 MANY_ROWS = 100  #: more cannot be learnt by heart and by nothing else
 TAKEN = 0.8  #: of the untrained loss, after the first steps; see `History.begun`
@@ -153,12 +154,16 @@ class History:
     def begun(self) -> float:
         """What is left of the untrained loss after the first steps: the median of 4 to 8.
 
-        NaN before the eighth. Below :data:`TAKEN` they did no harm, however far they went.
+        NaN before the eighth; 1 where it fell by no more than batches differ, or to below 0, which
+        no share says anything of. Below :data:`TAKEN` the first steps did no harm, however far they
+        went.
         """
         first = self.losses[3:8]
         if self.last_step < 8 or not len(first):
             return math.nan
-        return left(float(np.median(np.nan_to_num(first, nan=math.inf))), self.untrained)
+        level = float(np.median(np.nan_to_num(first, nan=math.inf)))
+        fell = self.untrained - level > DIFFER * self.early_noise and np.nanmin(first) >= 0
+        return left(level, self.untrained) if fell else 1.0
 
     @property
     def worthless(self) -> float:

@@ -42,6 +42,8 @@ UNDERFLOW = 0.95  # zeros among a weight's gradients
 CONSTANT = 1e-3  # deviation of the outputs over rows, in their own size
 RISING = 2.0  # times the first loss: the rate is to blame for what follows; and
 NOISES = 4.0  # deviations of the batches' noise more
+FAR_OFF = 10.0  # times the loss of constant outputs, before the first step
+ALIKE = 0.02  # the same where units died and hardly anything is left of the loss
 SOLVED = 0.01  # of the untrained loss: what is so now is what the loss asks for
 WILD = 0.3  # update over weight
 FAST = 0.1  # the same in the first steps; 19 of 20 healthy tuning runs stay below
@@ -66,14 +68,17 @@ def gradients_not_cleared(history: History) -> Finding | None:
 def not_a_number(history: History) -> Finding | None:
     """A loss or gradient that is infinite or NaN while the run was calm; its origin by name."""
     event = history.nonfinite
-    if event is None or event["kind"] == "weights" or wild(history, event["step"]):
+    if event is None or wild(history, event["step"]):
         return None
+    if event["kind"] == "weights" and history.early_update > FAST:
+        return None  # the steps made it
     step, kind, where = event["step"], event["kind"], event["where"]
     place = {
         "input": f"the batch of step {step}, {where}",
         "forward": f"the forward pass of {where!r} in step {step}",
         "backward": f"the backward pass of {where!r} in step {step}",
         "loss": f"the loss function in step {step}",
+        "weights": f"the loss or the gradients of step {step}, which spoilt {where!r}",
     }.get(kind, f"step {step}: {where}")
     remedy = {
         "input": "Find the rows in the data and mend or leave them out.",
@@ -81,6 +86,8 @@ def not_a_number(history: History) -> Finding | None:
         "overflow in it; add an eps.",
         "backward": "Its output is finite and its gradient is not: a root, norm or power at 0, or "
         "a masked branch; add an eps inside it.",
+        "weights": "Look for targets of that batch that are not finite, then for log(0), 0/0 or an "
+        "overflow in the loss.",
     }.get(kind, "Look for log(0), 0/0 or an overflow in it.")
     return Finding(
         "not a number",
@@ -142,7 +149,8 @@ def exploding_gradients(history: History) -> Finding | None:
     end = history.nonfinite is not None and wild(history, history.nonfinite["step"])
     limit = RISING * history.untrained + NOISES * history.noise
     risen = end or bool((history.smoothed[1] > limit).any())
-    ruined = risen or history.early_update > FAST or _died(history)
+    far_off = history.untrained > FAR_OFF * history.worthless
+    ruined = risen or far_off or history.early_update > FAST or _died(history)
     if not ruined and not slope > EXPLODING:
         return None
     # A step of SGD is as long as the gradient, and no rate suits a slope that falls a hundredfold.
@@ -211,7 +219,7 @@ def dead_units(history: History) -> Finding | None:
         violent = wild(history, looks[k]["step"])
         if deadest(looks[0]) < DEAD and (violent or history.early_update > FAST):
             if _solved(history):
-                return None
+                return _alike(history, looks[k]) if spread(looks[k]) < ALIKE else None
             return _killed(history, looks[k]["step"], "most units of a layer died")
         if violent:
             continue
@@ -253,24 +261,29 @@ def constant_outputs(history: History) -> Finding | None:
     looks = [look for look in history.looks if math.isfinite(spread(look))]
     for k in range(2, len(looks)):
         if max(map(spread, looks[k - 2 : k + 1])) < CONSTANT:
-            solved = _solved(history)
-            if spread(looks[0]) > CONSTANT and not solved:
+            if spread(looks[0]) > CONSTANT and not _solved(history):
                 return _killed(history, looks[k]["step"], "all rows have the same outputs")
-            return Finding(
-                "constant outputs",
-                "the model gives the same outputs for every row"
-                + ", which is all that the loss asks for" * solved,
-                "warning",
-                looks[k]["step"],
-                {"deviation over size": spread(looks[k]), "allowed": CONSTANT},
-                "Something between input and output is lost: a layer that is dead, saturated, cut "
-                "off (detach, zeros) or overwritten. Print the activations layer by layer."
-                if not solved
-                else "The loss is as good as 0 though rows are not told apart: are all targets the "
-                "same? A loss that only draws rows together needs others that it keeps apart.",
-                source="exact, up to rounding",
-            )
+            return _alike(history, looks[k])
     return None
+
+
+def _alike(history: History, look: Event) -> Finding:
+    """All rows have the same outputs, or as good as the same, and no rate did it."""
+    solved = _solved(history)
+    return Finding(
+        "constant outputs",
+        "the model gives the same outputs for every row"
+        + ", which is all that the loss asks for" * solved,
+        "warning",
+        look["step"],
+        {"deviation over size": spread(look), "allowed": ALIKE if solved else CONSTANT},
+        "The loss is as good as 0 though rows are not told apart: are all targets the same? A loss "
+        "that only draws rows together needs others that it keeps apart."
+        if solved
+        else "Something between input and output is lost: a layer that is dead, saturated, cut off "
+        "(detach, zeros) or overwritten. Print the activations layer by layer.",
+        source="exact, up to rounding",
+    )
 
 
 def _solved(history: History) -> bool:

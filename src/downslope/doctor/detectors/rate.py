@@ -17,20 +17,21 @@ __all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
 RISE = 1.4  # of the smoothed loss over the first, and
 NOISES = 3.0  # deviations of the batches' noise more
 SURELY = 30.0  # times the first: a loss that explodes is its own noise
-GENTLE = 0.01  # update over weight; at least 0.016 in tuning runs whose loss rose for their rate
+GENTLE = 0.01  # update over weight; at least 0.0125 in tuning runs whose loss rose for their rate
 UPDATE = 0.3  # of a weight's norm in one step; 0.22 is the most in healthy tuning runs
 REPLACED = 1.0  # the same: hardly anything is left of the weight
 BEGUN = 16  # steps after which losses of one or two rows say something
 NEAR = 0.15  # of their norms: how far weights can get in the run; 0.18 in 99 of 100 healthy ones
 UNKNOWN = 3000  # steps of a run whose length nobody told
-LOW = 6e-4  # highest update over weight
-FALLEN_SURELY, FALLEN = 0.85, 0.93  # loss over first loss: it has hardly fallen
-KNOWN = 0.5  # the first loss over that of constant outputs: trained before
+FALLEN = 0.85  # loss over first loss: it has hardly fallen
+KNOWN = 0.5  # the first loss over that of constant outputs: trained before; what outputs explain
+# over what is left: 0.24 is the most of untrained models in tuning runs
 WAIT, SOON = 0.1, 24  # of the planned steps, and steps, before a low rate is judged
 FAR = 0.6  # loss over first
 NEAR_PLAIN, FAR_PLAIN = 0.5, 0.25  # NEAR and FAR for SGD without momentum
 FAR_AT_END, FALLING = 0.15, 0.96  # loss over first; over that of a quarter of the run before
 GONE_BY = 1.05  # validation loss over its lowest
+COME_FAR = 2.0  # of their norms: how far weights went; 1.3 is the most of slow ones in tuning runs
 USUAL = 1e-3  # update over weight
 HEAVY = 0.97  # momentum: 33 steps in one
 LATE = 0.6  # of the planned steps
@@ -74,12 +75,14 @@ def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
         return step, "the loss grew until it was no number", {"first loss": first}
     if not len(smoothed) or not (smoothed > limit).any():
         return None
-    if max(history.update_ratio.values(), default=math.inf) < GENTLE:
-        return None  # what it learns is another thing than at first: one net against another, say
+    step = int(steps[int(np.argmax(smoothed > limit))])
+    near = [ratio for at, ratio in history.update_ratio.items() if step / 2 <= at <= step]
+    if max(near, default=math.inf) < GENTLE:
+        return None  # it learns another thing than before: one net against another, other data
     worst = float(np.max(smoothed[np.isfinite(smoothed)], initial=first))
     evidence = {"first loss": first, "highest": worst, "limit": limit}
     return (
-        int(steps[int(np.argmax(smoothed > limit))]),
+        step,
         f"the loss rises to {worst / first:.3g} times its first",
         evidence,
     )
@@ -108,8 +111,7 @@ def lr_too_low(history: History) -> Finding | None:
     highest, reach = max(ratios), history.reach(history.total_steps or UNKNOWN)
     start, now = history.level(0, 0.1), history.level(0.85, 1)
     fallen = left(now, start)
-    low = (reach < NEAR and fallen > FALLEN_SURELY) or (highest < LOW and fallen > FALLEN)
-    if not low or _trained_before(history):
+    if not (reach < NEAR and fallen > FALLEN) or _trained_before(history):
         return None
     lr, times = float(history.lrs.max()), _times(highest)
     return Finding(
@@ -135,12 +137,12 @@ def _trained_before(history: History) -> bool:
     if told is not None:
         return history.first < KNOWN * float(told)
     differ = number(history.looks[0].get("output", {}).get("spread")) if history.looks else math.nan
-    return bool(min(differ, differ**2) > history.first > 0)
+    return bool(min(differ, differ**2) > KNOWN * history.first > 0)
 
 
 def _falls_at_the_end(history: History, start: float) -> bool:
     """Whether the steps are nearly over while the loss is far from 0 and still falling."""
-    if history.last_step < 0.9 * (history.total_steps or math.inf):
+    if history.last_step < 0.9 * (history.total_steps or math.inf) or history.travelled > COME_FAR:
         return False
     checks = [v.loss for v in history.validations]
     if len(checks) > 2 and np.mean(checks[-2:]) > GONE_BY * min(checks):
