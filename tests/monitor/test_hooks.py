@@ -43,17 +43,26 @@ def test_a_tap_takes_over_where_it_sees_all() -> None:
     assert noted(model, noting) == [2.0, 7.0]
 
 
-@pytest.mark.parametrize("mode", ["evaluating", "without gradients"])
-def test_only_training_passes_are_noted(mode: str) -> None:
+def test_only_passes_with_gradients_are_noted() -> None:
     """By the tap as by the hook."""
     model = nn.Linear(3, 2)
     for noting in (Noting(model), settled(model)):
         noted(model, noting)
-        with torch.set_grad_enabled(mode == "evaluating"):
-            model.train(mode != "evaluating")(torch.full((2, 3), 9.0))
-        model.train()
+        with torch.no_grad():
+            model(torch.full((2, 3), 9.0))
         assert noted(model, noting, 0) == [1.0, 2.0]
         noting.remove()
+
+
+def test_only_passes_in_training_mode_are_told_of() -> None:
+    """By the tap as by the hook: a look is not taken at a validation that makes gradients."""
+    model, told = nn.Linear(3, 2), []
+    for noting in (Noting(model), settled(model)):
+        noting.then = lambda args, kwargs: told.append(args[0][0, 0].item())
+        model.eval()(torch.full((2, 3), 9.0))
+        model.train()(torch.full((2, 3), 8.0))
+        noting.remove()
+    assert told == [8.0, 8.0]
 
 
 @pytest.mark.parametrize("whole", ["a function", "the model"])

@@ -27,13 +27,14 @@ def train(
     monitored: bool = True,
     run_dir: Path | None = None,
     inputs: Tensor | list[Tensor] | None = None,
+    every: int = 4,
     optimizer: type[torch.optim.Optimizer] = torch.optim.SGD,
 ) -> list[dict[str, Any]]:
     """Train a moment on random rows; returns the events."""
     make = torch.Generator().manual_seed(1)
     events: list[dict[str, Any]] = []
     stepper = optimizer(model.parameters(), lr=0.01)  # type: ignore[call-arg]
-    monitor = Monitor(model, stepper, run_dir, every=4, on_event=[events.append])
+    monitor = Monitor(model, stepper, run_dir, every=every, on_event=[events.append])
     if not monitored:
         monitor.close()
     for step in range(steps):
@@ -197,12 +198,13 @@ def batches_with_a_large_one() -> list[Tensor]:
 CASES = [(k, w) for k in ("log", "divide", "exp", "sqrt backward") for w in range(4)]
 
 
+@pytest.mark.parametrize("every", [4, 1])  # the sixth step is looked at, when it is done, by 1
 @pytest.mark.parametrize(("kind", "where"), [c for c in CASES if c != ("sqrt backward", 0)])
-def test_the_origin_of_a_nan_is_named(kind: str, where: int) -> None:
+def test_the_origin_of_a_nan_is_named(kind: str, where: int, every: int) -> None:
     """The module whose arithmetic fails, and the step: 15 of the 20 cases."""
     model = network()
     model.insert(where, _Bad(kind))
-    events = train(model, 8, inputs=batches_with_a_large_one())
+    events = train(model, 8, inputs=batches_with_a_large_one(), every=every)
     (event,) = (e for e in events if e["event"] == "nonfinite")
     assert (event["where"], event["step"]) == (str(where), 6)
     assert event["kind"] == ("backward" if kind == "sqrt backward" else "forward")

@@ -50,8 +50,9 @@ def watched(model: nn.Module, batches: list[Tensor]) -> tuple[list[dict[str, Any
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            in_table.append(monitor._look._forward.in_table)
             monitor.step(loss)
+            look = monitor._look
+            in_table.append(look._was_late and look._steady is not None and look._steady.in_table)
     return [e for e in events if e["event"] == "monitor"], in_table
 
 
@@ -133,7 +134,7 @@ def test_a_batch_of_another_kind_has_its_own_form() -> None:
     data = batches(9)
     data[5] = data[5][:1]
     found, in_table = watched(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), data)
-    assert in_table == [False, False, True, False, True, False, False, False, True]
+    assert in_table == [False, False, True, False, True, False, True, False, True]
     assert [sorted(e["output"]) == ["rows", "scale"] for e in found] == [k == 5 for k in range(9)]
     assert [e["step"] for e in found] == list(range(1, 10))
     assert found[5]["input"] == pytest.approx(
@@ -146,3 +147,107 @@ def test_the_model_may_return_an_activation_functions_result() -> None:
     found, in_table = watched(nn.Sequential(nn.Linear(4, 3), nn.Sigmoid()), batches())
     assert any(in_table)
     assert all(e["activations"]["1"]["output"] is True for e in found)
+
+
+class Loop:
+    """Trains on one batch with SGD, every step looked at, and says what each look should give."""
+
+    def __init__(self, *, replaces: bool = True) -> None:
+        self.replaces = replaces  # whether each step has gradients of its own
+        torch.manual_seed(3)
+        self.model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        self.params = list(self.model.parameters())
+        self.optimizer = torch.optim.SGD(self.params, lr=0.1)
+        self.events: Events = []
+        self.monitor = Monitor(self.model, self.optimizer, every=1, on_event=[self.events.append])
+        self.late: list[bool] = []
+        self.expected: list[list[tuple[float, float]]] = []
+
+    def step(self, zero_after: bool = False) -> None:
+        loss = self.model(batches(1)[0]).square().mean()
+        loss.backward()
+        before = [p.detach().double().clone() for p in self.params]
+        norms = [float(p.grad.double().norm()) for p in self.params if p.grad is not None]
+        self.optimizer.step()
+        after = [p.detach().double() for p in self.params]
+        moved = [float((a - b).norm()) for a, b in zip(after, before, strict=True)]
+        self.expected.append(list(zip(norms, moved, strict=True)))
+        if zero_after:
+            self.optimizer.zero_grad(set_to_none=False)
+        self.monitor.step(loss)
+        self.late.append(self.monitor._look._was_late)
+        self.optimizer.zero_grad(set_to_none=self.replaces)
+
+    def check(self, missing: tuple[int, ...] = ()) -> None:
+        looks = {e["step"]: e["tensors"] for e in self.events if e["event"] == "monitor"}
+        steps = [k for k in range(1, len(self.expected) + 1) if k not in missing]
+        assert list(looks) == steps
+        for k in steps:
+            found = [(t["grad_norm"], t["update_norm"]) for t in looks[k].values()]
+            assert found == [pytest.approx(pair, rel=1e-11) for pair in self.expected[k - 1]]
+
+
+def test_weights_put_in_and_out_between_steps_are_noticed() -> None:
+    """As for a validation with an average of the weights: what the step began with is copied."""
+    loop = Loop()
+    for k in range(8):
+        if k in (4, 5, 6):
+            with torch.no_grad():
+                for p in loop.params:
+                    p.mul_(0.5)
+        loop.step()
+    assert loop.late == [False, False, True, False, True, True, True, False]
+    loop.check()
+
+
+def test_weights_changed_behind_torchs_back_are_measured_before_the_step() -> None:
+    """Clipping through ``.data`` leaves no trace in a tensor's version."""
+    loop = Loop()
+    for _ in range(8):
+        for p in loop.params:
+            p.data.clamp_(-0.3, 0.3)
+        loop.step()
+    assert not any(loop.late)
+    loop.check()
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_gradients_zeroed_before_the_monitors_call_are_measured_before_that(replaces: bool) -> None:
+    """A loop that zeroes gradients in place as soon as the step is done."""
+    loop = Loop(replaces=replaces)
+    for _ in range(8):
+        loop.step(zero_after=True)
+    assert not any(loop.late)
+    loop.check()
+
+
+def test_gradients_that_stay_are_measured_before_the_step() -> None:
+    """A loop that zeroes gradients in place before the backward pass."""
+    loop = Loop(replaces=False)
+    for _ in range(8):
+        loop.step()
+    assert not any(loop.late)
+    loop.check()
+
+
+def test_a_step_that_cannot_be_measured_any_more_is_left_out() -> None:
+    """A loop that begins to do otherwise loses one look, not the next ones."""
+    loop = Loop()
+    for k in range(12):
+        loop.step(zero_after=k >= 5)
+    assert loop.late == [False, False, True, False, True, *[False] * 7]
+    loop.check(missing=(6,))
+
+
+@pytest.mark.parametrize("step", [6, 7])
+def test_the_last_finite_weights_are_those_before_a_bad_step(step: int) -> None:
+    """The first bad gradients are in a look made after their step."""
+    loop = Loop()
+    for k in range(1, step + 1):
+        if k == step:
+            before = [p.detach().clone() for p in loop.params]
+            loop.params[0].register_hook(lambda g: g * math.inf)
+        loop.step()
+    kept = loop.monitor._look.kept
+    assert loop.late[-1]
+    assert all(torch.equal(k, b) for k, b in zip(kept, before, strict=True))

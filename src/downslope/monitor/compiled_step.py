@@ -11,19 +11,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..engines.cpu.library import ask, view_float64, view_int64
-from ..engines.cpu.look import AS_PLANNED, HEADER, look
-from .memory import ITEMS, SUMS, floats, ints, number, view
+from .memory import SUMS, number, view
 
-__all__ = [
-    "COPIES",
-    "all_gradients",
-    "all_movement",
-    "gradients",
-    "movement",
-    "results",
-    "total",
-]
+__all__ = ["gradients", "movement", "results", "total"]
 
 
 @njit(cache=True, nogil=True, fastmath=SUMS)
@@ -84,62 +74,6 @@ def total(sums: Any) -> Any:
     for c in range(len(sums)):
         found += sums[c, 0]
     return found
-
-
-#: Where the arrays of :func:`all_gradients` and :func:`all_movement` are in their table: those of
-#: the engines' look(); the device and an element's bytes, then as of :func:`gradients`; sizes as of
-#: :func:`results`.
-_FUNCTIONS, _POINTERS, _ADDRESSES, _DIMS, _FIRST, _LAYOUT, _DTYPES = range(7)
-_NUMBERS, COPIES, _CHUNKS, _SUMS_OF_CHUNKS, _SIZES, _COUNT = range(7, 13)
-
-
-@njit(cache=True)
-def all_gradients(kind: Any, table: int, grads: int) -> Any:
-    """In one call :func:`.look.look`, :func:`gradients` if all lies as planned, :func:`total`.
-
-    ``grads`` is the id of a tuple of gradients.
-    """
-    words = view_int64(table, 2 * _COUNT)
-    count, numbers = len(ints(words, _SIZES)), ints(words, _NUMBERS)
-    ids = view_int64(grads + ITEMS, count)
-    pointers = ints(words, _POINTERS).reshape(2, count)
-    addresses = ints(words, _ADDRESSES).reshape(2, count)
-    for k in range(count):
-        pointers[1, k] = ids[k] + HEADER
-    verdict = look(
-        ints(words, _FUNCTIONS),
-        pointers,
-        addresses,
-        ints(words, _DIMS),
-        ints(words, _FIRST),
-        ints(words, _LAYOUT),
-        ints(words, _DTYPES),
-        numbers[0],
-    )
-    if verdict != AS_PLANNED:
-        return verdict, 0.0
-    chunks = ints(words, _CHUNKS).reshape(-1, 3)
-    sums = floats(words, _SUMS_OF_CHUNKS).reshape(-1, 4)
-    gradients(kind, numbers[1], addresses, ints(words, COPIES), chunks, sums, 0, len(chunks))
-    return verdict, total(sums)
-
-
-@njit(cache=True)
-def all_movement(kind: Any, table: int, scale: float, at: int) -> Any:
-    """In one call :func:`movement` and :func:`results`; False first if a parameter was replaced."""
-    words = view_int64(table, 2 * _COUNT)
-    sizes, functions = ints(words, _SIZES), ints(words, _FUNCTIONS)
-    count = len(sizes)
-    pointers, addresses = ints(words, _POINTERS), ints(words, _ADDRESSES).reshape(2, count)
-    answer = np.zeros(1, np.int64)
-    for k in range(count):
-        if ask(functions[6], pointers[k], answer.ctypes.data) != 0 or answer[0] != addresses[0, k]:
-            return False, 0.0
-    chunks = ints(words, _CHUNKS).reshape(-1, 3)
-    sums = floats(words, _SUMS_OF_CHUNKS).reshape(-1, 4)
-    numbers = ints(words, _NUMBERS)
-    movement(kind, numbers[1], addresses, ints(words, COPIES), chunks, sums, 0, len(chunks))
-    return True, results(sums, chunks, sizes, scale, view_float64(at, 4 * count + 1))
 
 
 @njit(cache=True)

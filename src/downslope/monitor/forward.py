@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,24 +33,21 @@ from .activations import (
 from .forms import Part
 from .hooks import After, Hook, Noting, Tap
 
-if TYPE_CHECKING:
-    from .steady import Steady
-
 __all__ = ["Forward"]
 
 _NO_ACTIVATIONS = Part(("activations",), ())
+MOST_LATE = 2**17  #: numbers of a pass that may be kept until the step is done
 
 
 class _Site:
     """Where an activation function is called; its results in one pass: their last, their facts."""
 
-    __slots__ = ("calls", "facts", "kept", "kind", "parts", "result")
+    __slots__ = ("calls", "facts", "kind", "parts", "result")
 
     def __init__(self, name: str, kind: str) -> None:
         self.kind, self.calls = kind, 0
         self.facts: tuple[float, ...] = ()
         self.result: Tensor | None = None
-        self.kept = False  # whether results are seen to be at the end of a pass what they were
         path, names, said = ("activations", name), (*FACTS[kind], "calls"), (("kind", kind),)
         #: Its form, and that of one whose result is the model's.
         self.parts = Part(path, names, said), Part(path, names, (*said, ("output", True)))
@@ -116,19 +113,19 @@ class Forward:
         self._calls: list[_Call] = []
         self._sites: dict[tuple[str, str], _Site] = {}
         self._seen: list[_Site] = []  # in this pass, in the order of their first calls
-        #: In a thorough look what was measured, and how often it had been written to by then.
-        self._versions: list[tuple[_Site | None, Tensor, int]] = []
-        self._inputs_kept = False  # whether inputs are seen to be at the end what they were
-        #: If the pass is likely to be as the last one was: what is to be measured at its end.
-        self.steady: Steady | None = None
-        self._tensors: list[Tensor] = []
+        #: Called when a pass begins whose tensors are left to be measured when the step is done.
+        self.later: Callable[[], None] | None = None
+        #: Those tensors: inputs, results of the activation functions, outputs.
+        self.left: tuple[Tensor, ...] = ()
+        self._tensors: list[Tensor] = []  # so far
         self._called: list[_Site] = []
-        #: Whether it was, so that the table of `steady` has its numbers.
-        self.in_table = False
-        #: Of a pass that can be measured at its end: kinds of its activation functions, and which
-        #: results are the outputs.
-        self.regular: tuple[list[str], list[bool]] | None = None
+        #: Of the last pass that was measured at once: where activation functions were called,
+        #: which results were the outputs, whether it was as most are.
         self._sites_before: list[_Site] = []
+        self._are_outputs: list[bool] = []
+        self._usual = False
+        #: In a thorough look what was measured, and how often it had been written to by then.
+        self._versions: list[tuple[Tensor, int | None]] = []
         #: Modules that return what an activation function gave: its kind, by the module's name.
         self._returning: dict[str, str] = {}
         #: Whether there are activation functions that only the mode sees; in this pass, in any.
@@ -177,7 +174,7 @@ class Forward:
             handle.remove()
         self._handles.clear()
         self._hooked, self._noting.then, self._noting.after = "", None, None
-        self._forget()
+        self.forget()
 
     def _begin(self, args: Any, kwargs: Any) -> None:
         """Look at the pass that begins with these arguments, if it is the first since `arm`."""
@@ -186,39 +183,47 @@ class Forward:
             return
         self.began = perf_counter()
         if self._seen or self._tensors or self._calls:  # of a pass that raised
-            self._forget()
+            self._let_go()
         first = args[0] if args else None
         tensor = first if type(first) is Tensor else first_tensor((args, kwargs))
         if tensor is not None:
-            if self.steady is not None and self._hooked == "some":
+            if self.later is not None:
                 self._tensors.append(tensor)
+                self.later()
             else:
                 self._add(input_facts(tensor))
-                self._remember(None, tensor)
+                self._remember(tensor)
         if self._hooked == "all":
             self._strays = False
             self._mode = _Functions(self._tell)
             self._mode.__enter__()  # type: ignore[no-untyped-call]  # torch has no type for it
 
-    def _forget(self) -> None:
-        for site in self._seen:
-            site.calls, site.result = 0, None
-        self._seen.clear()
-        self._calls.clear()
+    def forget(self) -> None:
+        """Forget the pass that was seen, and look at the next one."""
+        self.began, self.left = None, ()
+        if self.parts:
+            self.parts, self.numbers = [], []
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._called.clear()
         self._tensors.clear()
-        self._versions.clear()
+        if self._seen or self._calls or self._versions:
+            for site in self._seen:
+                site.calls, site.result = 0, None
+            self._seen.clear()
+            self._calls.clear()
+            self._versions.clear()
 
     def _add(self, facts: Facts) -> None:
         form, numbers = facts
         self.parts.append(form)
         self.numbers += numbers
 
-    def _remember(self, site: _Site | None, tensor: Tensor) -> None:
-        """To see at the end of a thorough look whether it was changed since."""
+    def _remember(self, tensor: Tensor) -> None:
+        """To see at the end of a thorough look's step whether it was changed since."""
         if self._hooked == "all":
-            version = -1 if tensor.is_inference() else tensor._version
-            self._versions.append((site, tensor, version))
+            self._versions.append((tensor, None if tensor.is_inference() else tensor._version))
 
     def _enter(self, name: str) -> None:
         if self._watching:
@@ -258,23 +263,12 @@ class Forward:
                 self._tensors.append(result)
             else:
                 self._measured(site, result, activation_facts(site.kind, result))
-                self._remember(site, result)
+                self._remember(result)
 
     def _measured(self, site: _Site, result: Tensor, facts: tuple[float, ...]) -> None:
         if not site.calls:
             self._seen.append(site)
         site.add(result, facts)
-
-    def _compare_versions(self) -> None:
-        """Find out what can be measured at the end of a pass as well as at once."""
-        for site in self._seen:
-            site.kept = True
-        for owner, tensor, version in self._versions:
-            kept = version >= 0 and tensor._version == version
-            if owner is None:
-                self._inputs_kept = kept
-            else:
-                owner.kept = owner.kept and kept
 
     def _end(self, output: Any) -> None:
         if not self._watching:
@@ -283,19 +277,40 @@ class Forward:
         if self._mode is not None:
             self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # as above
             self._mode, self._elsewhere = None, self._strays
-            self._compare_versions()
         tensor = output if type(output) is Tensor else first_tensor(output)
-        tensors = self._tensors
-        if self.steady is not None and tensors and tensor is not None:
-            same = self._called == self._sites_before
-            self.in_table = same and self.steady.see((*tensors, tensor))
-        if self.in_table:
-            self._called.clear()
-            tensors.clear()
+        if self._tensors and tensor is not None and self._called == self._sites_before:
+            self.left = (*self._tensors, tensor)
         else:
             self._write_parts(tensor)
-            self._forget()
+            self._keep_versions(tensor)
         self._ended(tensor)
+
+    def _keep_versions(self, output: Tensor | None) -> None:
+        """Let go of the pass, but of a small one's tensors only when its step is done."""
+        if output is not None:
+            self._remember(output)
+        versions = list(self._versions)
+        self._let_go()
+        if sum(t.numel() for t, _ in versions) <= MOST_LATE:
+            self._versions = versions
+
+    @property
+    def regular(self) -> tuple[list[str], list[bool]] | None:
+        """Kinds of the activation functions, and which results are the outputs.
+
+        None if passes like the last, a thorough look's, cannot be measured when their step is done.
+        """
+        kept = all(n == t._version for t, n in self._versions if n is not None)
+        known = all(n is not None and not t.is_neg() for t, n in self._versions)
+        if not (self._usual and self._versions and kept and known):
+            return None
+        return [s.kind for s in self._sites_before], list(self._are_outputs)
+
+    def measure(self) -> None:
+        """Measure what was left for the end of the step."""
+        if self.left:
+            self._write_parts(self.left[-1])
+            self.left = ()
 
     def _write_parts(self, last: Tensor | None) -> None:
         outputs = last if last is not None and last.is_floating_point() else None
@@ -306,23 +321,17 @@ class Forward:
         if not self._seen:
             self.parts.append(_NO_ACTIVATIONS)
         end = None if outputs is None else outputs.data_ptr()
-        are_outputs = []
+        self._are_outputs = []
         for site in self._seen:
             # A last sigmoid may be as sure as it is.
             is_output = site.result is not None and site.result.data_ptr() == end
-            are_outputs.append(is_output)
+            self._are_outputs.append(is_output)
             self.parts.append(site.parts[is_output])
             self.numbers += site.facts
             self.numbers.append(site.calls)
         if outputs is not None:
             self._add(output_facts(outputs))
-        usual = self.parts[0] is INPUT and self.parts[-1] is OUTPUT
+        ends = self.parts[0] is INPUT and self.parts[-1] is OUTPUT
         on_cpu = outputs is not None and outputs.is_cpu
-        regular = (
-            usual
-            and on_cpu
-            and self._inputs_kept
-            and all(s.kept and s.calls == 1 for s in self._seen)
-        )
-        self.regular = ([s.kind for s in self._seen], are_outputs) if regular else None
+        self._usual = ends and on_cpu and all(s.calls == 1 for s in self._seen)
         self._sites_before = list(self._seen)

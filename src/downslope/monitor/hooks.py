@@ -122,7 +122,10 @@ class Tap:
 
 
 class Noting(Tap):
-    """Keeps the arguments of a model's last two training passes.
+    """Keeps the arguments of a model's last two passes with gradients.
+
+    Whether it was in training mode is only asked where that matters: a module's attributes are
+    slow.
 
     By a hook as long as it is not known whether the model is called or compiled, then by a tap.
 
@@ -137,7 +140,7 @@ class Noting(Tap):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
-        #: Called with the arguments of a training pass as well, if there is one.
+        #: Called with the arguments of a pass in training mode as well, if there is one.
         self.then: Callable[[Any, Any], None] | None = None
         self._earlier: Batch | None = None
         self._latest: Batch | None = None
@@ -178,9 +181,9 @@ class Noting(Tap):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Note what a call is given, and pass it on."""
         module = self._module()
-        if is_grad_enabled() and module.training:  # as in _see: a call would cost as much
+        if is_grad_enabled():  # as in _see: a call would cost as much
             self._earlier, self._latest = self._latest, (args, kwargs)
-            if self.then is not None:
+            if self.then is not None and module.training:
                 self.then(args, kwargs)
         output = module._call_impl(*args, **kwargs)
         if self.after is not None:
@@ -190,7 +193,7 @@ class Noting(Tap):
     def _see(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._called = True
         self._compiled = self._compiled or torch.compiler.is_compiling()
-        if is_grad_enabled() and module.training:
+        if is_grad_enabled():
             self._earlier, self._latest = self._latest, (args, kwargs)
-            if self.then is not None:
+            if self.then is not None and module.training:
                 self.then(args, kwargs)

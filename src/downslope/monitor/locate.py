@@ -32,7 +32,12 @@ class Origin:
 
 
 def origin(
-    model: nn.Module, batches: Sequence[Batch], kept: Sequence[Tensor], step: int
+    model: nn.Module,
+    batches: Sequence[Batch],
+    kept: Sequence[Tensor],
+    step: int,
+    *,
+    stepped: bool = False,
 ) -> tuple[int, Origin]:
     """Where the first number that is not finite came from, and in which step.
 
@@ -41,7 +46,12 @@ def origin(
         batches: the arguments of its last passes, one or two.
         kept: weights that were finite, one a trained parameter, if any were kept.
         step: the step of the last batch.
+        stepped: the last batch was seen with the kept weights, and a step was made of it since.
     """
+    if stepped:
+        with _weights(model, kept) as fits:
+            if fits:
+                return origin(model, batches, kept, step)
     try:
         found = locate(model, *batches[-1])
         if found.kind == "loss":  # or its gradient: forward is finite
@@ -57,21 +67,29 @@ def _with_earlier_weights(
     model: nn.Module, batches: Sequence[Batch], kept: Sequence[Tensor], step: int
 ) -> tuple[int, Origin] | None:
     """Try the last two batches with the last weights that were finite."""
-    params: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
-    if len(params) != len(kept):
-        return None
-    now = [p.detach().clone() for p in params]
-    try:
-        with torch.no_grad():
-            torch._foreach_copy_(params, list(kept))
-        for back in range(len(batches) - 1, -1, -1):
+    with _weights(model, kept) as fits:
+        for back in range(len(batches) - 1, -1, -1) if fits else ():
             batch = batches[-1 - back]
             found = locate(model, *batch)
             if found.kind in ("forward", "input"):
                 return step - back, found
             if back and (backward := locate_backward(model, *batch)) is not None:
                 return step - back, backward
-        return None
+    return None
+
+
+@contextmanager
+def _weights(model: nn.Module, kept: Sequence[Tensor]) -> Iterator[bool]:
+    """Put kept weights in for a while; False, and nothing is done, if they are others'."""
+    params: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+    if len(params) != len(kept):
+        yield False
+        return
+    now = [p.detach().clone() for p in params]
+    try:
+        with torch.no_grad():
+            torch._foreach_copy_(params, list(kept))
+        yield True
     finally:
         with torch.no_grad():
             torch._foreach_copy_(params, now)

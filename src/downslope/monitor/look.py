@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from .forms import Block, Form, Part, form
 from .forward import Forward
+from .habits import Habits
 from .hooks import Noting
 from .tensors import norms
 from .weights import Weights
@@ -55,10 +56,16 @@ class Look:
         self.armed = False  # whether the step that comes is looked at
         self.thorough = False  # whether the step that comes is looked at from scratch
         self._kept: list[tuple[Form, Any]] = []
-        #: For looks like the last one: the parts of its pass, the form of its parameters.
+        #: In a thorough look what the loop does around the step.
+        self._habits: Habits | None = None
+        #: For looks like the last one, made when the step is done; whether the one that comes is;
+        #: the form of its parameters.
         self._steady: Steady | None = None
-        self._parts: list[Part] = []
+        self._late = False
         self._block: Block | None = None
+        self._was_late = False  # whether the last look was
+        #: Whether the weights that are kept are those that the last pass was made with.
+        self.stepped = False
 
     def arm(self, *, thorough: bool) -> None:
         """Look at the step that comes, and forget what was seen of it.
@@ -74,18 +81,31 @@ class Look:
                 self._noting.ask()
             self.weights.refresh()
             self._forward.arm(thorough=thorough)
-            self.thorough = thorough
-            if not self.armed:
-                self.armed = True
-                self._hook = self._optimizer.register_step_pre_hook(self._before_step)
+            self.armed, self.thorough = True, thorough
+            steady, passes = self._steady, self.weights.passes
+            self._be_late(steady is not None and steady.passes is passes and not thorough)
+            small = thorough and passes is not None and passes.small
+            self._habits = Habits(passes.params) if small and passes is not None else None
         self._again()
+
+    def _be_late(self, late: bool) -> None:
+        """Measure when the step is done, or before it too."""
+        self._late, self._earlier = late, None
+        self._forward.later = self._steady.begin if late and self._steady is not None else None
+        if late:
+            self._unhook()
+        elif self._hook is None:
+            self._hook = self._optimizer.register_step_pre_hook(self._before_step)
+
+    def _unhook(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
 
     def _again(self) -> None:
         """Forget what was seen of a step, and look at the one that comes."""
-        forward, self._stale = self._forward, None
-        forward.began, forward.in_table, self.weights.waiting = None, False, False
-        if forward.parts:
-            forward.parts, forward.numbers = [], []
+        self._stale, self.weights.waiting = None, False
+        self._forward.forget()
 
     def disarm(self) -> None:
         """Look no more, and let go of what only looks need."""
@@ -93,46 +113,84 @@ class Look:
             self._forward.disarm()
             self.weights.rest()
             self._noting.settle()
-            self._hook.remove()
-            self.armed = False
+            self._unhook()
+            self.armed, self._habits = False, None
 
-    def end(self, step: int, last: float, now: float) -> None:
+    def end(self, step: int, last: float, now: float) -> bool:
         """Keep what was seen of the step that was just done.
 
         Args:
             step: its number.
             last: when the step before ended, in seconds.
             now: when this one did.
+
+        Returns:
+            whether its gradients were finite, if that was not said before it.
         """
-        forward, weights, steady = self._forward, self.weights, self._steady
+        forward, weights = self._forward, self.weights
         waited = 0.0 if forward.began is None else forward.began - last
         share = min(1.0, waited / max(now - last, 1e-9))
-        if steady is not None and forward.in_table:
-            if weights.waiting and weights.form is self._block and not self._stale:
-                weights.write_after(*steady.place)
-                if not steady.end(step, share, waited):
-                    self._take_table()
-                self._again()
-                return
-            forward.parts, forward.numbers = self._parts, steady.of_pass
-        parts = (_HEAD, *forward.parts, _TAILS[bool(self._stale)])
-        numbers = [step, *forward.numbers, share, waited]
-        if not weights.waiting:
-            self._keep(form(parts), numbers)
-            self._again()
-            return
-        numbers += weights.after()
-        found_form = form(parts, weights.form)
-        self._keep(found_form, numbers)
-        if forward.regular is None or self._stale:
-            self._steady = None
-        elif steady is None or found_form is not steady.form:
-            from .steady import Steady  # imports Numba
-
-            self._parts, self._block = forward.parts, weights.form
-            self._steady = Steady(found_form, *forward.regular, weights.width)
-        forward.steady = self._steady
+        self.stepped = self._was_late = False
+        finite = True
+        if self._late:
+            finite = self._end_late(step, share, waited)
+        else:
+            numbers = [step, *forward.numbers, share, waited]
+            found_form = None
+            if weights.waiting:
+                numbers += weights.after()
+                found_form = form(self._parts, weights.form)
+            self._keep(found_form or form(self._parts), numbers)
+            if self.thorough:
+                self._consider(found_form)
         self._again()
+        return finite
+
+    @property
+    def _parts(self) -> tuple[Part, ...]:
+        return (_HEAD, *self._forward.parts, _TAILS[bool(self._stale)])
+
+    def _end_late(self, step: int, share: float, waited: float) -> bool:
+        """Measure a step that is done; nothing is kept of one that cannot be measured any more."""
+        steady, forward = self._steady, self._forward
+        assert steady is not None
+        if not steady.end(forward.left, step, share, waited):  # do without until a thorough look
+            self._take_table()
+            self._steady = None
+            self._be_late(False)
+            return True
+        self._was_late, self.stepped = True, not steady.finite
+        if not steady.in_table:
+            forward.measure()
+            numbers = [step, *forward.numbers, share, waited, *steady.of_parameters]
+            self._keep(form(self._parts, self._block), numbers)
+        elif steady.full:
+            self._take_table()
+        return steady.finite
+
+    def _consider(self, found_form: Form | None) -> None:
+        """Find out in a thorough look whether later ones may be made when their step is done."""
+        habits, regular, passes = self._habits, self._forward.regular, self.weights.passes
+        self._take_table()
+        was, self._steady = self._steady, None
+        if habits is None or regular is None or passes is None or found_form is None:
+            return
+        seen = habits.after_step()
+        if seen is None or habits.params is not passes.params or self._stale:
+            return
+        if was is not None and was.fits(found_form, passes, seen):
+            self._steady = was
+            return
+        from .steady import Steady  # imports Numba
+
+        self._block = self.weights.form
+        self._steady = Steady(found_form, *regular, passes, self.weights.others, seen)
+
+    @property
+    def kept(self) -> list[Tensor]:
+        """The last weights that are known to be finite; none of a large model."""
+        late = self._was_late and self._steady is not None
+        return self._steady.kept if late and self._steady is not None else self.weights.kept
 
     def take(self) -> list[tuple[Form, Any]]:
         """Forms and rows of numbers of the looks since the last call."""
@@ -154,8 +212,8 @@ class Look:
         A hook in it says so exactly, and costs more than the rest of a small look. A loop that was
         seen to replace its gradients is believed to go on so while the first of them is replaced.
         """
-        if self._replaces and self._earlier is not None:
-            return  # that of the look at the step before
+        if self._late or (self._replaces and self._earlier is not None):
+            return  # a gradient that is added to has another version; that of the step before
         left = None if self._first is None else self._first.grad
         if left is None:
             self._first = next((p for p in self._parameters() if p.grad is not None), None)
@@ -190,6 +248,7 @@ class Look:
         """Measure the gradients; where the step is given a closure, those that it makes."""
         closure = kwargs.get("closure") if len(args) < 2 else args[1]
         if closure is not None:
+            self._habits = None  # gradients of several passes come and go
 
             def measured() -> Any:
                 loss = closure()
@@ -199,6 +258,16 @@ class Look:
             return (args[0], measured), {k: v for k, v in kwargs.items() if k != "closure"}
         if self.weights.waiting:
             return None
+        self._see_replaced()
+        scale = float(getattr(optimizer, "grad_scale", None) or 1.0)
+        if not self.weights.before(scale):
+            self._overflowed()
+        if self._habits is not None:
+            self._habits.before_step()
+        return None
+
+    def _see_replaced(self) -> None:
+        """See whether the gradients are others than those of the step before."""
         if self._earlier is not None:
             earlier = self._earlier()
             self._replaces = earlier is None or all(g is not earlier for g in self._left())
@@ -207,7 +276,3 @@ class Look:
                 self._stale = False
         if self._replaces and self._first is not None and self._first.grad is not None:
             self._earlier = weakref.ref(self._first.grad)
-        scale = float(getattr(optimizer, "grad_scale", None) or 1.0)
-        if not self.weights.before(scale):
-            self._overflowed()
-        return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -46,6 +47,26 @@ def next_sampled(step: int, every: int | None) -> int:
         return 1 << step.bit_length()
     period = max(8, 1 << (step.bit_length() - 4))
     return (step // period + 1) * period
+
+
+class _Unread:
+    """A loss on an accelerator, not waited for: a number for what steps ask of it."""
+
+    __slots__ = ("_loss",)
+
+    def __init__(self, loss: Tensor) -> None:
+        self._loss = loss.detach()
+
+    def __float__(self) -> float:
+        return float(self._loss)
+
+    def __sub__(self, other: object) -> float:
+        return 0.0
+
+
+def _read(loss: Any) -> Any:
+    """A loss of any kind."""
+    return _Unread(loss) if isinstance(loss, Tensor) and not loss.is_cpu else float(loss)
 
 
 def _in_any_case(step: int) -> bool:
@@ -120,7 +141,16 @@ class Monitor:
         for name, value in (("every", every), ("total_steps", total_steps)):
             if value is not None and value < 1:
                 raise InputError(f"Monitor: {name} = {value}, but it counts steps: 1 or more.")
-        self._model, self._optimizer, self._every = model, optimizer, every
+        begin = perf_counter()
+        # What every step asks for comes first: attributes lie in this order, and these in a line.
+        self._on_cpu = all(p.is_cpu for p in model.parameters())
+        self._optimizer = optimizer
+        #: Of each step since `_done` its loss, its learning rate, when it was done.
+        self._rows: list[tuple[Any, Any, float]] = []
+        self._due = 1  # how many rows there are when there is something to do
+        self._late = begin + DELAY  # when what is not written yet has waited long enough
+        self._done, self._last, self._begin = done, begin, begin
+        self._model, self._every = model, every
         self._sinks = list(on_event)
         self._writer: RecordWriter | None = None
         self._writing: list[Callable[[Event], None]] = []  # the sinks that are files
@@ -129,24 +159,20 @@ class Monitor:
             self._writer = RecordWriter(Path(run_dir) / "records.jsonl")
             self._writing = [self._writer.write]
             self._sinks[:0] = self._writing
-        self._begin = self._last = perf_counter()
-        self._rows: list[tuple[int, Any, float, float]] = []
         self._budget, self._spent, self._usual = budget, 0.0, 0.0
-        self._step = self._looked = done
-        self._looked_at = self._begin
+        self._looked, self._looked_at = done, begin
         self._losses = losses
         self._same_until = 0  # looks up to this step are at one after another, and like each other
         self._nonfinite = False
         self._noting = Noting(model)
         self._look = Look(model, optimizer, self._noting, self.trace)
-        self._late = self._begin + DELAY  # when what is not written yet has waited long enough
         self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
         self._plan(self._begin)
 
     @property
     def steps(self) -> int:
         """How many steps were watched."""
-        return self._step
+        return self._done + len(self._rows)
 
     def step(self, loss: Tensor | float) -> None:
         """Note a step that was just done.
@@ -154,29 +180,22 @@ class Monitor:
         Args:
             loss: its loss, one number. A tensor on an accelerator is read later, without waiting.
         """
+        # The whole cost of most steps: every name that is looked up here counts.
         now = perf_counter()
-        step = self._step = self._step + 1
-        value: Any
-        if isinstance(loss, Tensor):
-            value = loss.item() if loss.is_cpu else loss.detach()
-        else:
-            value = float(loss)
-        if self._losses:
-            self._rows.append((step, value, self._optimizer.param_groups[0]["lr"], now))
-        nonfinite = type(value) is float and not isfinite(value)
-        if step < self._due and now < self._late and not nonfinite:
-            self._last = now
-            return
-        self._attend(now)
-        if nonfinite:
-            self._trace(step)
+        value: Any = loss.item() if self._on_cpu and type(loss) is Tensor else _read(loss)
+        rows = self._rows
+        rows.append((value, self._optimizer.param_groups[0]["lr"], now))
+        if len(rows) >= self._due or now >= self._late or value - value != 0:
+            self._attend(now)
 
     def _attend(self, now: float) -> None:
         """Do what few steps ask for: finish a look, write rows, begin another look."""
-        looked, before = self._look.armed, self._last
-        if looked:
-            self._look.end(self._step, before, now)
-        again = self._step < self._same_until
+        rows, looked = self._rows, self._look.armed
+        step = self._done + len(rows)
+        before = self._last if len(rows) == 1 else max(self._last, rows[-2][2])
+        loss = rows[-1][0]
+        finite = not looked or self._look.end(step, before, now)
+        again = step < self._same_until
         if again:
             self._due += 1
         else:
@@ -187,36 +206,38 @@ class Monitor:
             self._flush()
         self._last = perf_counter()
         if looked and self._every is None:  # what it took beyond a usual step
-            usual_steps = self._step - 1 - self._looked
+            usual_steps = step - 1 - self._looked
             if usual_steps:
                 self._usual = (before - self._looked_at) / usual_steps
             self._spent += max(0.0, self._last - before - self._usual)
-            self._looked, self._looked_at = self._step, self._last
+            self._looked, self._looked_at = step, self._last
+        if loss - loss != 0 or not finite:
+            self._trace(step)
 
     def _plan(self, now: float) -> None:
         """Begin a look, or say at which step to think about the next one."""
-        step, every = self._step, self._every
+        step, every = self.steps, self._every
         sampled = next_sampled(step, every)
         if sampled == step + 1:
             thorough = _in_any_case(sampled)
             if every is not None or thorough or self._spent <= self._budget * (now - self._begin):
                 self._look.arm(thorough=thorough)
-                self._due = sampled
+                self._due = sampled - self._done
                 if every == 1 and not thorough:
                     self._same_until = (1 << sampled.bit_length()) - 1
                 return
             sampled = next_sampled(sampled, self._every)
         self._look.disarm()
-        self._due = sampled - 1
+        self._due = sampled - 1 - self._done
 
     def skip(self) -> None:
         """Forget what was seen of a step that was not taken (float16 overflowed)."""
         if self._look.armed:
-            self._look.arm(thorough=_in_any_case(self._step + 1))
+            self._look.arm(thorough=_in_any_case(self.steps + 1))
 
     def trace(self) -> None:
         """Say where a number that is not finite comes from, before a step was made of it."""
-        self._trace(self._step + 1)
+        self._trace(self.steps + 1)
 
     def validation(self, loss: float, metric: float | None = None, *, name: str = "metric") -> None:
         """Note a validation: its mean loss, and a metric where there is one."""
@@ -224,7 +245,7 @@ class Monitor:
         self._emit(
             {
                 "event": "validation",
-                "step": self._step,
+                "step": self.steps,
                 "loss": float(loss),
                 "metric": None if metric is None else float(metric),
                 "name": name,
@@ -276,23 +297,21 @@ class Monitor:
         self._write_looks()
         if not self._rows:
             return
-        steps, losses, lrs, times = zip(*self._rows, strict=True)
+        first, last, count = self._done + 1, self.steps, len(self._rows)
+        numbers = np.fromiter(chain.from_iterable(self._rows), np.float64, 3 * count)
+        losses, lrs, times = numbers.reshape(-1, 3).T.copy()
         self._rows.clear()
-        begin = self._begin
-        values = list(map(float, losses))
-        event = {
-            "event": "steps",
-            "step": steps,
-            "loss": values,
-            "lr": list(map(float, lrs)),
-            "seconds": [t - begin for t in times],
-        }
-        if self._writer is not None:
-            self._writer.write_numbers([event])
-        for sink in self._sinks[len(self._writing) :]:
-            sink(finite(event))
-        if not all(map(isfinite, values)):
-            self._trace(self._step)
+        self._due -= count
+        self._done = last
+        if self._losses:
+            steps = np.arange(first, last + 1)
+            noted = {"step": steps, "loss": losses, "lr": lrs, "seconds": times - self._begin}
+            if self._writer is not None:
+                self._writer.write_numbers([{"event": "steps", **noted}])
+            for sink in self._sinks[len(self._writing) :]:
+                sink(finite({"event": "steps"} | {k: v.tolist() for k, v in noted.items()}))
+        if not np.isfinite(losses).all():
+            self._trace(last)
 
     def _write_looks(self) -> None:
         looks = self._look.take()
@@ -309,5 +328,6 @@ class Monitor:
         if self._nonfinite or not batches:
             return
         self._nonfinite = True
-        step, found = origin(self._model, batches, self._look.weights.kept, step)
+        look = self._look
+        step, found = origin(self._model, batches, look.kept, step, stepped=look.stepped)
         self._emit({"event": "nonfinite", "step": step, "kind": found.kind, "where": found.name})

@@ -37,7 +37,7 @@ class Passes:
 
     def __init__(self, params: Sequence[Tensor]) -> None:
         count = len(params)
-        self._params = list(params)
+        self.params = list(params)
         # An alias keeps the storage, so its address cannot become another's.
         self._aliases = [p.detach() for p in params]
         self._pointers = list(map(_pointer, params))
@@ -54,17 +54,18 @@ class Passes:
             for tensor, size in enumerate(sizes.tolist())
             for start in range(0, max(size, 1), CHUNK)
         ]
-        self._alone = self._ends[-1] <= INLINE
-        pieces = 1 if self._alone else min(threads.PIECES * torch.get_num_threads(), len(chunks))
+        #: Whether one thread is enough.
+        self.small = bool(self._ends[-1] <= INLINE)
+        pieces = 1 if self.small else min(threads.PIECES * torch.get_num_threads(), len(chunks))
         self._bounds = [len(chunks) * piece // pieces for piece in range(pieces + 1)]
         known = element(params[0])
         assert known is not None
+        self.element = known
         self._kind = known.kind, known.bytes, self._addresses
         self._chunks = np.array(chunks, np.int64), np.zeros((len(chunks), 4))
         self._results = self._chunks[1], self._chunks[0], sizes
-        numbers = np.array([as_now.device, known.bytes], np.int64)
-        tables = numbers, sizes, *self._chunks, sizes  # the second: of copies, later
-        self._table = Table(*self._look[:-1], *tables)
+        #: Whether the last gradients lay as their parameters do.
+        self.planned = False
         self._before: _Copy | None = None
         self._kept: _Copy | None = None
 
@@ -82,61 +83,59 @@ class Passes:
             the sum of the squares of all gradients; None if something lies otherwise than it did
             when this was made, or a gradient is missing or cannot be read: nothing was done then.
         """
-        grads = tuple(map(_gradient, self._params))
+        grads = tuple(map(_gradient, self.params))
         if not PLAIN.issuperset(map(type, grads)):
             return None
-        squares: float
-        if self._alone:
-            if self._before is None:
-                self._table[compiled.COPIES] = self._copies.addresses
-            verdict, squares = compiled.all_gradients(self._kind[0], self._table.address, id(grads))
-            if verdict == AS_PLANNED:
-                return squares
-        else:
-            self._handles[:] = handles(grads, len(grads))
-            verdict = look(*self._look)
+        self._handles[:] = handles(grads, len(grads))
+        verdict = look(*self._look)
         if verdict == STALE:
             return None
-        if verdict != AS_PLANNED:
+        self.planned = verdict == AS_PLANNED
+        if not self.planned:
             if not all(g.layout == torch.strided and g.is_cpu for g in grads):
                 return None
-            pairs = zip(grads, self._params, strict=True)
+            pairs = zip(grads, self.params, strict=True)
             grads = tuple(adopt(g.resolve_neg(), p, p.dtype) for g, p in pairs)
             self._addresses[1] = list(map(_pointer, grads))
         self._run(compiled.gradients)
-        squares = compiled.total(self._chunks[1])
+        squares: float = compiled.total(self._chunks[1])
         return squares
 
-    def after(self, scale: float, found: Float64, at: int) -> float:
+    def after(self, scale: float, found: Float64) -> float:
         """Write four numbers a tensor and one for all: see :func:`.compiled_step.results`.
 
         Args:
             scale: what gradients were multiplied by.
             found: is written.
-            at: its address.
 
         Returns:
             their sum, which is finite if they are.
         """
-        total: float
-        if self._alone:
-            done, total = compiled.all_movement(self._kind[0], self._table.address, scale, at)
-            if done:
-                return total
         self._run(compiled.movement)
-        total = compiled.results(*self._results, scale, found)
-        if list(map(_pointer, self._params)) != self._pointers:  # the step replaced storage
+        total: float = compiled.results(*self._results, scale, found)
+        if list(map(_pointer, self.params)) != self._pointers:  # the step replaced storage
             with torch.no_grad():
-                moved = torch._foreach_sub(self._params, self._copies.tensors())
+                moved = torch._foreach_sub(self.params, self._copies.tensors())
             found[2:-1:4] = norms(moved)
             total = float(found.sum())
         return total
 
+    def copies(self) -> list[_Copy]:
+        """Memory for two copies of the parameters, besides those that are made here."""
+        return [_Copy(self.params, self._ends) for _ in range(2)]
+
+    def table(self, copies: Sequence[_Copy], *of_pass: int) -> Table:
+        """What ``compiled_look.py`` is told of the parameters, and numbers of the pass."""
+        places = np.stack([copy.addresses for copy in copies])
+        known = self._look[-1], self.element.dtype, self.element.bytes
+        numbers = np.array([*known, *of_pass], np.int64)
+        sums, chunks, sizes = self._results
+        types = np.array([id(kind) for kind in PLAIN], np.int64)
+        return Table(*self._look[:-1], numbers, places, chunks, sums, sizes, types)
+
     def keep(self) -> None:
         """Do not write over the last copies before others are kept."""
         self._kept, self._before = self._before, self._kept
-        if self._before is not None:
-            self._table[compiled.COPIES] = self._before.addresses
 
     @property
     def latest(self) -> list[Tensor]:
@@ -155,7 +154,7 @@ class Passes:
     @property
     def _copies(self) -> _Copy:
         if self._before is None:
-            self._before = _Copy(self._params, self._ends)
+            self._before = _Copy(self.params, self._ends)
         return self._before
 
     def _run(self, function: Callable[..., None]) -> None:

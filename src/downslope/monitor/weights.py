@@ -7,7 +7,6 @@ from operator import is_
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from .passes import Passes
 
 __all__ = ["MEASURED", "Weights"]
-
-Float64 = npt.NDArray[np.float64]
 
 #: What is measured of each parameter.
 MEASURED = ("grad_norm", "weight_norm", "update_norm", "zero_share")
@@ -84,31 +81,27 @@ class Weights:
         return math.isfinite(squares)
 
     @property
-    def width(self) -> int:
-        """How many numbers there are."""
-        return len(MEASURED) * len(self._trained) + 1
+    def passes(self) -> Passes | None:
+        """Those that read the last step, if there was nothing unusual about its gradients."""
+        if not self._grouped or self._scale != 1.0 or self._passes is None:
+            return None
+        return self._passes if self._passes.planned else None
+
+    @property
+    def others(self) -> list[Tensor]:
+        """Parameters that had no gradient."""
+        return self._others
 
     def after(self) -> list[float]:
         """Measure the step: each parameter's :data:`MEASURED`, then the norm of all gradients."""
-        found = np.empty(self.width)
-        self.write_after(found, found.ctypes.data)
-        numbers: list[float] = found.tolist()
-        return numbers
-
-    def write_after(self, found: Float64, at: int) -> None:
-        """The same into an array.
-
-        Args:
-            found: is written.
-            at: its address.
-        """
+        found = np.empty(len(MEASURED) * len(self._trained) + 1)
         self.waiting = False
         if self._slow is not None:
             found[:] = self._slow.after(self._trained, self._scale)
             total = float(found.sum())
         else:
             assert self._passes is not None  # one of the two measured before()
-            total = self._passes.after(self._scale, found, at)
+            total = self._passes.after(self._scale, found)
         sound = math.isfinite(total) or math.isfinite(found[-1] + found[2:-1:4].sum())
         if self._slow is not None:
             if sound and self._small:
@@ -118,6 +111,8 @@ class Weights:
         elif self._passes is not None and math.isfinite(found[1:-1:4].sum()):
             self._passes.keep()
         self._sound, self._slow = sound, None
+        numbers: list[float] = found.tolist()
+        return numbers
 
     @property
     def kept(self) -> list[Tensor]:
