@@ -57,7 +57,8 @@ from benchmarks.optimizers import (
 __all__ = ["COMPACT", "ELEMENTWISE", "billion", "checks", "main", "table"]
 
 ROOT = Path(__file__).parent.parent
-CHECKS = tuple(f"tests/engines/test_gpu{part}.py" for part in ("", "_storage", "_device"))
+_PARTS = ("", "_counting", "_storage", "_device")
+CHECKS = tuple(f"tests/engines/test_gpu{part}.py" for part in _PARTS)
 
 #: Bytes of all arrays for the largest workload: parameter, gradient and two slots in float32.
 _ADAMW_BYTES = 16

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from ..optim import harness
 
-__all__ = ["DEVICE", "assert_same", "assert_same_bits", "drive", "host", "leaves", "moved"]
+__all__ = [
+    "DEVICE",
+    "assert_same",
+    "assert_same_bits",
+    "drive",
+    "host",
+    "leaves",
+    "moved",
+    "vectors",
+]
 
 #: Where tensors are stepped.
 DEVICE = torch.device("cuda", 0) if os.environ.get("DOWNSLOPE_GPU") == "1" else torch.device("cpu")
@@ -53,3 +62,13 @@ def assert_same(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
 def assert_same_bits(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
     """The tensors are equal in every bit, wherever they are."""
     harness.assert_same_bits(host(actual), host(expected))
+
+
+#: The first longer than a chunk, so that sums go over several.
+SIZES = (8_200, 1, 0, 1_100)
+
+
+def vectors(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """Vectors of those sizes, the same float32 numbers in every dtype."""
+    make = torch.Generator().manual_seed(5)
+    return tuple(torch.randn(n, generator=make).to(dtype) for n in SIZES)

@@ -17,9 +17,9 @@ from torch import Tensor
 from downslope.optim import SGD, AdamW, NAdam, Optimizer
 
 from ..optim.harness import detached, gradients, snapshot, tensors
-from .on_device import DEVICE, assert_same, assert_same_bits, drive, leaves, moved
+from .on_device import DEVICE, assert_same, assert_same_bits, drive, leaves, moved, vectors
 from .rules import Lamb
-from .test_gpu import FUSED, vectors
+from .test_gpu_counting import FUSED
 
 pytestmark = pytest.mark.skipif(DEVICE.type == "cpu", reason="needs a CUDA device: DOWNSLOPE_GPU=1")
 

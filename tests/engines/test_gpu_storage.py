@@ -19,11 +19,7 @@ from .on_device import DEVICE, assert_same, assert_same_bits, drive, leaves, mov
 SHAPES = ((8_192 + 130,), (64, 65), (7,))
 FORMATS = pytest.mark.parametrize("storage", ["int8", "bfloat16"])
 
-
-@pytest.fixture(autouse=True)
-def _on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU is a device of the Triton engine too."""
-    monkeypatch.setitem(_placement.COMPILED, DEVICE.type, "triton")
+pytestmark = pytest.mark.usefixtures("on_triton")
 
 
 def start(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
