@@ -14,8 +14,8 @@ from torch import Tensor
 from downslope.errors import InputError, InputTypeError, NonfiniteGradientError
 from downslope.optim import clip_grad_norm_, clip_grad_value_
 
+from .clipping import norm
 from .harness import assert_same_bits, gradients, zoo
-from .test_clip_norm import norm
 from .test_determinism import threads
 
 DTYPES = (

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from downslope.optim import lr_scheduler as ours
 
-from .test_lr_scheduler import BUILD, PLATEAU, metric, momentums, now, sequential, sgd, wave
+from .lr_cases import BUILD, PLATEAU, metric, momentums, now, sequential, sgd, wave
 
 EPOCHS = 100
 

@@ -21,7 +21,7 @@ from downslope import optim
 from downslope.errors import InputError
 from downslope.optim import lr_scheduler as ours
 
-from .test_lr_scheduler import BUILD, momentums, now, run, sgd
+from .lr_cases import BUILD, momentums, now, run, sgd
 
 Step = Callable[[float], None]
 
