@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import torch
 import torch.nn.functional as F
 
 from downslope import Metric, RangeTest, Recipe, Run, Task, fit, load_task
-from downslope.errors import CheckpointError, DownslopeError, InputError
+from downslope.errors import CheckpointError, InputError
 from downslope.tasks import batches, permutation
-from downslope.training import TrainingDivergedError, _fit, checkpoint
+from downslope.training import _fit, checkpoint
 from downslope.training.learning_rate import schedule
 
-from .tiny import BATCH, RECIPE, ROWS, STEPS, data, network, plain, tiny
+from .tiny import BATCH, RECIPE, ROWS, STEPS, data, network, plain, recorded, tiny
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +28,6 @@ def events() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, events: list[dict[str, Any]]) -> Run:
     return fit(tiny(), RECIPE, tmp_path_factory.mktemp("run") / "run", on_event=[events.append])
-
-
-def of(run: Run, kind: str) -> list[dict[str, Any]]:
-    return [r for r in run.records() if r["event"] == kind]
 
 
 def test_it_trains_as_the_guides_teach(run: Run) -> None:
@@ -75,12 +70,12 @@ def test_events_have_the_fields_that_others_read(run: Run) -> None:
         "end": "step epoch best_metric best_step seconds reason",
     }
     for kind, names in fields.items():
-        assert set(of(run, kind)[0]) == {"event", *names.split()}
+        assert set(recorded(run, kind)[0]) == {"event", *names.split()}
 
 
 def test_steps_epochs_and_rates_are_counted(run: Run) -> None:
     """Steps and epochs from 1, one record a step, the schedule's learning rates."""
-    steps = of(run, "train")
+    steps = recorded(run, "train")
     lr = schedule(run.recipe, 3 * STEPS)
     assert [r["step"] for r in steps] == list(range(1, 3 * STEPS + 1))
     assert [r["epoch"] for r in steps] == [1] * STEPS + [2] * STEPS + [3] * STEPS
@@ -89,24 +84,24 @@ def test_steps_epochs_and_rates_are_counted(run: Run) -> None:
 
 def test_the_epoch_s_training_loss_is_the_mean_over_its_rows(run: Run) -> None:
     """A short last batch counts for less."""
-    losses = [r["loss"] for r in of(run, "train")][:STEPS]
+    losses = [r["loss"] for r in recorded(run, "train")][:STEPS]
     sizes = [BATCH] * (STEPS - 1) + [ROWS - BATCH * (STEPS - 1)]
     mean = sum(a * b for a, b in zip(losses, sizes, strict=True)) / ROWS
-    assert of(run, "validation")[0]["train_loss"] == pytest.approx(mean)
+    assert recorded(run, "validation")[0]["train_loss"] == pytest.approx(mean)
 
 
 def test_the_best_checkpoint_has_the_best_metric(run: Run) -> None:
     """Evaluated again, it gives the number that the run reports."""
-    metrics = [r["metric"] for r in of(run, "validation")]
+    metrics = [r["metric"] for r in recorded(run, "validation")]
     x, y = tiny().validation[:]
     again = tiny().metric.function(run.model("best", task=tiny())(x), y)
     assert run.best_metric == min(metrics) == pytest.approx(again)
-    assert of(run, "validation")[metrics.index(min(metrics))]["step"] == run.best_step
+    assert recorded(run, "validation")[metrics.index(min(metrics))]["step"] == run.best_step
 
 
 def test_the_recorded_loss_is_the_validation_loss(run: Run) -> None:
     """In evaluation mode, over all rows: for MSE the square of RMSE."""
-    last = of(run, "validation")[-1]
+    last = recorded(run, "validation")[-1]
     assert last["loss"] == pytest.approx(last["metric"] ** 2, rel=1e-5)
 
 
@@ -224,7 +219,7 @@ def test_early_stop_counts_epochs_without_a_better_metric(tmp_path: Path) -> Non
     """The first epoch is the best, the next two are not better: three in all."""
     recipe = RECIPE.replace(epochs=50, early_stop=2)
     run = fit(tiny(metric=constant), recipe, tmp_path / "run")
-    assert (run.reason, len(of(run, "validation")), run.best_step) == ("early stop", 3, STEPS)
+    assert (run.reason, len(recorded(run, "validation")), run.best_step) == ("early stop", 3, STEPS)
 
 
 def test_clipping_limits_the_step_and_not_the_record(tmp_path: Path) -> None:
@@ -237,7 +232,7 @@ def test_clipping_limits_the_step_and_not_the_record(tmp_path: Path) -> None:
     before = torch.nn.utils.parameters_to_vector(network().parameters())
     after = torch.nn.utils.parameters_to_vector(run.model("last", task=tiny()).parameters())
     assert (after - before).norm().item() == pytest.approx(0.01, rel=1e-3)
-    assert of(run, "train")[0]["grad_norm"] > 1.0
+    assert recorded(run, "train")[0]["grad_norm"] > 1.0
 
 
 def test_without_clipping_the_norm_is_recorded(tmp_path: Path) -> None:
@@ -249,67 +244,9 @@ def test_without_clipping_the_norm_is_recorded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     before = torch.nn.utils.parameters_to_vector(network().parameters())
     after = torch.nn.utils.parameters_to_vector(run.model("last", task=tiny()).parameters())
-    norm = of(run, "train")[0]["grad_norm"]
+    norm = recorded(run, "train")[0]["grad_norm"]
     assert norm > 100.0
     assert (after - before).norm().item() == pytest.approx(1e-3 * norm, rel=1e-3)
-
-
-class Poison(torch.autograd.Function):
-    """The identity, whose gradient is NaN."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
-        return g * math.nan
-
-
-def poisoned(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """A finite loss whose gradient is not."""
-    return F.mse_loss(Poison.apply(outputs), targets)
-
-
-def test_a_gradient_that_is_not_finite_reaches_no_weight(tmp_path: Path) -> None:
-    """The run ends before the step; the error gives the norm, and its cause names a parameter."""
-    with pytest.raises(TrainingDivergedError, match="gradient norm nan") as caught:
-        fit(tiny(loss=poisoned), RECIPE, tmp_path / "run")
-    assert "parameter 0 of group 0" in str(caught.value.__cause__)
-    assert of(Run.load(tmp_path / "run"), "train") == []
-
-
-def explode(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Finite, until the outputs of two steps are behind it."""
-    explode.calls += 1  # type: ignore[attr-defined]  # a counter
-    return F.mse_loss(outputs, targets) * (math.inf if explode.calls > 3 else 1.0)  # type: ignore[attr-defined]  # as above
-
-
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    """The error says where and what to do, the end is recorded, the checkpoint is sound."""
-    explode.calls = 0  # type: ignore[attr-defined]  # a counter
-    with pytest.raises(TrainingDivergedError, match=r"epoch 1 after 3 steps at lr .*lower lr"):
-        fit(tiny(loss=explode), RECIPE.replace(checkpoint_every=2), tmp_path / "run")
-    run = Run.load(tmp_path / "run")
-    assert (run.reason, len(of(run, "train"))) == ("diverged", 3)
-    last = checkpoint.load(run.files.last)
-    assert last["progress"]["step"] == 2
-    assert all(torch.isfinite(t).all() for t in last["model"].values())
-
-
-def test_nan_in_the_data_does_not_reach_the_weights(tmp_path: Path) -> None:
-    """The first step already raises."""
-    rows = data(0)
-    rows.tensors[0][:] = math.nan
-    with pytest.raises(TrainingDivergedError, match="loss nan"):
-        fit(tiny(rows), RECIPE, tmp_path / "run")
-    assert issubclass(TrainingDivergedError, DownslopeError)
-
-
-def test_a_metric_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    """It could not be compared with any other."""
-    with pytest.raises(TrainingDivergedError, match="rmse nan"):
-        fit(tiny(metric=lambda outputs, targets: math.nan), RECIPE, tmp_path / "run")
 
 
 def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
@@ -346,7 +283,7 @@ def test_the_average_is_that_of_the_weights(tmp_path: Path) -> None:
     model = run.model("last", task=task)
     torch.testing.assert_close([p.detach().double() for p in model.parameters()], average)
     x, y = task.validation[:]
-    metric = of(run, "validation")[-1]["metric"]
+    metric = recorded(run, "validation")[-1]["metric"]
     assert metric == pytest.approx(task.metric.function(model(x), y), rel=1e-5)
 
 
@@ -372,15 +309,15 @@ def test_validations_come_when_asked_for_and_at_the_end(
 ) -> None:
     """By steps or by epochs; never twice at one place."""
     run = fit(tiny(), RECIPE.replace(**changes), tmp_path / "run")
-    assert [r["step"] for r in of(run, "validation")] == steps
+    assert [r["step"] for r in recorded(run, "validation")] == steps
     assert run.reason == "finished"
-    assert len(of(run, "train")) == steps[-1]
+    assert len(recorded(run, "train")) == steps[-1]
 
 
 def test_the_schedule_ends_where_the_steps_end(tmp_path: Path) -> None:
     """Ten steps of a linear schedule, of 21 that three epochs have."""
     recipe = RECIPE.replace(max_steps=10, schedule="linear", warmup=0.0)
-    lrs = [r["lr"] for r in of(fit(tiny(), recipe, tmp_path / "run"), "train")]
+    lrs = [r["lr"] for r in recorded(fit(tiny(), recipe, tmp_path / "run"), "train")]
     assert lrs == pytest.approx([0.01 * (1 - i / 10) for i in range(10)])
 
 
@@ -388,9 +325,9 @@ def test_a_time_limit_saves_and_can_be_resumed(tmp_path: Path) -> None:
     """Each session has its time; one step at least is made in each."""
     recipe = RECIPE.replace(max_minutes=1e-9)
     run = fit(tiny(), recipe, tmp_path / "run")
-    assert (run.reason, len(of(run, "train"))) == ("time limit", 1)
+    assert (run.reason, len(recorded(run, "train"))) == ("time limit", 1)
     run = fit(tiny(), None, run.path, resume=True)
-    assert (run.reason, len(of(run, "train"))) == ("time limit", 2)
+    assert (run.reason, len(recorded(run, "train"))) == ("time limit", 2)
 
 
 def mean_error(outputs: torch.Tensor, targets: torch.Tensor) -> float:
@@ -402,7 +339,7 @@ def test_several_metrics_and_the_one_that_counts(tmp_path: Path) -> None:
     further = (Metric("error", mean_error, higher_is_better=False),)
     task = dataclasses.replace(tiny(), metrics=further)
     run = fit(task, RECIPE.replace(best="error"), tmp_path / "run")
-    rows = of(run, "validation")
+    rows = recorded(run, "validation")
     assert run.metric_name == "error"
     assert run.best_metric == min(r["metric"] for r in rows)
     assert [r["metrics"]["rmse"] ** 2 for r in rows] == pytest.approx([r["loss"] for r in rows])
@@ -414,7 +351,7 @@ def test_best_by_loss_takes_the_lowest(tmp_path: Path) -> None:
     """Whatever direction the task's metric has."""
     run = fit(tiny(), RECIPE.replace(best="loss"), tmp_path / "run")
     assert (run.metric_name, run.higher_is_better) == ("loss", False)
-    assert run.best_metric == min(r["loss"] for r in of(run, "validation"))
+    assert run.best_metric == min(r["loss"] for r in recorded(run, "validation"))
 
 
 @pytest.mark.parametrize("content", ["file", "folder"])

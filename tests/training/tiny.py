@@ -104,3 +104,8 @@ def measured(run: Run) -> list[dict[str, Any]]:
         for record in run.records()
         if record["event"] in ("train", "skip", "validation")
     ]
+
+
+def recorded(run: Run, kind: str) -> list[dict[str, Any]]:
+    """The events of a kind."""
+    return [r for r in run.records() if r["event"] == kind]
