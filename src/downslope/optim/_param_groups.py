@@ -51,7 +51,13 @@ NO_DECAY = tuple(_KINDS)
 
 
 class ParamGroups(list[dict[str, Any]]):
-    """Parameter groups, printed as a table."""
+    """Parameter groups, printed as a table.
+
+    >>> import torch
+    >>> ParamGroups([{"name": "weights", "params": [torch.zeros(3, 2)], "weight_decay": 0.1}])
+    name     weight_decay  tensors  elements
+    weights  0.1                 1         6
+    """
 
     def __repr__(self) -> str:
         keys = [k for k in ("name", "lr", "weight_decay") if any(k in g for g in self)]

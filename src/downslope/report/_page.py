@@ -39,13 +39,22 @@ def write_report(run: Run | Comparison | Study | str | Path) -> Path:
 
     Raises:
         InputError: the directory is none of these.
+
+    >>> import tempfile
+    >>> from downslope import Recipe, fit, load_task, write_report
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = fit(load_task("digits"), Recipe(lr=3e-3, max_steps=5), f"{folder}/run")
+    ...     write_report(run).name
+    'report.html'
     """
     from ..training import Run  # loads torch
     from ..tuning import Comparison, Study
+    from ..tuning.journal import JOURNAL
+    from ..tuning.study import STUDY
 
     if isinstance(run, str | Path):
         folder = Path(run)
-        compared, searched = (folder / "journal.jsonl").exists(), (folder / "study.json").exists()
+        compared, searched = (folder / JOURNAL).exists(), (folder / STUDY).exists()
         run = (Comparison if compared else Study if searched else Run).load(folder)
     if isinstance(run, Comparison):
         from ._comparison import comparison_page

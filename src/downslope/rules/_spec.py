@@ -28,6 +28,10 @@ class Slot:
         dims: the least and the largest number of dimensions of a parameter that keeps it.
         nonnegative: whether it is never negative; a compact format then needs no sign.
         weights: whether it holds weights, not statistics: rounding it would move the model.
+
+    >>> velocity = Slot("momentum_buffer", "running sum of gradients", "v", when="momentum")
+    >>> velocity.present({"momentum": 0.9}), velocity.present({"momentum": 0})
+    (True, False)
     """
 
     name: str
@@ -83,6 +87,10 @@ class Hyper:
         above: whether ``low`` itself is not allowed.
         infinite: whether infinity is allowed.
         alike: whether it must be the same in all groups, because what depends on it is shared.
+
+    >>> momentum = Hyper("momentum", "decay of the velocity", "mu", high=1.0)
+    >>> momentum.of({"momentum": 0.9}), momentum.allows(1.0)
+    (0.9, False)
     """
 
     name: str
@@ -146,7 +154,11 @@ class Hyper:
 
 
 def beta(number: int, meaning: str = "", high: float = 1.0, default: float | None = None) -> Hyper:
-    """The decay rate of the ``number``-th moment: ``betas[number - 1]`` in a parameter group."""
+    """The decay rate of the ``number``-th moment: ``betas[number - 1]`` in a parameter group.
+
+    >>> beta(2, default=0.999).of({"betas": (0.9, 0.99)})
+    0.99
+    """
     return Hyper(
         f"beta{number}",
         meaning or f"decay rate of moment {number}",
@@ -167,6 +179,9 @@ class Flag:
         name: its name in the formula.
         key: the parameter group's key, where it differs from the name.
         meaning: what it does when True, in a few words; empty where torch has the flag too.
+
+    >>> Flag("nesterov").of({"nesterov": True})
+    True
     """
 
     name: str
@@ -195,6 +210,9 @@ class Choice(Flag):
         allowed: the values.
         default: its value if none is given.
         refusal: torch's words for another value, ``{}`` standing for it.
+
+    >>> Choice("mode", allowed=("min", "max"), default="min").refuses({"mode": "mid"})
+    "Invalid mode: mid. mode must be one of: 'min', 'max'; got 'mid'"
     """
 
     allowed: Sequence[Any] = ()

@@ -82,7 +82,7 @@ def write_predictions(
     device: str | None = None,
     on_share: Callable[[float], None] | None = None,
 ) -> int:
-    """As :func:`predict`, into a CSV or Parquet file; a few batches are in memory at a time.
+    r"""As :func:`predict`, into a CSV or Parquet file; a few batches are in memory at a time.
 
     Args:
         run: as in :func:`predict`.
@@ -99,6 +99,17 @@ def write_predictions(
         InputError: as :func:`predict`, or ``out`` cannot be written to.
         CheckpointError: as :func:`predict`.
         MissingExtraError: polars is not installed.
+
+    >>> import tempfile
+    >>> from downslope import Recipe, fit, load_task, write_predictions
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table = Path(folder, "lengths.csv")
+    ...     rows = [f"{cm},{'SL'[cm > 49]}" for cm in range(99)]
+    ...     _ = table.write_text("\n".join(["cm,size", *rows]))
+    ...     task = load_task(str(table), target="size")
+    ...     run = fit(task, Recipe(lr=0.2, epochs=9), f"{folder}/run")
+    ...     write_predictions(run, table, f"{folder}/predicted.parquet")
+    99
     """
     try:
         import polars as pl

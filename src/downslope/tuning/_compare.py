@@ -16,7 +16,7 @@ from ..training import Recipe
 from ..training.environment import environment
 from .comparison import Comparison
 from .course import Course
-from .journal import ASIDE, Journal, named
+from .journal import ASIDE, JOURNAL, Journal, named
 from .pool import Pool, default_workers
 from .space import space_of
 from .work import Job, do
@@ -104,7 +104,7 @@ def compare(
     plan = _plan(task, contenders, seeds, trials, search, goal, budget, base.seed)
     folder = Path(run_dir) if run_dir is not None else Path("runs") / named("compare", task, plan)
     count = processes_for("compare", processes, contenders.values())
-    if not (folder / "journal.jsonl").exists() and folder.exists() and any(folder.iterdir()):
+    if not (folder / JOURNAL).exists() and folder.exists() and any(folder.iterdir()):
         raise InputError(f"{str(folder)!r} holds something else. Choose a new directory.")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # in the workers that are forked now, and where there are none

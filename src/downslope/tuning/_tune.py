@@ -23,7 +23,7 @@ from .journal import ASIDE, named
 from .pool import Pool
 from .search import Sampler
 from .space import Dimension, space_of
-from .study import Study, Verdict, concluded
+from .study import STUDY, Study, Verdict, concluded
 from .trials import Searcher, SearchJob
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class _Hunt:
         )
         if not elsewhere:
             text = json.dumps(result.to_dict(), indent=1)
-            write_atomically(searcher.folder / "study.json", text)
+            write_atomically(searcher.folder / STUDY, text)
         if verdict is not None:
             write_atomically(searcher.folder / "recipe.toml", result.recipe_file())
         return result

@@ -15,14 +15,15 @@ from ..files import locked
 from ..monitor.records import RecordWriter, read_records
 from ..tasks import Task
 
-__all__ = ["ASIDE", "Journal", "entries", "named"]
+__all__ = ["ASIDE", "JOURNAL", "Journal", "entries", "named"]
 
 Entry = dict[str, Any]
 
 #: Of what is asked what may differ from one place to another: data are known by their fingerprint.
 ASIDE = frozenset({"source", "environment"})
 
-NAME = "journal.jsonl"
+#: The journal of a folder.
+JOURNAL = "journal.jsonl"
 PATIENCE = 10.0  # seconds in which the workers of a killed process notice that they are alone
 
 
@@ -32,7 +33,7 @@ def entries(folder: Path) -> list[Entry]:
     Raises:
         InputError: a line that is not a journal's.
     """
-    path = folder / NAME
+    path = folder / JOURNAL
     return read_records(path) if path.exists() else []
 
 
@@ -63,7 +64,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder)
         self.entries = entries(folder)
-        self._writer = RecordWriter(folder / NAME)
+        self._writer = RecordWriter(folder / JOURNAL)
 
     def write(self, entry: Entry) -> None:
         """Append a line; it is on the disk when this returns."""

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from .trials import Searcher
 
-__all__ = ["Study", "Tried", "Verdict", "concluded", "corrected_t_test"]
+__all__ = ["STUDY", "Study", "Tried", "Verdict", "concluded", "corrected_t_test"]
+
+#: What a folder's search came to, as JSON.
+STUDY = "study.json"
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class Study:
         Raises:
             InputError: there is none.
         """
-        file = Path(folder) / "study.json"
+        file = Path(folder) / STUDY
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             verdict = values["verdict"]
