@@ -80,7 +80,7 @@ def test_a_look_that_none_follows_is_in_the_file_at_once(tmp_path: Path) -> None
 def test_looks_one_after_another_wait_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For each other, until a quarter of a second has passed."""
+    """For each other, until half a second has passed."""
     now = [0.0]
     monkeypatch.setattr("downslope.monitor.monitor.perf_counter", lambda: now[0])
     _, lines = _watched(tmp_path, 5, 1)

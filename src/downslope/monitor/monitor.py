@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -26,6 +25,7 @@ __all__ = ["BUDGET", "Monitor", "next_sampled"]
 
 Event = dict[str, Any]
 
+_NUMBERS = 3  # that are noted of a step
 BUDGET = 0.01  #: share of the time that looks may take
 
 
@@ -84,7 +84,7 @@ class Monitor:
     function: dead and saturated units; of the batch: size, scale, spread of inputs and outputs;
     whether gradients were left from an earlier step; how long the loop waited for data. A loss that
     is not finite is traced to the module, weight or row where it began. Records of steps, and of
-    looks at one step after another, reach the file within a quarter of a second.
+    looks at one step after another, reach the file within half a second.
 
     Args:
         model: what is trained; must be in training mode when it is.
@@ -145,9 +145,9 @@ class Monitor:
         # What every step asks for comes first: attributes lie in this order, and these in a line.
         self._on_cpu = all(p.is_cpu for p in model.parameters())
         self._optimizer = optimizer
-        #: Of each step since `_done` its loss, its learning rate, when it was done.
-        self._rows: list[tuple[Any, Any, float]] = []
-        self._due = 1  # how many rows there are when there is something to do
+        #: Loss, learning rate and time of each step since `_done`, one after another.
+        self._noted: list[Any] = []
+        self._due = _NUMBERS  # how many there are when there is something to do
         self._late = begin + DELAY  # when what is not written yet has waited long enough
         self._done, self._last, self._begin = done, begin, begin
         self._model, self._every = model, every
@@ -172,7 +172,7 @@ class Monitor:
     @property
     def steps(self) -> int:
         """How many steps were watched."""
-        return self._done + len(self._rows)
+        return self._done + len(self._noted) // _NUMBERS
 
     def step(self, loss: Tensor | float) -> None:
         """Note a step that was just done.
@@ -183,21 +183,20 @@ class Monitor:
         # The whole cost of most steps: every name that is looked up here counts.
         now = perf_counter()
         value: Any = loss.item() if self._on_cpu and type(loss) is Tensor else _read(loss)
-        rows = self._rows
-        rows.append((value, self._optimizer.param_groups[0]["lr"], now))
-        if len(rows) >= self._due or now >= self._late or value - value != 0:
+        noted = self._noted
+        noted += (value, self._optimizer.param_groups[0]["lr"], now)
+        if len(noted) >= self._due or now >= self._late or value - value != 0:
             self._attend(now)
 
     def _attend(self, now: float) -> None:
         """Do what few steps ask for: finish a look, write rows, begin another look."""
-        rows, looked = self._rows, self._look.armed
-        step = self._done + len(rows)
-        before = self._last if len(rows) == 1 else max(self._last, rows[-2][2])
-        loss = rows[-1][0]
+        step, noted, looked = self.steps, self._noted, self._look.armed
+        before = max([self._last, *noted[-_NUMBERS - 1 : -_NUMBERS]])
+        loss = noted[-_NUMBERS]
         finite = not looked or self._look.end(step, before, now)
         again = step < self._same_until
         if again:
-            self._due += 1
+            self._due += _NUMBERS
         else:
             self._plan(now)
         # Looks at one step after another wait for each other, as long as records may.
@@ -222,13 +221,13 @@ class Monitor:
             thorough = _in_any_case(sampled)
             if every is not None or thorough or self._spent <= self._budget * (now - self._begin):
                 self._look.arm(thorough=thorough)
-                self._due = sampled - self._done
+                self._due = _NUMBERS * (sampled - self._done)
                 if every == 1 and not thorough:
                     self._same_until = (1 << sampled.bit_length()) - 1
                 return
             sampled = next_sampled(sampled, self._every)
         self._look.disarm()
-        self._due = sampled - 1 - self._done
+        self._due = _NUMBERS * (sampled - 1 - self._done)
 
     def skip(self) -> None:
         """Forget what was seen of a step that was not taken (float16 overflowed)."""
@@ -295,12 +294,12 @@ class Monitor:
         """Write the looks and the steps so far, these as one record of columns."""
         self._late = perf_counter() + DELAY
         self._write_looks()
-        if not self._rows:
+        if not self._noted:
             return
-        first, last, count = self._done + 1, self.steps, len(self._rows)
-        numbers = np.fromiter(chain.from_iterable(self._rows), np.float64, 3 * count)
-        losses, lrs, times = numbers.reshape(-1, 3).T.copy()
-        self._rows.clear()
+        first, last, count = self._done + 1, self.steps, len(self._noted)
+        numbers = np.fromiter(self._noted, np.float64, count)
+        losses, lrs, times = numbers.reshape(-1, _NUMBERS).T.copy()
+        self._noted.clear()
         self._due -= count
         self._done = last
         if self._losses:

@@ -47,14 +47,14 @@ __all__ = ["RecordWriter", "each", "gone_back", "read_records"]
 
 
 _ENCODE = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make one for each record
-DELAY = 0.25  # seconds that a step's record may wait, so that small steps do not wait for the file
+DELAY = 0.5  # seconds that a step's record may wait, so that small steps do not wait for the file
 
 
 class RecordWriter:
     """Appends records to a file.
 
     A record is handed to the system before ``write`` returns; those of single steps (``train``)
-    within a quarter of a second, with the next record: a kill can lose them, but they lie after the
+    within half a second, with the next record: a kill can lose them, but they lie after the
     last checkpoint, whose :meth:`flushed_size` comes first, and are made again.
 
     Args:
