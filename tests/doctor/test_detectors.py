@@ -849,3 +849,99 @@ def test_the_doctor_knows_what_the_records_say() -> None:
     for event in calm:
         doctor(event)
     assert doctor.findings == diagnose(calm) == []
+
+
+@pytest.mark.parametrize(("slope", "causes"), [(0.1, []), (5.0, ["warmup missing"])])
+def test_a_step_that_can_hardly_change_the_loss_needs_no_warmup(
+    slope: float, causes: list[str]
+) -> None:
+    """Weights that must grow a thousandfold for targets of 100,000 do so from the first step."""
+    found = causes_of(steep(0.07 + FALL, slope, update=0.2, optimizer="Adam"))
+    assert [c for c in found if c == "warmup missing"] == causes
+
+
+@pytest.mark.parametrize(
+    ("end", "causes"), [([2.6, 2.2, 5.7], []), ([2.6, 3.2, 4.1], ["overfitting"])]
+)
+def test_validation_that_goes_astray_is_not_overfitting(
+    end: list[float], causes: list[str]
+) -> None:
+    """Means of a batch norm lag behind at a high rate; what is learnt by heart creeps."""
+    found = causes_of(course(2.3 * FALL, [2.2, 1.8, 2.3, 2.4, 2.4, *end]))
+    assert [c for c in found if c == "overfitting"] == causes
+
+
+def test_an_input_that_is_lost_is_cut_off_and_not_weakened() -> None:
+    """Gradients of exactly 0 in the first layer, and outputs that are all the same."""
+    assert causes_of(run(lambda: nn.Sequential(Cut(), *network())))[0] == "constant outputs"
+
+
+def test_units_of_weights_that_begin_at_zero_did_not_die() -> None:
+    """All outputs are the same since nothing was drawn."""
+
+    def zeroed() -> nn.Module:
+        net = network()
+        for p in net.parameters():
+            nn.init.zeros_(p)
+        return net
+
+    assert causes_of(run(zeroed))[0] == "constant outputs"
+
+
+@pytest.mark.parametrize(("constant", "cause"), [(2.3, "labels do not match"), (0.5, "lr too low")])
+def test_labels_are_not_to_blame_for_more_than_constants_lose(constant: float, cause: str) -> None:
+    """Their mean needs no inputs, and is not reached: steps are too small for such targets."""
+    setup, *others = course(2.3 + NOISE, [2.35] * 8, update=2e-3)
+    assert causes_of([{**setup, "constant_loss": constant}, *others]) == [cause]
+
+
+@pytest.mark.parametrize(("losses", "causes"), [(2 + 0 * FALL, 1), (2 * FALL, 0)])
+def test_outputs_in_the_flat_part_are_a_fault_where_the_loss_stays(
+    losses: Any, causes: int
+) -> None:
+    """A last sigmoid may be sure where it is right, and cannot reach targets beyond 1."""
+    events = course(losses, update=0.01)
+    for event in events:
+        if event["event"] == "monitor":
+            event["activations"] = {"out": {"kind": "sigmoid", "saturated": 1.0, "output": True}}
+    assert causes_of(events).count("saturated activations") == causes
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay", "causes"),
+    [("Adam", 1.0, 1), ("Adam", 0.3, 0), ("AdamW", 1.0, 0)],
+)
+def test_decay_that_is_a_part_of_the_gradient_must_not_be_the_larger_part(
+    optimizer: str, decay: float, causes: int
+) -> None:
+    """Weights of norm 1 with gradients of norm 0.5: Adam goes where the decay says."""
+    setup, *others = course(2.3 * FALL, optimizer=optimizer)
+    setup |= {"groups": [{"weight_decay": decay}], "tensors": {"w": {"group": 0, "trained": True}}}
+    for event in others:
+        if event["event"] == "monitor":
+            event["tensors"] = {"w": {**event["tensors"]["w"], "grad_norm": 0.5}}
+    assert causes_of([setup, *others]).count("weight decay too strong") == causes
+
+
+@pytest.mark.parametrize(
+    ("rows", "checks", "causes"),
+    [(300, [1.0, 0.5, 0.3], 0), (300, [1.0, 2.0, 3.0], 1), (32, [1.0, 0.5, 0.3], 1)],
+    ids=["all there is", "of many", "a small one"],
+)
+def test_a_batch_of_all_rows_may_be_the_same_each_time(
+    rows: int, checks: list[float], causes: int
+) -> None:
+    """300 nodes of a graph in every step are no fault while more is learnt than these."""
+    events = course(FALL, checks)
+    for event in events:
+        if event["event"] == "monitor":
+            event["input"] = {"rows": rows, "checksum": 1.0}
+    assert causes_of(events).count("data repeats") == causes
+
+
+def test_one_late_look_is_enough_where_momentum_is_heavy() -> None:
+    """Looks at powers of two see one step in the second half; the loss is back where it began."""
+    setup, *others = course(np.where(np.arange(200) < 20, 1.0, 2.3), update=5e-3, optimizer="SGD")
+    setup |= {"tensors": {}, "groups": [{"momentum": 0.99}]}
+    look = next(e for e in others if e["event"] == "monitor")
+    assert "lr not lowered" in causes_of([setup, *others, {**look, "step": 128}])

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from ..finding import Finding
-from ..history import History, Validation, left
+from ..history import MANY_ROWS, Array, History, Validation, left
 from .flow import FAST
-from .rate import calmed
+from .rate import BEYOND, calmed
 
 __all__ = [
     "data_leak",
@@ -40,6 +40,7 @@ LEARNT = 0.95  # of the first validation loss: there was something to learn
 LONG = 0.05  # of the planned steps, between the lowest loss and now
 RISE_WITH_METRIC = 1.02  # of the lowest validation loss, where the metric has fallen too
 WORSE = 0.05  # of the best metric
+ASTRAY = 0.5  # of the last validations; 0.09 is the most where tuning runs overfit
 RISE, RISE_OF_START = 1.08, 0.03  # of the lowest validation loss; and of the first
 
 
@@ -81,6 +82,8 @@ def data_repeats(history: History) -> Finding | None:
     if len(sums) < SAME or len({s[1:] for s in sums}) > 1 or len(history.validations) < 2:
         return None
     train, check = history.level(0.9, 1), history.validations[-1].loss
+    if sums[0][2] >= MANY_ROWS and check < RISE * min(v.loss for v in history.validations):
+        return None  # all the data there is, and more is learnt than these rows
     if not left(check - 0.03 * abs(history.first), train) > 1.2:
         return None  # the batch may be all the data there is
     return Finding(
@@ -152,6 +155,8 @@ def labels_do_not_match(history: History) -> Finding | None:
         return None
     if not (recent >= NOTHING_LEARNT * nothing and min(losses) >= EVER_LEARNT * nothing):
         return None
+    if history.setup.get("constant_loss") is not None and recent > BEYOND * nothing:
+        return None  # it has not even learnt what needs no inputs
     if history.level(0.9, 1) < BY_HEART * nothing and history.few_rows:
         return None  # few rows, learnt by heart: see overfitting
     return Finding(
@@ -192,7 +197,10 @@ def overfitting(history: History) -> Finding | None:
     before, now = float(np.nanmedian(then)), history.level(0.9, 1)
     # Three validations in a row: a rate that is still high makes one or two go astray.
     lately = _lately(history)
-    recent = float(min(losses[max(low + 1, len(losses) - lately) :], default=0.0))
+    last = losses[max(low + 1, len(losses) - lately) :]
+    if _astray(last):
+        return None
+    recent = float(min(last, default=0.0))
     long = checks[-1].step - checks[low].step >= LONG * (history.total_steps or 0)
     learnt = low + lately < len(losses) and left(lowest, start) < LEARNT and long and now < before
     risen_by = left(recent - RISE_OF_START * abs(start), lowest)
@@ -238,6 +246,13 @@ def overfitting(history: History) -> Finding | None:
         {} if fallen is False else {"early_stop": 3, "lr": "x0.1"},
         "the guides' table",
     )
+
+
+def _astray(losses: Array) -> bool:
+    """Whether validations go up and down by more than half of themselves: overfitting creeps."""
+    changes = np.diff(losses)
+    turns = bool((changes[1:] * changes[:-1] < 0).any())
+    return turns and float(np.ptp(losses)) > ASTRAY * abs(float(np.median(losses)))
 
 
 def _lately(history: History) -> int:

@@ -14,6 +14,7 @@ from ..history import History, left
 __all__ = [
     "FEW_ROWS",
     "constant_outputs",
+    "daring",
     "dead_units",
     "deadest",
     "exploding_gradients",
@@ -44,8 +45,14 @@ RISING = 2.0  # times the first loss: the rate is to blame for what follows; and
 NOISES = 4.0  # deviations of the batches' noise more
 FAR_OFF = 10.0  # times the loss of constant outputs, before the first step
 ALIKE = 0.02  # the same where units died and hardly anything is left of the loss
+OUTPUTS = 0.9  # of the model's outputs in the flat part, in the last
+SAME = 3  # looks
+STAYS = 0.7  # of the untrained loss
 SOLVED = 0.01  # of the untrained loss: what is so now is what the loss asks for
 WILD = 0.3  # update over weight
+DARING = (
+    0.07  # what a step could change the loss by, in its own size; 0.12 is the least of harmful ones
+)
 FAST = 0.1  # the same in the first steps; 19 of 20 healthy tuning runs stay below
 
 
@@ -114,6 +121,8 @@ def vanishing_gradients(history: History) -> Finding | None:
     )
     if begin >= len(ratios) - 1 and not lost:
         return None
+    if not any(n[0] for n in norms) and max(map(spread, looks)) < CONSTANT:
+        return None  # cut off, not weakened: see constant outputs
     known = [r for r in ratios[begin:] if math.isfinite(r)] or [math.inf]
     first, typical = known[0], float(np.median(known))
     if not lost and not (first < 10 * VANISHING and typical < VANISHING):
@@ -211,6 +220,8 @@ def float16_underflow(history: History) -> Finding | None:
 def dead_units(history: History) -> Finding | None:
     """Most units of a layer give 0 for every row, in three looks in a row."""
     looks = history.looks
+    if looks and not any(t["weight_norm"] for t in looks[0].get("tensors", {}).values()):
+        return None  # all begins at 0: see constant outputs
     for k in range(2, len(looks)):
         three = looks[k - 2 : k + 1]
         least = DEAD if three[0]["step"] <= EARLY_STEP else DEAD_LATER
@@ -240,7 +251,20 @@ def dead_units(history: History) -> Finding | None:
 
 
 def saturated_activations(history: History) -> Finding | None:
-    """From the start, before training could do it, most outputs of a layer are in the flat part."""
+    """Most of a layer is in the flat part from the start, or outputs are while the loss stays."""
+    ends = [(look["step"], *most_saturated(look, outputs=True)) for look in history.looks[-SAME:]]
+    if len(ends) == SAME and min(share for _, share, _ in ends) > OUTPUTS and _stays(history):
+        return Finding(
+            "saturated activations",
+            f"{ends[-1][1]:.0%} of the outputs, of {ends[-1][2]!r}, are in the flat part, and the "
+            "loss does not fall",
+            "warning",
+            ends[-1][0],
+            {"layer": ends[-1][2], "saturated": ends[-1][1], "allowed": OUTPUTS},
+            "Are there targets that this activation cannot reach? Leave it out, or scale them to "
+            "its range.",
+            source="sigmoid(x) is in (0, 1), tanh(x) in (-1, 1)",
+        )
     looks = [look for look in history.looks if look["step"] <= EARLY_STEP]
     if len(looks) < 2 or min(most_saturated(look)[0] for look in looks) < SATURATED:
         return None
@@ -281,9 +305,15 @@ def _alike(history: History, look: Event) -> Finding:
         "that only draws rows together needs others that it keeps apart."
         if solved
         else "Something between input and output is lost: a layer that is dead, saturated, cut off "
-        "(detach, zeros) or overwritten. Print the activations layer by layer.",
+        "(detach, zeros) or overwritten, or all weights begin at 0. Print the activations layer by "
+        "layer.",
         source="exact, up to rounding",
     )
+
+
+def _stays(history: History) -> bool:
+    """Whether hardly anything is gone of the loss."""
+    return left(history.level(0.9, 1), history.untrained) > STAYS
 
 
 def _solved(history: History) -> bool:
@@ -316,6 +346,23 @@ def steepness(history: History, look: Event) -> float:
     return float(look["grad_norm"] * weight / loss) if loss else math.nan
 
 
+def daring(history: History, above: float = 0.0) -> bool:
+    """Whether the first step that moved weights so far could change the loss by a good part of it.
+
+    By steepness x update over weight. Where not, weights may change by more than themselves: they
+    are far from where they must go, as for targets of size 300.
+
+    Args:
+        history: whose steps they are.
+        above: update over weight; 0: the first step.
+    """
+    far = (k for k in history.looks if history.update_ratio.get(k["step"], math.nan) > above)
+    look = next(far, None)
+    if look is None:
+        return True
+    return not steepness(history, look) * history.update_ratio[look["step"]] < DARING
+
+
 def wild(history: History, until: int) -> bool:
     """Whether, up to a step, the loss had risen or the updates were as large as the weights."""
     keep = history.steps < until
@@ -332,11 +379,19 @@ def deadest(look: Event) -> float:
     return max((a["dead"] for a in acts if "dead" in a), default=0.0)
 
 
-def most_saturated(look: Event) -> tuple[float, str]:
-    """The largest share of a layer's outputs in the flat part, and which layer that is."""
+def most_saturated(look: Event, *, outputs: bool = False) -> tuple[float, str]:
+    """The largest share of a layer's outputs in the flat part, and which layer that is.
+
+    Of the model's outputs, if asked for these; else of all others, for they may be as sure as they
+    are.
+    """
     acts = look.get("activations", {}).items()
     return max(
-        ((a["saturated"], n) for n, a in acts if "saturated" in a and not a.get("output")),
+        (
+            (a["saturated"], n)
+            for n, a in acts
+            if "saturated" in a and bool(a.get("output")) == outputs
+        ),
         default=(0.0, ""),
     )
 

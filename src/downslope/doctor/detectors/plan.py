@@ -8,7 +8,7 @@ import numpy as np
 
 from ..finding import Finding
 from ..history import TAKEN, Array, History, left
-from .flow import FEW_ROWS
+from .flow import FEW_ROWS, daring
 from .rate import BEGUN, GENTLE, REPLACED, calmed
 
 __all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
@@ -94,7 +94,7 @@ def warmup_missing(history: History) -> Finding | None:
         return None
     ratio, lr = history.update_ratio.get(1, 0.0), float(history.lrs[0])
     unwarmed = history.lr_shares[0] >= UNWARMED and history.steps[0] == 1
-    if not unwarmed or not FIRST_STEP < ratio <= REPLACED:
+    if not unwarmed or not FIRST_STEP < ratio <= REPLACED or not daring(history):
         return None  # beyond it no warmup helps
     change, words = calmed(history, {"lr": "found"})
     return Finding(

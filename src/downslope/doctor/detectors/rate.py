@@ -10,7 +10,7 @@ import numpy as np
 from ..finding import Finding
 from ..gathered import number
 from ..history import TAKEN, History, left, steps_in_one
-from .flow import FEW_ROWS, wild
+from .flow import FAST, FEW_ROWS, daring, wild
 
 __all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
 
@@ -24,6 +24,7 @@ BEGUN = 16  # steps after which losses of one or two rows say something
 NEAR = 0.15  # of their norms: how far weights can get in the run; 0.18 in 99 of 100 healthy ones
 UNKNOWN = 3000  # steps of a run whose length nobody told
 FALLEN = 0.85  # loss over first loss: it has hardly fallen
+BEYOND = 2.0  # times the loss of constant outputs: labels are not to blame for more
 KNOWN = 0.5  # the first loss over that of constant outputs: trained before; what outputs explain
 # over what is left: 0.24 is the most of untrained models in tuning runs
 WAIT, SOON = 0.1, 24  # of the planned steps, and steps, before a low rate is judged
@@ -94,7 +95,7 @@ def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
     seen = [(step, ratio) for step, ratio in history.update_ratio.items() if ratio > UPDATE]
     worst = max((ratio for _, ratio in seen), default=0.0)
     well = history.begun < TAKEN and left(history.level(0.8, 1), history.untrained) < TAKEN
-    if (len(seen) < 2 and worst < REPLACED) or well:
+    if (len(seen) < 2 and worst < REPLACED) or well or not daring(history, UPDATE):
         return None
     how = f"one step changes weights by {worst:.0%} of their norm"
     return seen[min(1, len(seen) - 1)][0], how, {"update over weight": worst, "allowed": UPDATE}
@@ -111,7 +112,8 @@ def lr_too_low(history: History) -> Finding | None:
     highest, reach = max(ratios), history.reach(history.total_steps or UNKNOWN)
     start, now = history.level(0, 0.1), history.level(0.85, 1)
     fallen = left(now, start)
-    if not (reach < NEAR and fallen > FALLEN) or _trained_before(history):
+    near = reach < NEAR or (highest < FAST and _beyond_constants(history))
+    if not (near and fallen > FALLEN) or _trained_before(history):
         return None
     lr, times = float(history.lrs.max()), _times(highest)
     return Finding(
@@ -125,6 +127,12 @@ def lr_too_low(history: History) -> Finding | None:
         _FASTER if _plain(history) else {"lr": f"x{times:g}"},
         "the guides' table; updates of about 1e-3 of the weights are usual",
     )
+
+
+def _beyond_constants(history: History) -> bool:
+    """Whether outputs are not even as good as constant ones: their mean has not been reached."""
+    told = history.setup.get("constant_loss")
+    return told is not None and history.level(0.85, 1) > BEYOND * float(told) > 0
 
 
 def _trained_before(history: History) -> bool:
@@ -218,14 +226,19 @@ def lr_not_lowered(history: History) -> Finding | None:
     if float(np.min(history.lr_shares[history.count // 10 :])) < 0.5:
         return None
     ratios = [ratio for step, ratio in history.update_ratio.items() if step >= 0.4 * total]
+    change, words = calmed(history, {"lr": "found"})
     before, now = history.part(0.4, 0.6), history.part(0.8, 1)
-    if len(ratios) < 2 or np.median(ratios) < STILL_MOVING or not len(before) or not len(now):
+    if (
+        len(ratios) < (1 if words else 2)
+        or np.median(ratios) < STILL_MOVING
+        or not len(before)
+        or not len(now)
+    ):
         return None
     unsure = 1.25 * history.noise / math.sqrt(len(now))
     falls = bool(now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()))
-    change, words = calmed(history, {"lr": "found"})
     mean = history.mean_update
-    restless = bool(words) or mean > RESTLESS
+    restless = bool(words) or (mean > RESTLESS and daring(history))
     if falls and not (restless and left(history.level(0.8, 1), history.level(0.4, 0.6)) > STILL):
         return None
     checks = [v.loss for v in history.validations]

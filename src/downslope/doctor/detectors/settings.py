@@ -25,6 +25,9 @@ DECAY = 0.25  # below it the product is large for the learning rate's sake
 OVER = 1e-3  # of the highest learning rate: training has ended
 EARLY = 0.1  # of the planned steps are still to come
 LOW_RATE, LOWERED_EARLY = 0.02, 0.4  # the same where something is left: a cosine has 9% to come
+PENALTY = 1.0  # decay over gradient, the median of weights in the first step
+#: Rules that add the decay to the gradient and divide by its size.
+_PENALISE = frozenset({"Adam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam"})
 #: Rules that shrink weights by lr x weight_decay a step; SGD does, coupled or not.
 _SHRINK = frozenset(
     {"SGD", "AdamW", "NAdamW", "Lion", "StableAdamW", "Adan", "Signum", "AdamAtan2"}
@@ -66,7 +69,7 @@ def weight_decay_too_strong(history: History) -> Finding | None:
     worst = max(_decays(history), key=lambda d: d[0], default=(0.0, 0.0, ()))
     a_step, decay, tensors = worst
     if a_step <= DECAY_A_STEP or decay < DECAY:
-        return None
+        return _penalty(history)
     times = USUAL_DECAY / a_step
     alone = {history.kind_of(name) for name in tensors} <= {"bias", "norm"}
     cause = "decay of biases and norms" if alone else "weight decay too strong"
@@ -81,6 +84,37 @@ def weight_decay_too_strong(history: History) -> Finding | None:
         {"weight_decay": f"x{times:.1g}"},
         "lr x weight_decay of published recipes is at most 1e-3",
     )
+
+
+def _penalty(history: History) -> Finding | None:
+    """Decay as a part of the gradient, of which it is the larger part from the start."""
+    if history.setup.get("optimizer") not in _PENALISE or not history.looks:
+        return None
+    look = history.looks[0]
+    for which, group in enumerate(history.setup.get("groups", [])):
+        decay = float(group.get("weight_decay") or 0)
+        if decay < DECAY or group.get("decoupled_weight_decay"):
+            continue
+        shares = [
+            decay * t["weight_norm"] / t["grad_norm"]
+            for name, t in look.get("tensors", {}).items()
+            if history.setup.get("tensors", {}).get(name, {}).get("group") == which
+            and history.kind_of(name) == "weight"
+            and t["grad_norm"]
+        ]
+        if shares and (share := float(np.median(shares))) > PENALTY:
+            return Finding(
+                "weight decay too strong",
+                f"the decay of weights is {share:.3g} times their gradient at the start",
+                "warning",
+                look["step"],
+                {"decay over gradient": share, "weight_decay": decay, "allowed": PENALTY},
+                f"Use weight_decay = {decay / share / 100:.1g} or so, or AdamW, whose decay is no "
+                "part of the gradient.",
+                {"weight_decay": f"x{0.01 / share:.1g}"},
+                "Loshchilov and Hutter 2019: an adaptive rule follows what is larger",
+            )
+    return None
 
 
 def decay_of_biases_and_norms(history: History) -> Finding | None:
