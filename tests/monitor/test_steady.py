@@ -221,6 +221,23 @@ def test_gradients_zeroed_before_the_monitors_call_are_measured_before_that(repl
     loop.check()
 
 
+def test_weights_changed_between_a_pass_and_its_step_are_measured_before_the_step() -> None:
+    """As by sharpness-aware steps, which put weights aside and back."""
+    loop = Loop()
+
+    def aside(_: Tensor) -> None:
+        with torch.no_grad():
+            for p in loop.params:
+                p.mul_(2.0)
+
+    for k in range(8):
+        if k == 1:
+            loop.model[-1].register_full_backward_hook(lambda *_: aside(_))
+        loop.step()
+    assert not any(loop.late)
+    loop.check()
+
+
 def test_gradients_that_stay_are_measured_before_the_step() -> None:
     """A loop that zeroes gradients in place before the backward pass."""
     loop = Loop(replaces=False)

@@ -113,8 +113,10 @@ class Forward:
         self._calls: list[_Call] = []
         self._sites: dict[tuple[str, str], _Site] = {}
         self._seen: list[_Site] = []  # in this pass, in the order of their first calls
-        #: Called when a pass begins whose tensors are left to be measured when the step is done.
-        self.later: Callable[[], None] | None = None
+        #: Called when a pass begins that has a tensor among its arguments.
+        self.begins: Callable[[], None] | None = None
+        #: Whether its tensors are left to be measured when the step is done.
+        self.late = False
         #: Those tensors: inputs, results of the activation functions, outputs.
         self.left: tuple[Tensor, ...] = ()
         self._tensors: list[Tensor] = []  # so far
@@ -187,9 +189,10 @@ class Forward:
         first = args[0] if args else None
         tensor = first if type(first) is Tensor else first_tensor((args, kwargs))
         if tensor is not None:
-            if self.later is not None:
+            if self.begins is not None:
+                self.begins()
+            if self.late:
                 self._tensors.append(tensor)
-                self.later()
             else:
                 self._add(input_facts(tensor))
                 self._remember(tensor)

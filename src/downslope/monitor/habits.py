@@ -21,6 +21,7 @@ class Habits:
 
     >>> weight = torch.ones(2, requires_grad=True)
     >>> habits = Habits([weight])
+    >>> habits.before_pass()
     >>> weight.sum().backward()
     >>> habits.before_step()
     >>> with torch.no_grad():
@@ -29,6 +30,7 @@ class Habits:
     >>> raised
     1
     >>> habits = Habits([weight])
+    >>> habits.before_pass()
     >>> habits.before_step()  # with the same gradient
     >>> habits.after_step() is None
     True
@@ -38,18 +40,22 @@ class Habits:
         self.params = params
         self._were = [(p.detach().clone(), p._version, p.grad) for p in params]
         self._grads: list[tuple[Tensor, int]] | None = None
-        self._begun = 0
+        self._begun: int | None = None  # the first one's version before the pass
+
+    def before_pass(self) -> None:
+        """Note which weights the pass is made with."""
+        self._begun = self.params[0]._version
 
     @torch.no_grad()
     def before_step(self) -> None:
         """Note what the step is given."""
         self._grads, first = [], self.params[0]
-        self._begun = first._version
-        told = first._version != self._were[0][1]
+        told = self._begun != self._were[0][1]
         for p, (weights, version, gradient) in zip(self.params, self._were, strict=True):
             grad = p.grad
             same = p._version == version and torch.equal(p, weights)
-            if grad is None or grad is gradient or not (told or same):
+            kept = first._version == self._begun and (told or same)
+            if grad is None or grad is gradient or not kept:
                 self._grads = None
                 return
             self._grads.append((grad, grad._version))
@@ -59,7 +65,7 @@ class Habits:
 
         None if not all is there.
         """
-        if not self._grads:
+        if not self._grads or self._begun is None:
             return None
         pairs = zip(self.params, self._grads, strict=True)
         there = all(p.grad is g and g._version == n for p, (g, n) in pairs)

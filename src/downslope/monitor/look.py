@@ -84,14 +84,17 @@ class Look:
             self.armed, self.thorough = True, thorough
             steady, passes = self._steady, self.weights.passes
             self._be_late(steady is not None and steady.passes is passes and not thorough)
-            small = thorough and passes is not None and passes.small
-            self._habits = Habits(passes.params) if small and passes is not None else None
+            self._habits = None
+            if thorough and passes is not None and passes.small:
+                self._habits = Habits(passes.params)
+                self._forward.begins = self._habits.before_pass
         self._again()
 
     def _be_late(self, late: bool) -> None:
         """Measure when the step is done, or before it too."""
-        self._late, self._earlier = late, None
-        self._forward.later = self._steady.begin if late and self._steady is not None else None
+        self._late = self._forward.late = late
+        self._earlier = None
+        self._forward.begins = self._steady.begin if late and self._steady is not None else None
         if late:
             self._unhook()
         elif self._hook is None:
