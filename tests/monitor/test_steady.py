@@ -233,9 +233,23 @@ def test_weights_changed_between_a_pass_and_its_step_are_measured_before_the_ste
     for k in range(8):
         if k == 1:
             loop.model[-1].register_full_backward_hook(lambda *_: aside(_))
+        with torch.no_grad():
+            loop.params[0].mul_(0.9)  # which alone would be noticed when the pass begins
         loop.step()
     assert not any(loop.late)
     loop.check()
+
+
+def test_a_call_without_a_step_is_not_measured_as_one() -> None:
+    """As where a scaler leaves a step out: what was to be measured when it is done is not there."""
+    loop = Loop()
+    for k in range(8):
+        if k == 5:
+            loop.optimizer.step = lambda: None
+        loop.step()
+        vars(loop.optimizer).pop("step", None)
+    assert loop.late == [False, False, True, False, True, False, False, False]
+    loop.check(missing=(6,))
 
 
 def test_gradients_that_stay_are_measured_before_the_step() -> None:
