@@ -22,16 +22,14 @@ from .cases import (
     PLANNED_RUNS,
     RESULTS,
     SEEDS,
+    TWICE,
     Case,
     load,
     planned_runs,
     save,
 )
-from .late import LATE
 from .score import RULES, constants, equivalent, oracle, percentages, score
-from .small import SMALL
 from .suggest import suggestion, swept
-from .wide import WIDE
 
 SEED = 200  # of the range tests; the planned runs have others
 SCALES = (1.0, 30.0, 1 / 30)
@@ -56,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if options.train:
-        drawn = {problem.name for problem in (*WIDE, *SMALL, *LATE)}
+        drawn = {problem.name for problem in TWICE}
         _train([c for c in CASES if c.problem not in drawn], SEEDS, PLANNED_RUNS)
         _train([c for c in CASES if c.problem in drawn], SEEDS[:2], DRAWN_RUNS)
     curves = load()

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from downslope.schedules import Schedule, cosine, warmup
 
-from .drawn import DRAWN, FRESH
+from .drawn import DRAWN, FRESH, MORE
 from .late import LATE
 from .many import OPTIMIZERS, Copies
 from .problems import PROBLEMS, TEST, Problem
 from .small import SMALL
+from .usual import USUAL
 from .wide import WIDE
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "POINTS",
     "RESULTS",
     "SEEDS",
+    "TWICE",
     "Case",
     "Curve",
     "load",
@@ -36,8 +38,7 @@ __all__ = [
 
 RESULTS = Path(__file__).parents[1] / "results" / "range_test"
 PLANNED_RUNS = RESULTS / "planned-runs.json"
-#: Those of ``wide.py``, ``small.py`` and ``late.py``, with the first two seeds, of as many problems
-#: as there was time for.
+#: Those of :data:`TWICE`, of as many problems as there was time for.
 DRAWN_RUNS = RESULTS / "drawn-runs.json"
 LENGTHS = (300, 1500)
 SEEDS = (0, 1, 2, 3)  # of the planned runs; the range tests have others
@@ -75,9 +76,11 @@ class Case:
         return np.geomspace(*SPAN[self.optimizer], POINTS)
 
 
+#: Problems whose planned runs are made with the first two seeds only.
+TWICE = (*MORE, *WIDE, *SMALL, *LATE, *USUAL)
 _BY_NAME = {
     **PROBLEMS,
-    **{problem.name: problem for problem in (*DRAWN, *FRESH, *WIDE, *SMALL, *LATE)},
+    **{problem.name: problem for problem in (*DRAWN, *FRESH, *TWICE)},
 }
 CASES = [
     Case(problem.name, optimizer, problem.batch_sizes[which], steps)
@@ -87,7 +90,7 @@ CASES = [
     for optimizer in OPTIMIZERS
 ] + [
     Case(problem.name, optimizer, problem.batch_sizes[0], steps)
-    for problem in (*DRAWN, *WIDE, *SMALL, *LATE)
+    for problem in (*DRAWN, *TWICE)
     for steps in LENGTHS
     for optimizer in OPTIMIZERS
 ]

@@ -21,6 +21,7 @@ from .problems import Data, Problem, classification, split
 __all__ = ["LATE", "draw"]
 
 FIRST_SEED, COUNT = 7000, 48
+MORE_SEED, MORE_COUNT = 8000, 16  # drawn later, to judge by at first
 KINDS = ("waves", "waves", "spirals", "signs", "products", "waves", "textures", "memory")
 ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU)
 LENGTH = 8  # of a sequence
@@ -118,4 +119,8 @@ def draw(seed: int) -> Problem:
     return Problem(f"late {seed}", partial(_data, seed), model, loss, (batch, batch))
 
 
-LATE = tuple(draw(seed) for seed in range(FIRST_SEED, FIRST_SEED + COUNT))
+LATE = tuple(
+    draw(seed)
+    for first, count in ((FIRST_SEED, COUNT), (MORE_SEED, MORE_COUNT))
+    for seed in range(first, first + count)
+)

@@ -21,6 +21,7 @@ from .problems import Data, Problem, classification, split
 __all__ = ["SMALL", "draw"]
 
 FIRST_SEED, COUNT = 5000, 60
+MORE_SEED, MORE_COUNT = 6000, 14  # drawn later, to judge by at first
 KINDS = ("function", "function", "function", "table", "table", "regions")
 ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU)
 
@@ -99,4 +100,8 @@ def draw(seed: int) -> Problem:
     return Problem(f"small {seed}", partial(_data, seed), model, loss, (batch, batch))
 
 
-SMALL = tuple(draw(seed) for seed in range(FIRST_SEED, FIRST_SEED + COUNT))
+SMALL = tuple(
+    draw(seed)
+    for first, count in ((FIRST_SEED, COUNT), (MORE_SEED, MORE_COUNT))
+    for seed in range(first, first + count)
+)

@@ -21,6 +21,7 @@ from .problems import Data, Problem, classification, split
 __all__ = ["WIDE", "draw"]
 
 FIRST_SEED, COUNT = 3000, 96
+MORE_SEED, MORE_COUNT = 4000, 14  # drawn later, to judge by at first
 KINDS = (
     *("teacher", "teacher", "classes", "classes", "classes", "smooth", "smooth"),
     *("regions", "images", "symbols", "series"),
@@ -152,4 +153,8 @@ def draw(seed: int) -> Problem:
     return Problem(f"wide {seed}", partial(_data, seed), model, loss, (batch, batch))
 
 
-WIDE = tuple(draw(seed) for seed in range(FIRST_SEED, FIRST_SEED + COUNT))
+WIDE = tuple(
+    draw(seed)
+    for first, count in ((FIRST_SEED, COUNT), (MORE_SEED, MORE_COUNT))
+    for seed in range(first, first + count)
+)
