@@ -945,3 +945,14 @@ def test_one_late_look_is_enough_where_momentum_is_heavy() -> None:
     setup |= {"tensors": {}, "groups": [{"momentum": 0.99}]}
     look = next(e for e in others if e["event"] == "monitor")
     assert "lr not lowered" in causes_of([setup, *others, {**look, "step": 128}])
+
+
+@pytest.mark.parametrize(("layers", "causes"), [(1, []), (2, ["warmup missing"])])
+def test_where_one_layer_begins_says_nothing(layers: int, causes: list[str]) -> None:
+    """A logistic regression moves far at once, and its loss falls by half in the first steps."""
+    events = course(0.07 + np.exp(-np.arange(200) / 8), update=0.2)
+    for event in events:
+        if event["event"] == "monitor":
+            tensor = event["tensors"]["w"]
+            event["tensors"] = {f"w{k}": tensor for k in range(layers)}
+    assert [c for c in causes_of(events) if c == "warmup missing"] == causes

@@ -21,6 +21,7 @@ LARGE = 33  # rows; Masters and Luschi find the best at 32 or below
 NEARLY_NOTHING, FAR = 0.1, 0.4  # loss over first
 STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
 UNWARMED = 0.99  # of the highest rate in the first step
+QUICKLY = 0.1  # what is left of the loss after the first steps; 0.25 where they did harm in tuning
 FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
 CHECKS = 6  # validations in a row
 LONG = 0.1  # of the planned steps from the first of them to the last
@@ -90,7 +91,9 @@ def warmup_missing(history: History) -> Finding | None:
     """The very first step, at the full rate, moves weights far, and the loss hardly falls then."""
     if not history.looks or not history.count or history.looks[0]["step"] != 1:
         return None
-    if history.setup.get("optimizer") in _LARGEST_FIRST or not history.begun > TAKEN:
+    one_layer = len(history.weights(history.looks[0])) == 1  # where that begins says nothing
+    quickly = TAKEN if one_layer else QUICKLY
+    if history.setup.get("optimizer") in _LARGEST_FIRST or history.begun < quickly:
         return None
     ratio, lr = history.update_ratio.get(1, 0.0), float(history.lrs[0])
     unwarmed = history.lr_shares[0] >= UNWARMED and history.steps[0] == 1
