@@ -34,10 +34,12 @@ from .harness import (
 IN_PLACE = ("differentiable",)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _frozen() -> Iterator[None]:
-    """What libraries and the test session made is not searched at each collection of garbage."""
-    gc.collect()
+    """What was made before a test is not searched for garbage in it: half a million objects.
+
+    For each test anew, as kernels that were compiled meanwhile leave most of them.
+    """
     gc.freeze()
     yield
     gc.unfreeze()
