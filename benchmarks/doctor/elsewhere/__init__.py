@@ -1,0 +1,1 @@
+"""Runs of other kinds than those that the doctor was tuned and tested on."""
