@@ -16,7 +16,7 @@ from downslope.finder._trial import Trial
 from .cases import Case
 from .many import OPTIMIZERS, order
 
-__all__ = ["Loader", "parts", "suggestion", "swept"]
+__all__ = ["Loader", "suggestion", "swept"]
 
 RIVALS_ITERATIONS = 100  # fastai's, Lightning's and torch-lr-finder's own number
 
@@ -39,16 +39,16 @@ class Loader:
 
 def suggestion(case: Case, seed: int, scale: float = 1.0) -> RangeTest:
     """Run the range test on a fresh network, with the loss times ``scale``."""
-    return find_lr(*parts(case, seed, scale), steps=case.steps, progress=False)
+    return find_lr(*_parts(case, seed, scale), steps=case.steps, progress=False)
 
 
 def swept(case: Case, seed: int, scale: float = 1.0) -> Curve:
     """The sweep of 100 iterations that the other rules are made for."""
     lrs = np.geomspace(1e-7, 10, RIVALS_ITERATIONS).tolist()
-    return sweep(Trial(*parts(case, seed, scale)), lrs, len(lrs), lambda lr, loss: None)
+    return sweep(Trial(*_parts(case, seed, scale)), lrs, len(lrs), lambda lr, loss: None)
 
 
-def parts(
+def _parts(
     case: Case, seed: int, scale: float
 ) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor], Loader, Optimizer]:
     torch.manual_seed(seed)

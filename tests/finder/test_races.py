@@ -11,15 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downslope.finder._races import Race, Races, Run, best, search
-from downslope.finder._suggest import (
-    RULE,
-    SLOWEST,
-    Family,
-    confidence,
-    moved,
-    planned_lr,
-    usual_lr,
-)
+from downslope.finder._suggest import confidence, moved, planned_lr, usual_lr
 
 COST = 10.0
 
@@ -103,18 +95,16 @@ def test_the_usual_step_is_a_share_of_the_weights(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_longer_run_gets_a_lower_rate(name: str) -> None:
     """From 6 to 20 times the races it falls; from 25 times on it does not fall further."""
-    by = [moved(name, ratio, Run()) for ratio in (6, 20, 25, 1e6)]
+    by = [moved(name, ratio) for ratio in (6, 20, 25, 1e6)]
     assert by[0] > by[1] > by[2] == by[3]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_on_classes_gets_a_lower_rate_than_one_on_values(name: str) -> None:
-    """By the near number, and half the other in a run half a decade longer; or between them."""
-    for ratio, longer in ((5, 0.0), (5.5 * 10**0.5, 0.5)):
+    """0.3 decades lower, and 0.5 in a run half a decade longer; between them without a word."""
+    for ratio, apart in ((5, 0.3), (5.5 * 10**0.5, 0.5)):
         by = [moved(name, ratio, Run(classes=classes)) for classes in (True, None, False)]
-        apart = RULE.classes.near + longer * RULE.classes.longer
-        assert [shift - by[1] for shift in by] == pytest.approx([apart / 2, 0, -apart / 2])
-        assert apart < 0
+        assert [shift - by[1] for shift in by] == pytest.approx([-apart / 2, 0, apart / 2])
 
 
 @pytest.mark.parametrize("ratio", [5, 20])
@@ -129,33 +119,19 @@ def test_more_weights_a_target_get_a_lower_rate(ratio: float) -> None:
     assert (more, less) == pytest.approx((many, few), abs=0.02)
 
 
-@pytest.mark.parametrize(("name", "family"), [("sgd", RULE.sgd), ("adamw", RULE.adaptive)])
-def test_a_deep_network_gets_a_lower_rate_in_a_short_run(name: str, family: Family) -> None:
-    """By the family's number for each decade of layers; by another in a longer run."""
-    ratios = (5, 5.5 * 10**0.5)
-    near, far = ([moved(name, r, Run(depth=d)) for d in (2, 4, 7, 70)] for r in ratios)
-    assert near[1] - near[0] == pytest.approx(family.depth.near * math.log10(2))
-    assert near[1] > near[2] == pytest.approx(near[3], abs=0.03)
-    longer = family.depth.near + 0.5 * family.depth.longer
-    assert far[1] - far[0] == pytest.approx(longer * math.log10(2))
-
-
-@pytest.mark.parametrize("ratio", [5, 20])
-def test_a_matrix_that_moves_little_gets_a_higher_rate(ratio: float) -> None:
-    """Within what was measured; as in the middle of it where there is no telling."""
-    places = (None, SLOWEST.middle, 0.5, 1.0, SLOWEST.most, 9.0, SLOWEST.least, -9.0)
-    unknown, middle, half, one, most, more, least, less = (
-        moved("adamw", ratio, Run(slowest=place)) for place in places
-    )
-    assert unknown == middle
-    assert less == least < middle < half < one < most == more
+def test_a_deep_network_gets_a_lower_rate_in_a_short_run() -> None:
+    """By 0.45 decades for each decade of layers; by 0.25 in a run half a decade longer."""
+    near, far = ([moved("sgd", r, Run(depth=d)) for d in (2, 4, 7, 70)] for r in (5, 5.5 * 10**0.5))
+    assert near[0] - near[1] == pytest.approx(0.45 * math.log10(2))
+    assert near[1] > near[2] == pytest.approx(near[3], abs=0.01)
+    assert far[0] - far[1] == pytest.approx(0.25 * math.log10(2))
 
 
 def test_the_answer_is_moved_by_what_is_known_of_the_run() -> None:
     """Races judged by classes and by values differ by what the length of the run says."""
     found = races(2.0, 1.0, 2.0)
     lrs = [planned_lr("sgd", replace(found, run=Run(c)), 0.1, 40 * 5) for c in (True, False)]
-    assert math.log10(lrs[0] / lrs[1]) == pytest.approx(RULE.classes.near)
+    assert math.log10(lrs[1] / lrs[0]) == pytest.approx(0.3)
 
 
 def test_the_scale_of_the_loss_does_not_matter() -> None:
@@ -165,14 +141,12 @@ def test_the_scale_of_the_loss_does_not_matter() -> None:
     assert lrs[0] == pytest.approx(lrs[1])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_answer_lies_between_the_races_and_the_usual_rate(name: str) -> None:
-    """From 0.1 towards a usual 0.01 by the pull's share, from further away as from 1.2 decades."""
-    pull = RULE.of(name).pull
+@pytest.mark.parametrize(("name", "pull"), [("sgd", 0.3), ("adamw", 0.2), ("lion", 0.45)])
+def test_the_answer_lies_between_the_races_and_the_usual_rate(name: str, pull: float) -> None:
+    """From 0.1 towards a usual 0.01 by that share, from further away as from 1.2 decades."""
     for usual, apart in ((0.01, 1.0), (1e-4, 1.2)):
         found = math.log10(planned_lr(name, races(2.0, 1.0, 2.0), usual, 800))
         assert found == pytest.approx(-1 - pull * apart + moved(name, 20, Run(labels=64)))
-    assert 0.1 < pull < 0.9
 
 
 def test_where_rows_are_learnt_by_heart_the_usual_rate_says_more() -> None:
@@ -188,7 +162,7 @@ def test_where_the_loss_fell_little_the_usual_rate_draws_up_but_not_down() -> No
     """A fall by a tenth leaves a third of its pull down, and all of its pull up."""
     found = races(3.9, 3.6, 3.9)
     up, none, down = (math.log10(planned_lr("sgd", found, lr, 200)) for lr in (1.0, 0.1, 0.01))
-    assert (up - none, none - down) == pytest.approx((RULE.sgd.pull, RULE.sgd.pull / 3))
+    assert (up - none, none - down) == pytest.approx((0.3, 0.1))
 
 
 def test_on_a_plateau_the_usual_rate_is_the_answer() -> None:

@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 
 from downslope import optim
 from downslope.finder._pool import Pool
-from downslope.finder._step import FirstStep
 from downslope.finder._suggest import usual_lr
 from downslope.finder._trial import Trial
 
@@ -104,14 +103,14 @@ def test_a_step_of_sgd_is_the_gradient_gathered_by_momentum(kind: Any, longer: f
     model, loader = nn.Linear(5, 3), batches()
     of = Trial(model, nn.functional.cross_entropy, loader, kind(model.parameters(), lr=0.1))
     pool = of.pool(20)
-    step = of.first_step(pool)
+    weights, step = of.lengths(pool)
     gradients = torch.autograd.grad(
         nn.functional.cross_entropy(model(pool.train[0][0]), pool.train[0][1]),
         list(model.parameters()),
     )
     gradient = math.sqrt(sum(float(g.double().square().sum()) for g in gradients))
     norm = math.sqrt(sum(float(p.detach().double().square().sum()) for p in model.parameters()))
-    assert (step.weights, step.length) == pytest.approx((norm, longer * gradient), rel=1e-5)
+    assert (weights, step) == pytest.approx((norm, longer * gradient), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", [optim.AdamW, optim.Lion, torch.optim.Adam])
@@ -121,7 +120,7 @@ def test_a_step_of_signs_is_the_root_of_the_count(kind: type[Optimizer]) -> None
     rule: Any = kind
     made = rule(model.parameters(), lr=1e-3, weight_decay=0.0)
     of = Trial(model, nn.functional.cross_entropy, loader, made)
-    assert of.first_step(of.pool(20)).length == pytest.approx(math.sqrt(18), rel=1e-3)
+    assert of.lengths(of.pool(20))[1] == pytest.approx(math.sqrt(18), rel=1e-3)
 
 
 def test_weights_and_gradients_of_zero_are_no_division_by_zero() -> None:
@@ -131,46 +130,8 @@ def test_weights_and_gradients_of_zero_are_no_division_by_zero() -> None:
         for p in model.parameters():
             p.zero_()
     of = trial(model, batches(), lambda outputs, targets: (outputs * 0).sum())
-    step = of.first_step(of.pool(20))
-    assert (step.weights, step.length, step.slowest) == (1.0, 0.0, None)
+    assert of.lengths(of.pool(20)) == (1.0, 0.0)
     assert usual_lr("sgd", 1.0, 0.0) is None
-
-
-@pytest.mark.parametrize("scale", [1.0, 30.0])
-def test_the_slowest_matrix_is_measured_beside_all_weights(scale: float) -> None:
-    """The least ratio of a matrix's step to its norm, under that of all, at every loss's scale."""
-    model = nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Linear(7, 7), nn.Linear(7, 3))
-    with torch.no_grad():
-        model[2].weight.mul_(40)
-
-    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        return scale * nn.functional.cross_entropy(outputs, targets)
-
-    of = Trial(model, loss, batches(), torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
-    pool = of.pool(20)
-    inputs, targets = pool.train[0]
-    gradients = torch.autograd.grad(loss(model(inputs), targets), list(model.parameters()))
-
-    def share(chosen: list[int]) -> float:
-        own, steps = (
-            torch.cat([found[k].detach().double().flatten() for k in chosen]).norm().item()
-            for found in (list(model.parameters()), gradients)
-        )
-        return steps / own
-
-    least = min(share([k]) for k in (0, 4, 6))  # the matrices; 4 is the one that was made larger
-    assert least == share([4])
-    expected = math.log10(share(list(range(8))) / least)
-    assert of.first_step(pool).slowest == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_matrix_that_is_not_trained_is_not_the_slowest() -> None:
-    """Without a step of its own it says nothing of the rate."""
-    assert FirstStep((1.0, 2.0), (0.0, 1.0), (True, True)).slowest == pytest.approx(
-        math.log10(2 / math.hypot(1, 2))
-    )
-    assert FirstStep((1.0, 0.0), (0.0, 1.0), (True, True)).slowest is None
-    assert FirstStep((1.0,), (math.inf,), (True,)).slowest is None
 
 
 def test_measuring_leaves_everything_as_it_was() -> None:
@@ -179,7 +140,7 @@ def test_measuring_leaves_everything_as_it_was() -> None:
     made = optim.AdamW(model.parameters(), lr=1e-3)
     of = Trial(model, nn.functional.cross_entropy, loader, made)
     before = [p.detach().clone() for p in model.parameters()]
-    of.first_step(of.pool(20))
+    of.lengths(of.pool(20))
     assert all(a.equal(b) for a, b in zip(before, model.parameters(), strict=True))
     assert all(p.grad is None for p in model.parameters())
     assert not made.state
@@ -204,8 +165,7 @@ def test_what_is_known_beforehand_is_of_a_whole_pass(count: int) -> None:
         batches(12, count),
     )
     of, stream = trial(model, loader), trial(model, Stream(loader))
-    step = FirstStep((), (), ())
-    known, unknown = of.run(of.pool(10), step), stream.run(stream.pool(10), step)
+    known, unknown = of.run(of.pool(10)), stream.run(stream.pool(10))
     assert known.capacity == pytest.approx((42 + 14 + 24) / (12 * count))
     assert (known.classes, known.depth) == (True, 2)
     assert unknown == replace(known, capacity=None, labels=unknown.labels)

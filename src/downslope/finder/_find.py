@@ -99,9 +99,9 @@ def find_lr(
     lies between the vertex of the parabola through the best of them and the *usual* rate, at which
     a step is a certain share of the weights, and is moved by what was fitted for the optimizer: a
     longer run wants a lower one, the more so for classes than for values and with many weights for
-    each target; so do deep networks, with SGD most. A network of which a first step hardly changes
-    some matrix wants a higher one. How good it is was measured: see ``benchmarks/range_test``. On a
-    loss that does not fall it says so: ``suggestion`` is None and ``reason`` says why.
+    each target; so do deep networks in short runs. How good it is was measured: see
+    ``benchmarks/range_test``. On a loss that does not fall it says so: ``suggestion`` is None and
+    ``reason`` says why.
 
     It costs 200 training iterations or 15% of the planned run, whichever is more, evaluation
     counted (a forward pass as half an iteration).

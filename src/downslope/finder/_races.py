@@ -51,15 +51,12 @@ class Run:
         labels: how many targets the races are judged by; 0 where they cannot be counted.
         capacity: weights for each target that there is to train on; None where it is not known.
         depth: how many matrices and larger tensors there are to train.
-        slowest: how many decades less, beside its norm, a first step changes the one of them that
-            it changes least than all weights together; None where it changes none.
     """
 
     classes: bool | None = None
     labels: int = 0
     capacity: float | None = None
     depth: int = 0
-    slowest: float | None = None
 
 
 @dataclass(frozen=True)

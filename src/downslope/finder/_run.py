@@ -28,7 +28,7 @@ from ._suggest import HIGH, LEAST_FALL, Confidence, confidence, planned_lr, usua
 from ._sweep import sweep
 from ._trial import LossFunction, Trial
 
-__all__ = ["USUAL_STEPS", "Plan", "parts_of", "plan_of", "raced", "run"]
+__all__ = ["USUAL_STEPS", "Plan", "parts_of", "plan_of", "run"]
 
 FEWEST_ITERATIONS, MOST_ITERATIONS = 10, 100  # of the sweep
 USUAL_STEPS = 1_000
@@ -94,7 +94,7 @@ def run(trial: Trial, plan: Plan, tell: Callable[[int], Any]) -> RangeTest:
         swept = len(curve.losses) + (curve.diverged_at is not None)
         if not curve.losses:
             return result(suggestion=None, reason=NO_LOSS, cost=swept)
-        races, usual, cost = raced(trial, plan, name, plan.budget - swept, report)
+        races, usual, cost = _races(trial, plan, name, plan.budget - swept, report)
     sure = confidence(races, plan.steps)
     answer = planned_lr(name, races, usual, plan.steps)
     last = curve.diverged_at or curve.lrs[-1]
@@ -110,7 +110,7 @@ def run(trial: Trial, plan: Plan, tell: Callable[[int], Any]) -> RangeTest:
     )
 
 
-def raced(
+def _races(
     trial: Trial,
     plan: Plan,
     name: str,
@@ -120,8 +120,7 @@ def raced(
     """The races that the budget allows, the usual rate, and what they cost."""
     pool = trial.pool(min(max(int(budget) // RACES, FEWEST_STEPS), MOST_STEPS))
     first = trial.judged(pool)
-    step = trial.first_step(pool)
-    usual = usual_lr(name, step.weights, step.length)
+    usual = usual_lr(name, *trial.lengths(pool))
     spent = pool.evaluation + 1
     left = budget - spent
     length = max(int(left / RACES - pool.evaluation), FEWEST_STEPS)
@@ -134,7 +133,7 @@ def raced(
         sum(first) / len(first),
     )
     return (
-        Races(found, length, first, trial.run(pool, step)),
+        Races(found, length, first, trial.run(pool)),
         usual,
         spent + sum(race.cost for race in found),
     )

@@ -8,21 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from ._races import Races, Run, best
 
-__all__ = [
-    "HIGH",
-    "LEAST_FALL",
-    "RULE",
-    "Confidence",
-    "Rule",
-    "confidence",
-    "moved",
-    "planned_lr",
-    "usual_lr",
-]
+__all__ = ["HIGH", "LEAST_FALL", "Confidence", "confidence", "moved", "planned_lr", "usual_lr"]
 
 Confidence = Literal["high", "medium", "low", "none"]
 
@@ -53,61 +43,24 @@ class Family:
         pull: its share in the answer, beside the races'. Both are right to half a decade or so, and
             where they differ the few short races are mostly too far out.
         shift: from between them to the best of a run.
-        depth: more for each decade of layers: each adds to what a step changes.
     """
 
     usual: float
     pull: float
     shift: Shift
-    depth: Shift
 
 
-@dataclass(frozen=True)
-class Rule:
-    """All numbers that were fitted: how the answer goes by the optimizer and by what is known.
-
-    Args:
-        sgd: momentum or none.
-        adaptive: a step is divided by the gradient's root mean square.
-        sign: all numbers of a step are alike.
-        unknown: any other optimizer.
-        classes: more for classes than for values: cross-entropy has no bound on what rows learnt
-            by heart cost.
-        capacity: more for each decade of weights a target: what can learn its rows by heart does
-            so in a long run.
-        slowest: more for each decade by which the matrix that a step changes least lies below all
-            weights together, which is what the usual rate goes by.
-    """
-
-    sgd: Family
-    adaptive: Family
-    sign: Family
-    unknown: Family
-    classes: Shift
-    capacity: Shift
-    slowest: Shift
-
-    def of(self, optimizer: str) -> Family:
-        """The family of an optimizer's class, in lower case."""
-        return cast(Family, getattr(self, _FAMILIES.get(optimizer, "unknown")))
-
-
-# Fitted by what `python -m benchmarks.range_test.fit` does, on replayed races of problems that the
-# figures in `benchmarks/results/range_test` are not about (dev/LOG.md); `unknown` lies between the
-# others. The usual rates are an older fit, of no race at all.
-RULE = Rule(
-    sgd=Family(-1.34, 0.51, Shift(0.01, -0.67), Shift(-1.66, -0.17)),
-    adaptive=Family(-1.19, 0.26, Shift(0.17, -0.72), Shift(-0.89, 0.39)),
-    sign=Family(-1.59, 0.65, Shift(0.01, -0.89), Shift(-0.29, -0.19)),
-    unknown=Family(-1.35, 0.47, Shift(0.06, -0.76), Shift(-0.95, 0.01)),
-    classes=Shift(-0.25, -0.42),
-    capacity=Shift(-0.15, -0.17),
-    slowest=Shift(0.27, 0.30),
-)
+# Fitted on runs of problems that the figures in ``benchmarks/results/range_test`` are not about:
+# the shifts by ``python -m benchmarks.range_test.fit``, the pulls and the effects below by
+# replaying races (dev/LOG.md).
+_SGD = Family(-1.34, 0.30, Shift(0.08, -0.50))
+_ADAPTIVE = Family(-1.19, 0.20, Shift(0.16, -0.82))
+_SIGN = Family(-1.59, 0.45, Shift(-0.04, -0.88))
+_UNKNOWN = Family(-1.35, 0.30, Shift(0.07, -0.73))
 _FAMILIES = {
-    **dict.fromkeys(("sgd", "asgd"), "sgd"),
-    **dict.fromkeys(("adam", "adamw", "adamax", "nadam", "radam", "rmsprop"), "adaptive"),
-    **dict.fromkeys(("lion", "signum", "normalizedsgd"), "sign"),
+    **dict.fromkeys(("sgd", "asgd"), _SGD),
+    **dict.fromkeys(("adam", "adamw", "adamax", "nadam", "radam", "rmsprop"), _ADAPTIVE),
+    **dict.fromkeys(("lion", "signum", "normalizedsgd"), _SIGN),
 }
 
 HIGH = 0.65  # decades above the usual rate the races begin: what diverges is cheap
@@ -119,28 +72,34 @@ APART = 1.2  # decades between the two, beyond which it grows no more: few were 
 
 
 @dataclass(frozen=True)
-class Span:
-    """Of something known of a run: what there was of it among the problems measured.
+class Effect:
+    """How the answer goes by what is known of a run beforehand.
 
     Args:
-        least: what is less counts as that.
-        middle: where it moves nothing.
+        shift: of the answer, for each unit.
+        middle: of the problems measured, where it is nothing.
+        least: of them; what is less counts as that.
         most: likewise.
     """
 
-    least: float
+    shift: Shift
     middle: float
+    least: float
     most: float
 
-    def of(self, value: float | None) -> float:
-        """How far from the middle; nothing where it is not known."""
-        return 0.0 if value is None else min(max(value, self.least), self.most) - self.middle
+    def at(self, value: float | None, beyond: float) -> float:
+        """The shift for a value; nothing where it is not known."""
+        if value is None:
+            return 0.0
+        return self.shift.at(beyond) * (min(max(value, self.least), self.most) - self.middle)
 
 
-CLASSES = Span(0.0, 0.5, 1.0)  # classes are 1, values 0
-CAPACITY = Span(-0.5, 0.5, 1.5)  # decades of weights for each target
-DEPTH = Span(0.3, 0.5, 0.85)  # decades of layers
-SLOWEST = Span(-0.25, 0.25, 1.5)  # decades below
+# Classes (1) or values (0): cross-entropy has no bound on what rows learnt by heart cost.
+CLASSES = Effect(Shift(-0.30, -0.40), 0.5, 0.0, 1.0)
+# Decades of weights for each target: what can learn its rows by heart does so in a long run.
+CAPACITY = Effect(Shift(-0.12, -0.25), 0.5, -0.5, 1.5)
+# Decades of layers: each adds to what a step changes, until the run is long enough.
+DEPTH = Effect(Shift(-0.45, 0.40), 0.5, 0.3, 0.85)
 
 NEAR = 5.5  # a run of 300 steps over races of 54
 FARTHEST = 0.65  # decades beyond it that were seen, 1,500 steps; longer runs get no lower rate
@@ -169,12 +128,10 @@ def usual_lr(optimizer: str, weights: float, step: float) -> float | None:
     """
     if step == 0:
         return None
-    return 10 ** RULE.of(optimizer).usual * weights / step
+    return 10 ** _FAMILIES.get(optimizer, _UNKNOWN).usual * weights / step
 
 
-def planned_lr(
-    optimizer: str, races: Races, usual: float | None, steps: int, rule: Rule = RULE
-) -> float:
+def planned_lr(optimizer: str, races: Races, usual: float | None, steps: int) -> float:
     """The learning rate of a run of ``steps`` steps.
 
     It lies between that of the best race and the usual one, and is moved for the length of the run
@@ -186,40 +143,40 @@ def planned_lr(
         return usual
     at = best(races)
     apart = 0.0 if usual is None else math.log10(usual / at)
-    by = moved(optimizer, steps / races.steps, races.run, rule)
-    by += _pull(rule.of(optimizer), races.fall, apart) * min(max(apart, -APART), APART)
+    by = moved(optimizer, steps / races.steps, races.run)
+    by += _pull(optimizer, races.fall, apart) * min(max(apart, -APART), APART)
     return float(at * 10**by)
 
 
-def _pull(family: Family, fall: float, apart: float) -> float:
+def _pull(optimizer: str, fall: float, apart: float) -> float:
     """The share of the answer that is the usual rate's, so many decades away from the races'.
 
     Higher rates are sooner off a plateau: where the loss fell little it draws up, but not down.
     """
-    pull = family.pull
+    pull = _FAMILIES.get(optimizer, _UNKNOWN).pull
     if apart < 0:
         pull *= min(max(fall / WELL, 0.0), 1.0)
     return pull + (ALONE if fall < LITTLE_FALL else 0.0)
 
 
-def moved(optimizer: str, ratio: float, run: Run, rule: Rule = RULE) -> float:
+def moved(optimizer: str, ratio: float, run: Run | None = None) -> float:
     """Decades from the best of the races to the best of a run ``ratio`` times as long.
 
     Args:
         optimizer: its class in lower case.
         ratio: the planned run's steps over those of a race.
         run: what is known of it.
-        rule: the numbers.
     """
     beyond = min(max(math.log10(ratio / NEAR), 0.0), FARTHEST)
-    family = rule.of(optimizer)
+    by = _FAMILIES.get(optimizer, _UNKNOWN).shift.at(beyond)
+    if run is None:
+        return by
     known = (
-        (rule.classes, CLASSES.of(run.classes)),
-        (rule.capacity, CAPACITY.of(_decades(run.capacity))),
-        (rule.slowest, SLOWEST.of(run.slowest)),
-        (family.depth, DEPTH.of(_decades(run.depth))),
+        (CLASSES, run.classes),
+        (CAPACITY, _decades(run.capacity)),
+        (DEPTH, _decades(run.depth)),
     )
-    return family.shift.at(beyond) + sum(shift.at(beyond) * far for shift, far in known)
+    return by + sum(effect.at(value, beyond) for effect, value in known)
 
 
 def _decades(value: float | None) -> float | None:

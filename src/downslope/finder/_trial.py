@@ -23,7 +23,6 @@ from ..randomness import randomness_restored
 from ._pool import HELD, Pool, divided
 from ._races import Race, Run
 from ._snapshot import restored
-from ._step import FirstStep
 
 __all__ = ["LossFunction", "Trial"]
 
@@ -84,7 +83,7 @@ class Trial:
             found = [next(data) for _ in range(int(wanted))]
         return divided(found, self._length)
 
-    def run(self, pool: Pool, step: FirstStep) -> Run:
+    def run(self, pool: Pool) -> Run:
         """What is known before anything is trained."""
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         weights = sum(p.numel() for p in trained)
@@ -93,13 +92,14 @@ class Trial:
             pool.labels,
             weights / pool.targets if pool.targets else None,
             sum(p.dim() > 1 for p in trained),
-            step.slowest,
         )
 
-    def first_step(self, pool: Pool) -> FirstStep:
-        """The lengths of a step at a learning rate of 1, and of what it changes.
+    def lengths(self, pool: Pool) -> tuple[float, float]:
+        """The norm of the weights, and that of a step at a learning rate of 1.
 
-        Momentum is counted as it will be after many steps, weight decay not at all.
+        Momentum is counted as it will be after many steps, weight decay not at all. Weights that
+        are all 0 count as 1; a step that is none (there is no gradient, or the scaler left it out)
+        is 0.
         """
         with self._restored() as parameters:
             before = [p.detach().clone() for p in parameters]
@@ -112,16 +112,12 @@ class Trial:
             scaler = self._scaler()
             self._backward(itertools.cycle(pool.train), scaler, parameters[0].device)
             self._update(parameters, scaler)
-            steps = [p.detach() - old for p, old in zip(parameters, before, strict=True)]
-        share = 1.0
+            weights = _norm(before)
+            step = _norm([p.detach() - old for p, old in zip(parameters, before, strict=True)])
         group = max(self.optimizer.param_groups, key=lambda group: float(group["lr"]))
         if isinstance(self.optimizer, (torch.optim.SGD, optim.SGD)):
-            share = (1 - group["dampening"]) / (1 - group["momentum"])
-        return FirstStep(
-            tuple(map(_norm, before)),
-            tuple(share * _norm(step) for step in steps),
-            tuple(p.dim() > 1 for p in before),
-        )
+            step *= (1 - group["dampening"]) / (1 - group["momentum"])
+        return weights or 1.0, step if math.isfinite(step) else 0.0
 
     def judged(self, pool: Pool) -> tuple[float, ...]:
         """The losses on the held-out batches as the model stands, put back after it."""
@@ -287,8 +283,8 @@ def _generators(loader: Any) -> list[torch.Generator]:
     return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
 
 
-def _norm(tensor: Tensor) -> float:
-    return math.sqrt(float(tensor.abs().double().square().sum()))
+def _norm(tensors: list[Tensor]) -> float:
+    return math.sqrt(sum(float(t.abs().double().square().sum()) for t in tensors))
 
 
 def _to(part: Any, device: torch.device) -> Any:
