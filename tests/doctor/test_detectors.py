@@ -822,6 +822,13 @@ def test_a_start_far_above_constant_outputs_is_a_gain_too_large(
     assert causes_of([{**setup, "constant_loss": constant}, *others]) == causes
 
 
+def test_a_rate_is_not_lowered_for_how_the_model_was_made() -> None:
+    """A start far off is flagged in every run of the model; healing would lower it each time."""
+    setup, *others = steep(0.2 + 0.8 * FALL, 150)
+    (found,) = diagnose([{**setup, "constant_loss": 0.002}, *others])
+    assert found.change == {"clip_norm": 1.0}
+
+
 def test_a_long_runs_loss_is_smoothed_by_blocks() -> None:
     """As the running median over a twentieth of the steps, to within its noise, in little time."""
     count = 100_000

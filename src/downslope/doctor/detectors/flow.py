@@ -158,9 +158,10 @@ def exploding_gradients(history: History) -> Finding | None:
     end = history.nonfinite is not None and wild(history, history.nonfinite["step"])
     limit = RISING * history.untrained + NOISES * history.noise
     risen = end or bool((history.smoothed[1] > limit).any())
+    ruined = risen or history.early_update > FAST or _died(history)
+    # What the model was made with; no rate changes that, so it is flagged and not slowed down.
     far_off = history.untrained > FAR_OFF * history.worthless
-    ruined = risen or far_off or history.early_update > FAST or _died(history)
-    if not ruined and not slope > EXPLODING:
+    if not (ruined or far_off or slope > EXPLODING):
         return None
     # A step of SGD is as long as the gradient, and no rate suits a slope that falls a hundredfold.
     sgd = history.setup.get("optimizer") == "SGD"
@@ -173,7 +174,7 @@ def exploding_gradients(history: History) -> Finding | None:
         {
             "gradient norm": number(look["grad_norm"]),
             "steepness": slope,
-            "allowed": STEEP if ruined else EXPLODING,
+            "allowed": STEEP if ruined or far_off else EXPLODING,
         },
         "Initialise with less gain (He, Glorot), normalise the layers, and clip the "
         "gradient: clip_norm = 1.0"
