@@ -184,8 +184,6 @@ class Forward:
         if not self._watching:
             return
         self.began = perf_counter()
-        if self._seen or self._tensors or self._calls:  # of a pass that raised
-            self._let_go()
         first = args[0] if args else None
         tensor = first if type(first) is Tensor else first_tensor((args, kwargs))
         if tensor is not None:
@@ -206,17 +204,17 @@ class Forward:
         self.began, self.left = None, ()
         if self.parts:
             self.parts, self.numbers = [], []
+        self._versions.clear()
         self._let_go()
 
     def _let_go(self) -> None:
         self._called.clear()
         self._tensors.clear()
-        if self._seen or self._calls or self._versions:
+        if self._seen or self._calls:
             for site in self._seen:
                 site.calls, site.result = 0, None
             self._seen.clear()
             self._calls.clear()
-            self._versions.clear()
 
     def _add(self, facts: Facts) -> None:
         form, numbers = facts
@@ -292,10 +290,9 @@ class Forward:
         """Let go of the pass, but of a small one's tensors only when its step is done."""
         if output is not None:
             self._remember(output)
-        versions = list(self._versions)
         self._let_go()
-        if sum(t.numel() for t, _ in versions) <= MOST_LATE:
-            self._versions = versions
+        if sum(t.numel() for t, _ in self._versions) > MOST_LATE:
+            self._versions.clear()
 
     @property
     def regular(self) -> tuple[list[str], list[bool]] | None:

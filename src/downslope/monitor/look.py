@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .forms import Block, Form, Part, form
+from .forms import Form, Part, form
 from .forward import Forward
 from .habits import Habits
 from .hooks import Noting
@@ -58,11 +58,9 @@ class Look:
         self._kept: list[tuple[Form, Any]] = []
         #: In a thorough look what the loop does around the step.
         self._habits: Habits | None = None
-        #: For looks like the last one, made when the step is done; whether the one that comes is;
-        #: the form of its parameters.
+        #: For looks made when the step is done; the same if the one that comes is to be such a one.
         self._steady: Steady | None = None
-        self._late = False
-        self._block: Block | None = None
+        self._late: Steady | None = None
         self._was_late = False  # whether the last look was
         #: Whether the weights that are kept are those that the last pass was made with.
         self.stepped = False
@@ -83,19 +81,20 @@ class Look:
             self._forward.arm(thorough=thorough)
             self.armed, self.thorough = True, thorough
             steady, passes = self._steady, self.weights.passes
-            self._be_late(steady is not None and steady.passes is passes and not thorough)
+            fits = steady is not None and steady.passes is passes and not thorough
+            self._be_late(steady if fits else None)
             self._habits = None
             if thorough and passes is not None and passes.small:
                 self._habits = Habits(passes.params)
                 self._forward.begins = self._habits.before_pass
         self._again()
 
-    def _be_late(self, late: bool) -> None:
-        """Measure when the step is done, or before it too."""
-        self._late = self._forward.late = late
-        self._earlier = None
-        self._forward.begins = self._steady.begin if late and self._steady is not None else None
-        if late:
+    def _be_late(self, steady: Steady | None) -> None:
+        """Measure when the step is done; before it too without what is to measure then."""
+        self._late, self._earlier = steady, None
+        self._forward.late = steady is not None
+        self._forward.begins = None if steady is None else steady.begin
+        if steady is not None:
             self._unhook()
         elif self._hook is None:
             self._hook = self._optimizer.register_step_pre_hook(self._before_step)
@@ -135,8 +134,8 @@ class Look:
         share = min(1.0, waited / max(now - last, 1e-9))
         self.stepped = self._was_late = False
         finite = True
-        if self._late:
-            finite = self._end_late(step, share, waited)
+        if self._late is not None:
+            finite = self._end_late(self._late, step, share, waited)
         else:
             numbers = [step, *forward.numbers, share, waited]
             found_form = None
@@ -153,20 +152,19 @@ class Look:
     def _parts(self) -> tuple[Part, ...]:
         return (_HEAD, *self._forward.parts, _TAILS[bool(self._stale)])
 
-    def _end_late(self, step: int, share: float, waited: float) -> bool:
+    def _end_late(self, steady: Steady, step: int, share: float, waited: float) -> bool:
         """Measure a step that is done; nothing is kept of one that cannot be measured any more."""
-        steady, forward = self._steady, self._forward
-        assert steady is not None
+        forward = self._forward
         if not steady.end(forward.left, step, share, waited):  # do without until a thorough look
             self._take_table()
             self._steady = None
-            self._be_late(False)
+            self._be_late(None)
             return True
         self._was_late, self.stepped = True, not steady.finite
         if not steady.in_table:
             forward.measure()
             numbers = [step, *forward.numbers, share, waited, *steady.of_parameters]
-            self._keep(form(self._parts, self._block), numbers)
+            self._keep(form(self._parts, self.weights.form), numbers)
         elif steady.full:
             self._take_table()
         return steady.finite
@@ -186,14 +184,13 @@ class Look:
             return
         from .steady import Steady  # imports Numba
 
-        self._block = self.weights.form
         self._steady = Steady(found_form, *regular, passes, self.weights.others, seen)
 
     @property
     def kept(self) -> list[Tensor]:
         """The last weights that are known to be finite; none of a large model."""
-        late = self._was_late and self._steady is not None
-        return self._steady.kept if late and self._steady is not None else self.weights.kept
+        steady = self._steady if self._was_late else None
+        return self.weights.kept if steady is None else steady.kept
 
     def take(self) -> list[tuple[Form, Any]]:
         """Forms and rows of numbers of the looks since the last call."""
@@ -215,7 +212,7 @@ class Look:
         A hook in it says so exactly, and costs more than the rest of a small look. A loop that was
         seen to replace its gradients is believed to go on so while the first of them is replaced.
         """
-        if self._late or (self._replaces and self._earlier is not None):
+        if self._late is not None or (self._replaces and self._earlier is not None):
             return  # a gradient that is added to has another version; that of the step before
         left = None if self._first is None else self._first.grad
         if left is None:
@@ -261,16 +258,6 @@ class Look:
             return (args[0], measured), {k: v for k, v in kwargs.items() if k != "closure"}
         if self.weights.waiting:
             return None
-        self._see_replaced()
-        scale = float(getattr(optimizer, "grad_scale", None) or 1.0)
-        if not self.weights.before(scale):
-            self._overflowed()
-        if self._habits is not None:
-            self._habits.before_step()
-        return None
-
-    def _see_replaced(self) -> None:
-        """See whether the gradients are others than those of the step before."""
         if self._earlier is not None:
             earlier = self._earlier()
             self._replaces = earlier is None or all(g is not earlier for g in self._left())
@@ -279,3 +266,9 @@ class Look:
                 self._stale = False
         if self._replaces and self._first is not None and self._first.grad is not None:
             self._earlier = weakref.ref(self._first.grad)
+        scale = float(getattr(optimizer, "grad_scale", None) or 1.0)
+        if not self.weights.before(scale):
+            self._overflowed()
+        if self._habits is not None:
+            self._habits.before_step()
+        return None

@@ -16,6 +16,7 @@ from .compiled_pass import RELU, SATURATED
 from .forms import Form
 from .memory import FUNCTIONS, Table
 from .passes import Passes
+from .weights import MEASURED
 
 __all__ = ["Steady"]
 
@@ -52,12 +53,12 @@ class Steady:
         habits: tuple[int, int],
     ) -> None:
         self.form, self.passes = form, passes
-        self._others, self._habits = list(others), habits
+        self._others = list(others)
         self._raised, self._fresh = habits
         self._rows = np.zeros((ROWS, len(form.paths)))
         self._filled = 0
         self._addresses = [row.ctypes.data for row in self._rows]
-        width = 4 * len(passes.params) + 1
+        width = len(MEASURED) * len(passes.params) + 1
         self._of_pass = len(form.paths) - 3 - width
         codes = [
             (RELU if kind == "relu" else SATURATED, is_output)
@@ -76,7 +77,7 @@ class Steady:
 
     def fits(self, form: Form, passes: Passes, habits: tuple[int, int]) -> bool:
         """Whether looks of this kind can go on as they were."""
-        return form is self.form and passes is self.passes and habits == self._habits
+        return form is self.form and passes is self.passes and habits == (self._raised, self._fresh)
 
     def begin(self) -> None:
         """Copy the weights, unless they are those that the last look has left."""
