@@ -21,10 +21,14 @@ __all__ = [
     "MissingExtraError",
     "NonfiniteGradientError",
     "NonfiniteLossError",
+    "guess",
     "is_whole",
     "told",
     "unknown",
 ]
+
+#: Names that other libraries give what has a shorter one here.
+SPELT_OUT: dict[object, str] = {"learning_rate": "lr"}
 
 
 class DownslopeError(Exception):
@@ -72,9 +76,26 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
     Unknown optimizer 'adamv'. Did you mean 'adam' or 'adamw'? Allowed: adam, adamw, sgd.
     """
     names = sorted(allowed)
-    near = difflib.get_close_matches(str(name), names, n=2)
-    guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return InputError(f"Unknown {kind} {name!r}.{guess} Allowed: {', '.join(names)}.")
+    return InputError(f"Unknown {kind} {name!r}.{guess(name, names)} Allowed: {', '.join(names)}.")
+
+
+def guess(name: object, allowed: Iterable[str], *, most: int = 2, cutoff: float = 0.6) -> str:
+    """The question whether a near name was meant, after a space; nothing where none is near.
+
+    Args:
+        name: what came.
+        allowed: what could have been meant.
+        most: how many of them are offered.
+        cutoff: how alike they must be, from 0 to 1.
+
+    >>> guess("momentun", ["lr", "momentum"]), guess("learning_rate", ["lr"]), guess("x", ["lr"])
+    (" Did you mean 'momentum'?", " Did you mean 'lr'?", '')
+    """
+    names = list(allowed)
+    near = difflib.get_close_matches(str(name), names, n=most, cutoff=cutoff)
+    if name in SPELT_OUT and SPELT_OUT[name] in names:
+        near = [SPELT_OUT[name]]
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def is_whole(value: object, least: int, most: float = math.inf) -> TypeGuard[int]:

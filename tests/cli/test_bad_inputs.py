@@ -184,7 +184,7 @@ FIND = [
 DATA = [
     ("ragged.csv --target kind", "cells"),
     ("twice.csv --target kind", "given twice"),
-    ("alone.csv --target kind", "nothing to predict it from"),
+    ("alone.csv --target kind", "one column alone, 'kind'"),
     ("latin.csv --target kind", "UTF-8"),
     ("link.csv --target kind", "does not exist"),
     ("broken.parquet --target kind", "broken.parquet"),
@@ -220,13 +220,21 @@ RECIPES = [
     ("digits --recipe name.toml", "Did you mean 'adam"),
     ("digits --recipe nested.toml", "optimizer must be"),
     ("digits --recipe infinite.toml", "lr must be"),
+    ("digits --lr x", "lr must be a valid number, got the text 'x'"),
+    (
+        "digits --set lr=0.1",
+        "lr stands beside hyperparameters, not in them: lr = ... in a recipe, --lr",
+    ),
+    (
+        "digits --set learning_rate=1 --optimizer sgd",
+        "Unknown hyperparameter of SGD 'learning_rate'",
+    ),
     ("digits --recipe list.toml", "hyperparameters must be"),
     ("digits --recipe switch.toml", "compile must be"),
     ("digits --optimizer lbfgs", "Unknown optimizer 'lbfgs'"),
     ("digits --optimizer sparseadam", "SparseAdam"),
     ("digits --optimizer rprop --weight-decay 0.1", "no weight decay"),
     ("digits --optimizer adamwschedulefree --ema 0.9", "average of the weights already"),
-    ("digits --set lr=0.1", "'lr'"),
     ("digits --set betas=[0.9,1.5]", "1.5"),
     ("digits --best f1", "Unknown metric of 'digits' 'f1'"),
     ("digits --ema 1", "ema must be"),
@@ -285,6 +293,7 @@ OTHERS = [
     ("predict nowhere new.csv", "not the directory of a run"),
     ("export nowhere", "not the directory of a run"),
     ("checkpoint inspect nowhere", "nowhere"),
+    ("checkpoint run", "error: Invalid value for 'inspect': 'run' is not one of 'inspect'"),
     ("trian digits", "trian"),
 ]
 

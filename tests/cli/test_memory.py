@@ -25,7 +25,7 @@ def test_a_count_of_parameters() -> None:
 
 
 def test_a_task_and_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task's name, or a function that makes a model; formats slot by slot."""
+    """A task's name, a table, or a function that makes a model; formats slot by slot."""
     slots = ("--optimizer", "sgd", "--set", "momentum=0.9", "--storage", "momentum_buffer=int8")
     assert "all of 8,474" in memory("digits", *slots).stdout
     (tmp_path / "a_module_of_mine.py").write_text(
@@ -33,6 +33,8 @@ def test_a_task_and_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "a.csv").write_text("u,v,y\n" + "1,2,a\n3,4,b\n" * 10)
+    assert "all of 46 " in memory("a.csv", "--target", "y").stdout
     assert "all of 5,050" in memory("a_module_of_mine:make", *slots).stdout
 
 

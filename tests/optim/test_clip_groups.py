@@ -147,6 +147,8 @@ def test_an_unknown_argument_is_refused(entry: Entry) -> None:
     """An argument that no optimizer has is a TypeError that offers the nearest."""
     with pytest.raises(InputTypeError, match=r"unexpected keyword argument 'clip_nrm'.*clip_norm"):
         build(entry.ours, [torch.ones(2, 2, requires_grad=True)], {"clip_nrm": 1.0})
+    with pytest.raises(InputTypeError, match=r"argument 'learning_rate'.*\blr\b"):
+        build(entry.ours, [torch.ones(2, 2, requires_grad=True)], {"learning_rate": 1.0})
 
 
 def test_a_misspelt_group_key_is_refused() -> None:

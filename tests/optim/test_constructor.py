@@ -198,12 +198,14 @@ def test_nesterov_needs_undamped_momentum(entry: Entry, kwargs: dict[str, Any]) 
     [
         (lambda: {parameter()}, "set"),
         (lambda: [torch.zeros(2, 2, dtype=torch.int64)], "int64"),
-        (lambda: [{"params": [parameter()], "learning_rate": 1, "lrs": 1}], "'lr'"),
+        (lambda: [{"params": [parameter()], "lrs": 1}], "'lr'"),
+        (lambda: [{"params": [parameter()], "learning_rate": 1}], "'lr'"),
+        (lambda: torch.nn.Linear(2, 2), "got Linear: give its .parameters()"),
     ],
-    ids=["set", "integers", "misspelt-key"],
+    ids=["set", "integers", "misspelt-key", "spelt-out-key", "model"],
 )
 def test_questionable_parameters(entry: Entry, params: Callable[[], Any], word: str) -> None:
-    """A set, integers and a misspelt group key are refused or warned about, in words that help."""
+    """A set, a model, integers and a misspelt group key are refused in words that help."""
     said = complaint(lambda: build(entry.ours, params()))
     assert isinstance(said, DownslopeError | UserWarning)
     assert word in str(said)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+import torch
 import torch.optim.lr_scheduler as theirs
 from torch.optim import Optimizer
 
 from downslope.errors import InputError, InputTypeError
+from downslope.optim import SGD
 from downslope.optim import lr_scheduler as ours
+from downslope.schedules import cosine
 
 from .lr_cases import (
     now,
@@ -72,6 +75,18 @@ def test_bad_arguments_are_refused(build: Callable[[Optimizer], Any], message: s
     with pytest.raises(ValueError, match=message):
         build(optimizer)
     assert now(optimizer) == [0.1]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda o: ours.StepLR(o, 3), ours.ReduceLROnPlateau, lambda o: ours.OneCycleLR(o, 1, 9)],
+    ids=["StepLR", "ReduceLROnPlateau", "OneCycleLR"],
+)
+def test_what_a_schedule_drives_no_scheduler_can(build: Callable[[Optimizer], Any]) -> None:
+    """A scheduler whose lr the optimizer would set back at the next step is refused."""
+    driven = SGD([torch.zeros(1, requires_grad=True)], lr=0.1 * cosine(10), momentum=0.9)
+    with pytest.raises(InputError, match=r"lr of group 0 is the schedule cosine\(10\) \* 0.1"):
+        build(driven)
 
 
 def test_the_second_guides_sequential_says_what_to_write() -> None:

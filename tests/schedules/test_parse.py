@@ -14,6 +14,7 @@ WRITTEN = {
     "1e-3 * (warmup(5) >> cosine(9))": (warmup(5) >> cosine(9)) * 1e-3,
     "sequence([step(5), cosine(4)], milestones=[7])": sequence([step(5), cosine(4)], [7]),
     "step(5, gamma=-0.5)": step(5, gamma=-0.5),
+    "warmup(5 * 938) >> cosine(90*938)": warmup(4690) >> cosine(84420),
     " wsd(1, 2, 3, decay='1-sqrt')\n": wsd(1, 2, 3, decay="1-sqrt"),
 }
 
@@ -49,7 +50,9 @@ REFUSED = {
     "cosine()": "missing 1 required positional argument: 'steps'",
     "cosine(0)": "cosine: steps must be a whole number >= 1, got 0",
     "step(3) >> cosine(4)": r"step\(3\) never ends",
-    "3 * 4": "cannot stand",
+    "3 * 4": "is not a schedule. Write",
+    "cosine(9 >> 3)": "'9 >> 3' cannot stand",
+    "cosine(" + "9" * 400 + " * 1.5)": "is not a schedule: it cannot be read",
     "3": "is not a schedule. Write",
     "": "is not a schedule: it cannot be read",
     "cosine(3": "is not a schedule: it cannot be read",

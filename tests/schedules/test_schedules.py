@@ -230,6 +230,12 @@ def test_numbers_scale_from_either_side() -> None:
         assert schedule(4) == expected
 
 
+def test_a_function_may_give_numpys_numbers() -> None:
+    """Any real number that is finite is a value, of numpy's types too."""
+    halves = function(lambda t: np.float32(0.5) ** t)
+    assert halves([0, 3]).tolist() == [1.0, 0.125]
+
+
 BAD = {
     "steps 0": (lambda: linear(0), "linear: steps must be a whole number >= 1, got 0"),
     "steps negative": (lambda: cosine(-5), "cosine: steps .* got -5"),
@@ -264,6 +270,11 @@ BAD = {
     "nothing to draw": (lambda: step(3).sampled(), "never ends: say how many steps to draw"),
     "step negative": (lambda: cosine(3)(-1), r"cosine\(3\): a step must be .* >= 0 .* got -1"),
     "step nan": (lambda: cosine(3)(math.nan), "got nan"),
+    "value of 400 digits": (lambda: exponential(1.1)(10_000), "the largest float at step 10000"),
+    "values of 400 digits": (
+        lambda: (1e-3 * step(1, gamma=10)).sampled(400),
+        r"step\(1, gamma=10.0\) \* 0.001 is beyond the largest float at step 309",
+    ),
     "step infinite": (lambda: cosine(3)([1.0, math.inf]), "got .*inf"),
 }
 
@@ -283,6 +294,7 @@ BAD_TYPES = {
     "function of text": (lambda: function("0.9"), "function needs a function .* got '0.9'"),  # type: ignore[arg-type]  # on purpose
     "milestones as a number": (lambda: multistep(5), "must be a list of steps, got 5"),  # type: ignore[arg-type]  # on purpose
     "sequence of numbers": (lambda: sequence([0.1, 0.2], [3]), "a list of at least one schedule"),
+    "a sequence of no list": (lambda: sequence(cosine(5), [3]), "a list of at least one schedule"),  # type: ignore[arg-type]  # on purpose
     "empty sequence": (lambda: sequence([], []), "a list of at least one schedule"),
     "chain with a number": (lambda: linear(5) >> 3, "unsupported operand"),
     "product with text": (lambda: linear(5) * "x", "multiply"),

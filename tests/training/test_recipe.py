@@ -25,15 +25,20 @@ NAN, INF = float("nan"), float("inf")
         ({"optimizer": "adamww"}, ["Unknown optimizer 'adamww'", "'adamw'"]),
         ({"optimizer": 3}, ["optimizer", "string", "3"]),
         ({"optmizer": "adam"}, ["Unknown recipe key 'optmizer'", "'optimizer'"]),
+        ({"learning_rate": 0.1}, ["Unknown recipe key 'learning_rate'", "Did you mean 'lr'?"]),
+        (
+            {"momentum": 0.9, "optimizer": "SGD"},
+            ["'momentum'", "argument of SGD", "[hyperparameters]"],
+        ),
         ({"lr": NAN}, ["lr", "finite", "nan"]),
         ({"lr": INF}, ["lr", "finite", "inf"]),
         ({"lr": -0.1}, ["lr", "greater than 0", "-0.1"]),
         ({"lr": 0}, ["lr", "greater than 0", "0"]),
-        ({"lr": "0.1"}, ["lr", "number", "'0.1'"]),
+        ({"lr": "0.1"}, ["lr", "number", "the text '0.1'"]),
         ({"lr": True}, ["lr", "number", "True"]),
         ({"weight_decay": -1.0}, ["weight_decay", "greater than or equal to 0", "-1.0"]),
         ({"hyperparameters": {"beta": 0.9}}, ["hyperparameter of AdamW 'beta'", "'betas'"]),
-        ({"hyperparameters": {"lr": 0.1}}, ["Unknown hyperparameter", "'lr'"]),
+        ({"hyperparameters": {"lr": 0.1}}, ["lr stands beside hyperparameters"]),
         ({"hyperparameters": {"params": []}}, ["Unknown hyperparameter", "'params'"]),
         ({"hyperparameters": {"betas": [0.9]}}, ["betas", "2 numbers"]),
         ({"hyperparameters": {"betas": [0.9, 1.5]}}, ["beta2", "1.5"]),
@@ -137,10 +142,16 @@ def test_the_optimizer_clips(given: float | None, kept: float) -> None:
     assert optimizer.on_nonfinite == "raise"
 
 
-@pytest.mark.parametrize("name", ["clip_norm", "on_nonfinite"])
-def test_what_the_run_decides_is_no_hyperparameter(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("clip_norm", "clip_norm stands beside hyperparameters.* --clip-norm on"),
+        ("on_nonfinite", "Unknown hyperparameter of AdamW 'on_nonfinite'"),
+    ],
+)
+def test_what_the_run_decides_is_no_hyperparameter(name: str, message: str) -> None:
     """A recipe says once by what gradients are clipped."""
-    with pytest.raises(InputError, match=f"Unknown hyperparameter of AdamW '{name}'"):
+    with pytest.raises(InputError, match=message):
         Recipe(hyperparameters={name: 1.0})
 
 

@@ -94,7 +94,7 @@ class Commands(TyperGroup):
                 raise
             context = getattr(error, "ctx", None)
             hint = f" See {context.command_path} --help." if context is not None else ""
-            message = error.format_message()
+            message = error.format_message().replace(": Value error, ", ": ")  # pydantic's words
             _fail(f"{message}{'' if message.endswith(('.', '?')) else '.'}{hint}", code=2)
         if standalone_mode:
             sys.exit(code or 0)

@@ -26,7 +26,7 @@ class Action(StrEnum):
 
 
 def command(
-    action: Annotated[Action, typer.Argument(help="what to do")],
+    action: Annotated[Action, typer.Argument(help="what to do", metavar="inspect")],
     path: Annotated[
         Path, typer.Argument(help="a checkpoint, or the directory of a run", metavar="PATH")
     ],

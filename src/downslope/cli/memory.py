@@ -10,8 +10,8 @@ import typer
 
 from ..errors import InputError
 from .app import Debug
-from .model import named_model
-from .options import assignments
+from .model import TASK, TASK_OPTIONS, named_model
+from .options import assignments, with_options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,12 +22,11 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-def command(
-    model: Annotated[
+def _memory(
+    spec: Annotated[
         str,
         typer.Argument(
-            help="package.module:function that makes a model, a task's name, or a count of "
-            "parameters such as 124M",
+            help=f"a count of parameters such as 124M, {TASK} (which may give a model too)",
             metavar="MODEL",
         ),
     ],
@@ -52,6 +51,8 @@ def command(
         typer.Option("--set", help="another argument, such as momentum=0.9", metavar="NAME=VALUE"),
     ] = None,
     debug: Debug = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Tell the bytes a parameter that training takes: weights, gradients, state."""
     import torch
@@ -64,7 +65,7 @@ def command(
     arguments: dict[str, Any] = assignments(settings or [])
     if storage:
         arguments["storage"] = _storage(storage)
-    kinds = [(p, getattr(torch, dtype) if dtype else p.dtype) for p in _parameters(model)]
+    kinds = [(p, getattr(torch, dtype) if dtype else p.dtype) for p in _parameters(spec, given)]
     # On the device "meta" a tensor has a size and no memory.
     params = [
         torch.empty_like(p, dtype=kind, device="meta", requires_grad=True) for p, kind in kinds
@@ -75,7 +76,10 @@ def command(
     typer.echo(_shown(type(built).__name__, built.memory()))
 
 
-def _parameters(spec: str) -> list[Tensor]:
+command = with_options(_memory, TASK_OPTIONS)
+
+
+def _parameters(spec: str, given: dict[str, Any]) -> list[Tensor]:
     """The parameters of a model, or one matrix of so many elements."""
     import torch
 
@@ -83,7 +87,7 @@ def _parameters(spec: str) -> list[Tensor]:
     if count and not Path(spec).exists():
         elements = round(float(count[1]) * _UNITS[count[2]])
         return [torch.empty(1, elements, device="meta")]
-    return [p for p in named_model(spec).parameters() if p.requires_grad]
+    return [p for p in named_model(spec, **given).parameters() if p.requires_grad]
 
 
 def _storage(words: list[str]) -> str | dict[str, str]:

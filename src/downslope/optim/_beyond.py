@@ -7,14 +7,13 @@ torch's keys and no other.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from torch import Tensor
 
-from ..errors import InputError, InputTypeError
+from ..errors import InputError, InputTypeError, guess
 from ..rules import Hyper, Rule
 from ..schedules import Schedule
 
@@ -114,10 +113,10 @@ def given(owner: str, rule: Rule, arguments: Mapping[str, Any]) -> dict[str, Any
     allowed = (*MEANINGS, *rule.switches)
     for name in arguments:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            guess = f". Did you mean {near[0]!r}?" if near else ""
+            named = (*allowed, *(hyper.group_key for hyper in rule.hypers))
             raise InputTypeError(
-                f"{owner}.__init__() got an unexpected keyword argument {name!r}{guess}"
+                f"{owner}.__init__() got an unexpected keyword argument {name!r}."
+                f"{guess(name, named, most=1)}"
             )
     return {k: v for k, v in arguments.items() if v or k not in rule.switches}
 

@@ -5,7 +5,6 @@ Messages begin with torch's words, then say what is allowed and what to do.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -14,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import InputError, InputTypeError
+from ..errors import InputError, InputTypeError, guess
 from ..rules import Hyper, Rule
 from ..schedules import Schedule
 from ._beyond import CLIPS, OVER
@@ -125,16 +124,21 @@ def check_keys(owner: str, group: Mapping[str, Any], known: Iterable[str]) -> No
     for key in group:
         if key in known or key in _KNOWN or not isinstance(key, str):
             continue
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
-        if near:
+        question = guess(key, known, most=1, cutoff=0.8)
+        if question:
             raise InputError(
-                f"{owner}: a parameter group has the key {key!r}, which is not used. "
-                f"Did you mean {near[0]!r}?"
+                f"{owner}: a parameter group has the key {key!r}, which is not used.{question}"
             )
 
 
 def check_order(params: object) -> None:
-    """Raise InputTypeError for a set of parameters."""
+    """Raise InputTypeError for a model in place of its parameters, and for a set of them."""
+    if not isinstance(params, Iterable):
+        advice = ": give its .parameters()" if hasattr(params, "parameters") else ""
+        raise InputTypeError(
+            f"optimizer parameters must be tensors or groups of them, got {type(params).__name__}"
+            f"{advice}"
+        )
     if isinstance(params, (set, frozenset)):
         raise InputTypeError(
             "optimizer parameters need to be organized in ordered collections, because a set's "

@@ -20,6 +20,7 @@ __all__ = [
     "Driver",
     "Lr",
     "Updates",
+    "check_not_scheduled",
     "check_state",
     "continue_from",
     "in_range",
@@ -52,6 +53,7 @@ class Driver(LRScheduler):
         return [*self.base_lrs, *(group["initial_lr"] for group in late)]
 
     def _initial_step(self) -> None:
+        check_not_scheduled(self)
         Updates.of(self.optimizer)
         super()._initial_step()
 
@@ -203,6 +205,18 @@ def continue_from(
     own = [float(lr) for lr in before] == [float(lr) for lr in scheduler.get_last_lr()]
     load(state)
     set_learning_rates(scheduler.optimizer, scheduler.get_last_lr() if own else before)
+
+
+def check_not_scheduled(scheduler: LRScheduler) -> None:
+    """Raise if the optimizer would set the lr back at each step: a schedule drives it."""
+    for index, schedules in enumerate(getattr(scheduler.optimizer, "_schedules", ())):
+        schedule = schedules.get(("lr", None))
+        if schedule is not None:
+            raise InputError(
+                f"{type(scheduler).__name__}: the lr of group {index} is the schedule "
+                f"{schedule!r}, which sets it at each step. Give the optimizer a number as lr, "
+                "or leave the scheduler out"
+            )
 
 
 def check_state(scheduler: Any, state: dict[str, Any], keys: Sequence[str]) -> None:

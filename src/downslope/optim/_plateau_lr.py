@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError, InputTypeError, unknown
 from ..schedules._schedule import finite, whole
-from ._lr_base import check_state, in_range, learning_rates, told
+from ._lr_base import check_not_scheduled, check_state, in_range, learning_rates, told
 
 __all__ = ["ReduceLROnPlateau"]
 
@@ -76,6 +76,7 @@ class ReduceLROnPlateau(torch_lr.ReduceLROnPlateau):
         super().__init__(
             optimizer, mode, factor, patience, threshold, threshold_mode, cooldown, min_lr, eps
         )
+        check_not_scheduled(self)
         self.verbose = bool(verbose)
         self.average = whole(f"{name}: average", average)
 

@@ -48,7 +48,7 @@ def parse(text: str) -> Schedule:
             raise InputError(f"a schedule's expression has at most {LONGEST} characters")
         tree = ast.parse(text.strip(), mode="eval").body
         schedule = _value(tree, text.strip())
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -75,7 +75,9 @@ def _value(node: ast.expr, text: str) -> Any:
             return [_value(item, text) for item in node.elts]
         case ast.BinOp() if type(node.op) in _OPERATORS:
             left, right = _value(node.left, text), _value(node.right, text)
-            if isinstance(left, Schedule) or isinstance(right, Schedule):
+            scheduled = isinstance(left, Schedule) or isinstance(right, Schedule)
+            numbers = isinstance(left, int | float) and isinstance(right, int | float)
+            if scheduled or (numbers and isinstance(node.op, ast.Mult)):
                 try:
                     return _OPERATORS[type(node.op)](left, right)
                 except TypeError:

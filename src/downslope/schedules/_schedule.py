@@ -72,7 +72,7 @@ class Schedule(ABC):
     def __call__(self, step: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]: ...
     def __call__(self, step: ArrayLike) -> float | NDArray[np.float64]:
         if isinstance(step, (int, float)) and 0 <= step < math.inf:  # a training loop's call
-            return self._at(float(step))
+            return self._finite_at(float(step))
         try:
             steps = np.asarray(step, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -82,8 +82,17 @@ class Schedule(ABC):
                 f"{self!r}: a step must be a finite number >= 0 (0 is the first one), got {step!r}"
             )
         # One by one: numpy's vector sine and power round otherwise than its scalar ones.
-        values = np.array([self._at(t) for t in steps.ravel().tolist()]).reshape(steps.shape)
+        values = np.array([self._finite_at(t) for t in steps.ravel().tolist()]).reshape(steps.shape)
         return float(values) if steps.ndim == 0 else values
+
+    def _finite_at(self, step: float) -> float:
+        try:
+            return self._at(step)
+        except OverflowError:
+            raise InputError(
+                f"{self!r} is beyond the largest float at step {step:.12g}. Give what grows an "
+                "end, with sequence([...], milestones=[...]), or a gamma of at most 1"
+            ) from None
 
     def __rshift__(self, other: Schedule) -> Schedule:
         if not isinstance(other, Schedule):
@@ -129,7 +138,9 @@ class Schedule(ABC):
         """
         last = self.length if steps is None else whole("steps", steps)
         if last is None:
-            raise InputError(f"{self!r} never ends: say how many steps to draw with steps=...")
+            raise InputError(
+                f"{self!r} never ends: say how many steps to draw (--steps, or steps=...)"
+            )
         at = np.unique(np.linspace(0, last, min(last + 1, POINTS)).round().astype(np.int64))
         return at, self(at)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -255,7 +255,7 @@ def sequence(schedules: Sequence[Schedule], milestones: Sequence[int]) -> Schedu
     >>> sequence([step(2, gamma=0.5), cosine(4)], milestones=[5])([4, 5, 9]).tolist()
     [0.25, 0.25, 0.0]
     """
-    parts = tuple(schedules)
+    parts = tuple(schedules) if isinstance(schedules, Iterable) else ()
     if not parts or not all(isinstance(part, Schedule) for part in parts):
         raise InputTypeError(
             f"sequence: schedules must be a list of at least one schedule, got {schedules!r}"

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Literal
 
 from ..errors import InputError
@@ -182,7 +183,7 @@ class Multiplicative(Endless):
 def _number(function: Callable[[int], float], at: float) -> float:
     """A function's value at a step; it gets a whole number but between two steps."""
     value = function(int(at) if at == int(at) else at)  # type: ignore[arg-type]  # between steps
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not isinstance(value, Real) or not math.isfinite(value):
         raise InputError(f"{_word(function)}({at:g}) must be a finite number, got {value!r}")
     return float(value)
 

@@ -27,6 +27,7 @@ Count = Annotated[int, Field(ge=1)]
 _NOT_HYPERPARAMETERS = frozenset(
     {"params", "lr", "weight_decay", "clip_norm", "on_nonfinite", "maximize", "differentiable"}
 )
+DEFAULT_OPTIMIZER = "adamw"
 DEFAULT_WARMUP = 0.05
 
 
@@ -53,7 +54,9 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    optimizer: str = Field("adamw", description="optimizer, by its name in downslope.optim")
+    optimizer: str = Field(
+        DEFAULT_OPTIMIZER, description="optimizer, by its name in downslope.optim"
+    )
     lr: Positive | None = Field(
         None, description="highest learning rate; found by a range test when left out"
     )
@@ -139,7 +142,7 @@ class Recipe(BaseModel):
         """Refuse unknown keys by name; "none" stands for None where TOML has no word for it."""
         for key in values:
             if key not in cls.model_fields:
-                raise unknown("recipe key", key, cls.model_fields)
+                raise _unknown_key(key, values.get("optimizer", DEFAULT_OPTIMIZER))
         return {k: None if v == "none" else v for k, v in values.items()}
 
     @field_validator("hyperparameters")
@@ -294,6 +297,11 @@ class Recipe(BaseModel):
             )
         allowed = _defaults(cls)
         for name in self.hyperparameters:
+            if name in _NOT_HYPERPARAMETERS and name in Recipe.model_fields:
+                raise InputError(
+                    f"Recipe: {name} stands beside hyperparameters, not in them: {name} = ... in a "
+                    f"recipe, --{name.replace('_', '-')} on the command line."
+                )
             if name not in allowed or name in _NOT_HYPERPARAMETERS:
                 raise unknown(
                     f"hyperparameter of {cls.__name__}", name, set(allowed) - _NOT_HYPERPARAMETERS
@@ -316,6 +324,20 @@ class Recipe(BaseModel):
         except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"Recipe: {error}") from error
         return optimizer
+
+
+def _unknown_key(key: str, optimizer: object) -> InputError:
+    """The error for a key that no recipe has, which may be an argument of the optimizer."""
+    from .. import optim
+
+    if isinstance(optimizer, str) and optimizer.lower() in optim.names():
+        cls = optim.get(optimizer)
+        if key in set(_defaults(cls)) - _NOT_HYPERPARAMETERS:
+            return InputError(
+                f"Unknown recipe key {key!r}. It is an argument of {cls.__name__}: write it as "
+                f"hyperparameters={{{key!r}: ...}}, in a TOML file below a line [hyperparameters]."
+            )
+    return unknown("recipe key", key, Recipe.model_fields)
 
 
 def _defaults(cls: type[torch.optim.Optimizer]) -> dict[str, Any]:
@@ -352,5 +374,7 @@ def _one_line(error: ValidationError) -> str:
             return str(item["ctx"]["error"])
         where = ".".join(str(part) for part in item["loc"][:1]) or "recipe"
         message = item["msg"].removeprefix("Input should be ")
-        findings.append(f"{where} must be {message}, got {item['input']!r}")
+        came = item["input"]
+        kind = "the text " if isinstance(came, str) and "number" in message else ""
+        findings.append(f"{where} must be {message}, got {kind}{came!r}")
     return f"Recipe: {'; '.join(findings)}."

@@ -98,13 +98,13 @@ def target_name(path: Path, columns: Sequence[str], target: str | None) -> str:
             f"{str(path)!r} is a table: name its target column (--target COLUMN, or target=...). "
             f"Columns: {', '.join(columns)}."
         )
-    if target not in columns:
-        raise unknown(f"column of {path.name}", target, columns)
     if len(columns) == 1:
         raise InputError(
-            f"{str(path)!r} has the target column {target!r} alone: there is nothing to predict it "
-            "from. Are the cells separated by commas?"
+            f"{str(path)!r} has one column alone, {columns[0]!r}: a target needs others, to be "
+            "predicted from. Cells are separated by commas, in a .tsv file by tabs."
         )
+    if target not in columns:
+        raise unknown(f"column of {path.name}", target, columns)
     return target
 
 
