@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from downslope import Monitor
+
 from . import problem
 from .problem import CASES, WHOSE, Case
 
@@ -71,3 +73,24 @@ def test_a_saved_state_is_taken_up(tmp_path: Any) -> None:
     steps(*resumed, accelerator, slice(3, 6))
     for a, b in zip(problem.weights(whole[0]), problem.weights(resumed[0]), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("whose", WHOSE)
+def test_the_monitor_takes_a_prepared_optimizer(whose: Any) -> None:
+    """What wraps it has no hooks; what is measured is what the optimizer itself does."""
+    model = problem.network()
+    optimizer, _ = problem.stepping(CASES[1], whose, model.parameters())
+    model, prepared = accelerate.Accelerator(cpu=True).prepare(model, optimizer)
+    events: list[dict[str, Any]] = []
+    with Monitor(model, prepared, on_event=[events.append]) as monitor:
+        for x, y in problem.loader():
+            loss = (model(x) - y).square().mean()
+            prepared.zero_grad()
+            loss.backward()
+            norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+            prepared.step()
+            monitor.step(loss)
+            break
+    look = next(e for e in events if e["event"] == "monitor")
+    assert look["grad_norm"] == pytest.approx(norm, rel=1e-5)
+    assert all(t["update_norm"] > 0 for t in look["tensors"].values())

@@ -145,15 +145,20 @@ def test_states_that_keep_everything_keep_no_tap() -> None:
         assert isinstance(other(torch.ones(2, 3)), Tensor)
 
 
-def test_a_tap_keeps_no_model_alive() -> None:
-    """Dropped without being closed, the model goes at once, and the batches with the note."""
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_tap_keeps_no_model_alive(removed: bool) -> None:
+    """Removed, it lets the model go at once, and the batches; else what collects garbage does."""
     model, batch = nn.Linear(3, 2), torch.ones(2, 3)
     noting = settled(model)
     model(batch)
     gone = weakref.ref(model), weakref.ref(batch)
     gc.disable()
     try:
+        if removed:
+            noting.remove()
         del model, noting, batch
+        if not removed:
+            gc.collect()
         assert [ref() for ref in gone] == [None, None]
     finally:
         gc.enable()

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ import downslope
 from downslope import Monitor
 from downslope.errors import InputError, InputTypeError
 from downslope.monitor import read_records
-from downslope.monitor.monitor import next_sampled
+from downslope.monitor.plan import next_sampled
 
 
 def train(
@@ -279,6 +280,43 @@ def test_looks_stay_within_their_budget() -> None:
             optimizer.step()
             monitor.step(loss)
     assert [e["step"] for e in looks(events)] == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_the_learning_rate_is_the_optimizers_after_it_loads_a_state() -> None:
+    """Loading makes new groups; the very next step is noted with the rate that was loaded."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    saved = optimizer.state_dict()
+    optimizer.param_groups[0]["lr"] = 0.25
+    events: list[dict[str, Any]] = []
+    with Monitor(model, optimizer, on_event=[events.append]) as monitor:
+        for step in range(1, 15):
+            if step == 11:  # between two looks
+                optimizer.load_state_dict(saved)
+            monitor.step(1.0)
+    rates = [lr for e in events if e["event"] == "steps" for lr in e["lr"]]
+    assert rates == 10 * [0.25] + 4 * [0.5]
+
+
+def test_a_closed_monitor_leaves_no_hooks_in_the_optimizer() -> None:
+    """As many as before, and a state can be loaded."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    Monitor(model, optimizer).close()
+    hooks = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_load_state_dict_post_hooks
+    assert not any(hooks)
+
+
+@pytest.mark.parametrize(
+    "loss", [0.5, np.float32(0.5), torch.tensor(0.5), nn.Parameter(torch.tensor(0.5))]
+)
+def test_a_loss_may_be_any_number(loss: Any) -> None:
+    """A float, numpy's, a tensor's."""
+    model = network()
+    events: list[dict[str, Any]] = []
+    with Monitor(model, torch.optim.SGD(model.parameters()), on_event=[events.append]) as monitor:
+        monitor.step(loss)
+    assert [e["loss"] for e in events if e["event"] == "steps"] == [[0.5]]
 
 
 def test_bad_arguments_are_refused() -> None:

@@ -136,11 +136,13 @@ class Noting(Tap):
     [1.0, 2.0]
     """
 
-    __slots__ = ("_called", "_compiled", "_earlier", "_hook", "_latest", "then")
+    __slots__ = ("_call", "_called", "_compiled", "_earlier", "_hook", "_latest", "then")
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
-        #: Called with the arguments of a pass in training mode as well, if there is one.
+        self._call: Any = None
+        #: Called with the arguments of a pass in training mode as well, if there is one; without
+        #: it `after` is not called either.
         self.then: Callable[[Any, Any], None] | None = None
         self._earlier: Batch | None = None
         self._latest: Batch | None = None
@@ -170,22 +172,29 @@ class Noting(Tap):
             self._hook.remove()
             self._hook = None
 
+    def put(self) -> bool:
+        """Put it in, unless the place is taken. While it is in, it keeps its model alive."""
+        put = super().put()
+        self._call = self._module()._call_impl if put else None  # not weak: that takes .3 us
+        return put
+
     def remove(self) -> None:
         """Take out whatever is in."""
         super().remove()
-        self.after = None
+        self.after = self._call = None
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Note what a call is given, and pass it on."""
-        module = self._module()
         if is_grad_enabled():  # as in _see: a call would cost as much
             self._earlier, self._latest = self._latest, (args, kwargs)
-            if self.then is not None and module.training:
-                self.then(args, kwargs)
-        output = module._call_impl(*args, **kwargs)
+        if self.then is None:
+            return self._call(*args, **kwargs)
+        if is_grad_enabled() and self._module().training:
+            self.then(args, kwargs)
+        output = self._call(*args, **kwargs)
         if self.after is not None:
             self.after(output)
         return output

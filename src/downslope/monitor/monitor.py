@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -16,37 +17,17 @@ from ..errors import InputError, InputTypeError
 from .hooks import Noting
 from .locate import origin
 from .look import Look
+from .plan import BUDGET, Plan
 from .records import DELAY, RecordWriter
 from .rows import data_event
 from .setup import setup_event
 from .tensors import finite
 
-__all__ = ["BUDGET", "Monitor", "next_sampled"]
+__all__ = ["Monitor"]
 
 Event = dict[str, Any]
 
 _NUMBERS = 3  # that are noted of a step
-BUDGET = 0.01  #: share of the time that looks may take
-
-
-def next_sampled(step: int, every: int | None) -> int:
-    """The first step after ``step`` that is looked at closely.
-
-    With ``every=None`` often at first and then less: every 8th step up to 128, then 8 to 16 times
-    while the number of steps doubles.
-
-    >>> steps = [next_sampled(0, None)]
-    >>> while steps[-1] < 160:
-    ...     steps.append(next_sampled(steps[-1], None))
-    >>> steps
-    [1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 144, 160]
-    """
-    if every is not None:
-        return (step // every + 1) * every if step else 1
-    if step < 8:
-        return 1 << step.bit_length()
-    period = max(8, 1 << (step.bit_length() - 4))
-    return (step // period + 1) * period
 
 
 class _Unread:
@@ -64,21 +45,34 @@ class _Unread:
         return 0.0
 
 
-def _read(loss: Any) -> Any:
-    """A loss of any kind."""
+def _later(loss: Any) -> Any:
+    """A loss that may be on an accelerator."""
     return _Unread(loss) if isinstance(loss, Tensor) and not loss.is_cpu else float(loss)
 
 
-def _in_any_case(step: int) -> bool:
-    """Whether a step is a power of two, which is looked at whatever that costs, and closely."""
-    return step & (step - 1) == 0
+def _unwrapped(optimizer: Optimizer) -> Optimizer:
+    """What steps in the end: wrappers such as Accelerate's have no hooks of their own."""
+    inner = getattr(optimizer, "optimizer", None)
+    hooked = "_optimizer_step_pre_hooks" in vars(optimizer)
+    return optimizer if hooked or not isinstance(inner, Optimizer) else _unwrapped(inner)
+
+
+def _regrouping(monitor: Monitor) -> Callable[[Optimizer], None]:
+    """A hook for optimizers, which make new groups when they load a state."""
+    watching = weakref.ref(monitor)  # an optimizer does not keep it alive
+
+    def regroup(_: Optimizer) -> None:
+        if (monitor := watching()) is not None:
+            monitor._regroup()
+
+    return regroup
 
 
 class Monitor:
     """Watches a model being trained and writes records that ``downslope diagnose`` reads.
 
     Call :meth:`step` once after each optimizer step. The loss, the learning rate and the time of
-    every step are kept. On sampled steps (see :func:`next_sampled`) it also measures, for every
+    every step are kept. On sampled steps (see ``monitor/plan.py``) it also measures, for every
     parameter: the norm of its gradient (before the clipping that the optimizer does itself, after
     yours), of its value and of its update, the share of zeros in its gradient; for every activation
     function: dead and saturated units; of the batch: size, scale, spread of inputs and outputs;
@@ -142,15 +136,18 @@ class Monitor:
             if value is not None and value < 1:
                 raise InputError(f"Monitor: {name} = {value}, but it counts steps: 1 or more.")
         begin = perf_counter()
+        optimizer = _unwrapped(optimizer)
         # What every step asks for comes first: attributes lie in this order, and these in a line.
-        self._on_cpu = all(p.is_cpu for p in model.parameters())
-        self._optimizer = optimizer
+        on_cpu = all(p.is_cpu for p in model.parameters())
+        self._read: Callable[[Any], Any] = Tensor.item if on_cpu else _later
+        self._group = optimizer.param_groups[0]  # whose learning rate is noted
         #: Loss, learning rate and time of each step since `_done`, one after another.
         self._noted: list[Any] = []
         self._due = _NUMBERS  # how many there are when there is something to do
         self._late = begin + DELAY  # when what is not written yet has waited long enough
         self._done, self._last, self._begin = done, begin, begin
-        self._model, self._every = model, every
+        self._model, self._optimizer = model, optimizer
+        self._loading = optimizer.register_load_state_dict_post_hook(_regrouping(self))
         self._sinks = list(on_event)
         self._writer: RecordWriter | None = None
         self._writing: list[Callable[[Event], None]] = []  # the sinks that are files
@@ -159,15 +156,15 @@ class Monitor:
             self._writer = RecordWriter(Path(run_dir) / "records.jsonl")
             self._writing = [self._writer.write]
             self._sinks[:0] = self._writing
-        self._budget, self._spent, self._usual = budget, 0.0, 0.0
-        self._looked, self._looked_at = done, begin
+        self._plan = Plan(every, budget, done)
+        self._usual = 0.0  # seconds that most steps took, of those written last
         self._losses = losses
         self._same_until = 0  # looks up to this step are at one after another, and like each other
         self._nonfinite = False
         self._noting = Noting(model)
         self._look = Look(model, optimizer, self._noting, self.trace)
         self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
-        self._plan(self._begin)
+        self._prepare()
 
     @property
     def steps(self) -> int:
@@ -182,15 +179,25 @@ class Monitor:
         """
         # The whole cost of most steps: every name that is looked up here counts.
         now = perf_counter()
-        value: Any = loss.item() if self._on_cpu and type(loss) is Tensor else _read(loss)
+        try:
+            value = self._read(loss)
+        except TypeError:  # not a tensor
+            value = float(loss)
         noted = self._noted
-        noted += (value, self._optimizer.param_groups[0]["lr"], now)
-        if len(noted) >= self._due or now >= self._late or value - value != 0:
+        noted += (value, self._group["lr"], now)
+        # The difference is 0, or not a number, which is as good as True.
+        if len(noted) >= self._due or now >= self._late or value - value:
             self._attend(now)
+
+    def _regroup(self) -> None:
+        """See which group is the optimizer's first now."""
+        self._group = self._optimizer.param_groups[0]
 
     def _attend(self, now: float) -> None:
         """Do what few steps ask for: finish a look, write rows, begin another look."""
+        self._regroup()
         step, noted, looked = self.steps, self._noted, self._look.armed
+        thorough = self._look.thorough
         before = max([self._last, *noted[-_NUMBERS - 1 : -_NUMBERS]])
         loss = noted[-_NUMBERS]
         finite = not looked or self._look.end(step, before, now)
@@ -198,41 +205,35 @@ class Monitor:
         if again:
             self._due += _NUMBERS
         else:
-            self._plan(now)
+            self._prepare()
         # Looks at one step after another wait for each other, as long as records may.
         follows = (again or self._look.armed) and self._sinks == self._writing
         if (looked and not follows) or now >= self._late:
             self._flush()
         self._last = perf_counter()
-        if looked and self._every is None:  # what it took beyond a usual step
-            usual_steps = step - 1 - self._looked
-            if usual_steps:
-                self._usual = (before - self._looked_at) / usual_steps
-            self._spent += max(0.0, self._last - before - self._usual)
-            self._looked, self._looked_at = step, self._last
+        if looked and self._plan.every is None:
+            seconds = self._last - before
+            self._plan.looked(step, seconds=seconds, usual=self._usual, thorough=thorough)
         if loss - loss != 0 or not finite:
             self._trace(step)
 
-    def _plan(self, now: float) -> None:
-        """Begin a look, or say at which step to think about the next one."""
-        step, every = self.steps, self._every
-        sampled = next_sampled(step, every)
-        if sampled == step + 1:
-            thorough = _in_any_case(sampled)
-            if every is not None or thorough or self._spent <= self._budget * (now - self._begin):
-                self._look.arm(thorough=thorough)
-                self._due = _NUMBERS * (sampled - self._done)
-                if every == 1 and not thorough:
-                    self._same_until = (1 << sampled.bit_length()) - 1
-                return
-            sampled = next_sampled(sampled, self._every)
-        self._look.disarm()
-        self._due = _NUMBERS * (sampled - 1 - self._done)
+    def _prepare(self) -> None:
+        """Begin a look, or say after which step to think about the next one."""
+        plan, step = self._plan, self.steps + 1
+        thorough = plan.thorough(step)
+        if thorough is None:
+            self._look.disarm()
+            step = plan.next_look(step) - 1
+        else:
+            self._look.arm(thorough=thorough)
+            if plan.every == 1 and not thorough:
+                self._same_until = (1 << step.bit_length()) - 1
+        self._due = _NUMBERS * (step - self._done)
 
     def skip(self) -> None:
         """Forget what was seen of a step that was not taken (float16 overflowed)."""
         if self._look.armed:
-            self._look.arm(thorough=_in_any_case(self.steps + 1))
+            self._look.arm(thorough=self._look.thorough)
 
     def trace(self) -> None:
         """Say where a number that is not finite comes from, before a step was made of it."""
@@ -267,6 +268,7 @@ class Monitor:
         """Write what is left and let go of the model."""
         self._look.disarm()
         self._noting.remove()
+        self._loading.remove()
         self._flush()
         if self._writer is not None:
             self._writer.close()
@@ -299,6 +301,8 @@ class Monitor:
         first, last, count = self._done + 1, self.steps, len(self._noted)
         numbers = np.fromiter(self._noted, np.float64, count)
         losses, lrs, times = numbers.reshape(-1, _NUMBERS).T.copy()
+        if count > _NUMBERS:
+            self._usual = float(np.median(np.diff(times)))
         self._noted.clear()
         self._due -= count
         self._done = last
