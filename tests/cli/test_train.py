@@ -169,10 +169,11 @@ def test_tensorboard_writes_beside_the_run(csv: Path) -> None:
 
 
 def test_a_finished_run_is_resumed_to_its_result(csv: Path) -> None:
-    """Resuming what has ended says the result again."""
+    """Resuming what has ended says so, how to go on for longer, and the result again."""
     first = train(csv, "--target", "kind", "--epochs", 1, "--lr", 0.01, "--run-dir", "r")
     again = train("--resume", "r")
     assert again.exit_code == 0
+    assert again.stderr.startswith("the run has ended (finished); nothing is left to do: --epochs")
     assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
 
 

@@ -205,6 +205,7 @@ def test_a_finished_run_may_be_given_more_epochs(tmp_path: Path) -> None:
         ({"optimizer": "sgd"}, "cannot change its optimizer"),
         ({"lr": -1.0}, "lr must be"),
         ({"rate": 1.0}, "Unknown recipe key 'rate'"),
+        ({"max_steps": 3}, "has taken 7 steps .1 epochs. so far: it cannot end after 3"),
     ],
 )
 def test_other_changes_are_refused(broken: Path, changes: dict[str, Any], message: str) -> None:
@@ -243,6 +244,15 @@ def test_a_run_that_broke_before_its_first_epoch_resumes_from_its_start(tmp_path
     run = fit(tiny(), None, tmp_path / "run", resume=True)
     assert [r["resumed_from"] for r in run.records() if r["event"] == "start"] == [None, 0]
     assert [r["step"] for r in run.records() if r["event"] == "train"] == [*range(1, 22)]
+
+
+def test_a_run_without_a_checkpoint_says_how_to_start(tmp_path: Path) -> None:
+    """A disk that was full before the first one leaves settings to start again with."""
+    fit(tiny(), RECIPE, tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(CheckpointError, match=r"before its first checkpoint.*--auto-resume"):
+        fit(tiny(), None, tmp_path / "run", resume=True, changes={"epochs": 4})
 
 
 def test_the_given_recipe_may_repeat_the_run_s(tmp_path: Path, whole: Run) -> None:

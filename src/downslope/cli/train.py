@@ -134,6 +134,9 @@ def _resumed(
 
     folder = source.parent.parent if source.suffix == ".pt" else source
     run = Run.load(folder)
+    if run.over and source == folder and not (changes or hyperparameters):
+        more = "nothing is left to do: --epochs N goes on for longer"
+        typer.echo(f"the run has ended ({run.reason}); {more}", err=True)
     if hyperparameters:
         merged = {**run.recipe.hyperparameters, **hyperparameters}
         changes = {**changes, "hyperparameters": merged}

@@ -190,6 +190,13 @@ def find_lr(
     ):
         given = ", ".join(type(v).__name__ for v in (model, loss_fn, loader, optimizer))
         raise InputTypeError(
-            f"find_lr takes (model, loss_fn, loader, optimizer) or a task, got ({given})"
+            f"find_lr takes (model, loss_fn, loader, optimizer) or a task, got ({given}). The "
+            "optimizer of a model is made of its parameters: optim.AdamW(model.parameters())"
+        )
+    own = set(map(id, model.parameters()))
+    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise InputError(
+            f"find_lr: the optimizer ({type(optimizer).__name__}) has no parameter of this model, "
+            "so its steps change nothing here. Make it of model.parameters()"
         )
     return run(trial(model, loss_fn, loader, optimizer), plan(planned or USUAL_STEPS), tell)

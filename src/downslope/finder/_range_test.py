@@ -63,6 +63,10 @@ class RangeTest:
     race_steps: int = 0
     cost: float = 0.0
 
+    def __repr__(self) -> str:
+        parts = (f"{field.name}={_brief(getattr(self, field.name))}" for field in fields(self))
+        return f"RangeTest({', '.join(parts)})"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, ready for JSON."""
         return {k: _listed(v) for k, v in asdict(self).items()}
@@ -117,6 +121,15 @@ class RangeTest:
         ax.set_title(self.reason, fontsize="small", wrap=True)
         ax.legend()
         return ax
+
+
+def _brief(value: Any) -> str:
+    """A value as it is printed: numbers to four digits, of a curve how long it is."""
+    if isinstance(value, tuple) and not (len(value) == 2 and isinstance(value[0], float)):
+        return f"<{len(value)} values>"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_brief, value))})"
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 
 def _listed(value: Any) -> Any:

@@ -192,14 +192,19 @@ def _resume(
     if own.heal:  # a kill may have come between the changed recipe's checkpoint and its file
         own = recipe_of(_sound(source)) or own
     plan = _changed(own, changes).resolve(task)
-    over = run.reason in ("finished", "early stop") and source == files.last
-    if over and plan == own:
+    if run.over and source == files.last and plan == own:
         return run
     _warn_of_other_threads(files)
     with joined(plan.strategy) as processes:
         saved = _sound(source)
         state = State(task, plan, processes)
         size = state.take_up(saved, str(source), files.checkpoints)
+        if state.taken > state.total_steps:
+            raise InputError(
+                f"The run has taken {state.taken} steps ({state.progress.epoch} epochs) so far: "
+                f"it cannot end after {state.total_steps}. Give it more epochs or steps, or go on "
+                "from an earlier checkpoint."
+            )
         if processes.first:
             remove_leftovers(files.checkpoints)
             write_atomically(files.recipe, plan.to_toml())
@@ -281,6 +286,12 @@ def _sound(path: Path) -> Any:
     except CheckpointError as error:
         other = newest_sound(path.parent)
         if other is None:
+            if not any(path.parent.glob("*.pt")):
+                raise CheckpointError(
+                    f"{error} The run was stopped before its first checkpoint, so there is nothing "
+                    "to go on from: start it in another directory, or in this one with "
+                    "resume='auto' (--auto-resume)."
+                ) from error
             raise
         raise CheckpointError(
             f"{error} {str(other)!r} is sound: resume with that path to go on from it."

@@ -145,6 +145,11 @@ class Run:
         )
 
     @property
+    def over(self) -> bool:
+        """Whether it was trained to its end: not stopped, killed or diverged."""
+        return self.reason in ("finished", "early stop")
+
+    @property
     def files(self) -> RunFiles:
         """The paths inside the directory."""
         return RunFiles(self.path)
