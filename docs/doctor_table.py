@@ -19,6 +19,7 @@ __all__ = ["BEGIN", "END", "PAGE", "table"]
 
 PAGE = Path(__file__).with_name("doctor.md")
 BEGIN, END = "<!-- detectors -->\n", "<!-- end -->\n"
+_DETECTORS = "downslope.doctor.detectors."
 _CONSTANT = re.compile(r"^[A-Z][A-Z_]+$")
 
 
@@ -32,31 +33,37 @@ def table() -> str:
 def _row(detector: Callable[..., Any]) -> tuple[str, ...]:
     module = inspect.getmodule(detector)
     assert module is not None
-    functions = list(_used(module, detector.__name__, set()))
+    used = list(_used(module, detector.__name__, set()))
+    functions = [node for _, node in used]
     found = [f for node in functions for f in _findings(node)]
     causes = dict.fromkeys(c for f in found for c in _texts(_argument(f, 0, "cause", functions)))
     sources = dict.fromkeys(s for f in found for s in _texts(_argument(f, 7, "source", functions)))
-    names = dict.fromkeys(
-        n.id
-        for node in functions
+    named = {
+        n.id: getattr(where, n.id)
+        for where, node in used
         for n in ast.walk(node)
         if isinstance(n, ast.Name) and _CONSTANT.match(n.id)
-    )
-    values = ((n, getattr(module, n)) for n in names)
-    thresholds = [f"`{n}` = {v:g}" for n, v in values if isinstance(v, (int, float))]
+    }
+    thresholds = [f"`{n}` = {v:g}" for n, v in named.items() if isinstance(v, (int, float))]
     when = (inspect.getdoc(detector) or "").split("\n\n")[0].replace("\n", " ")
     return ", ".join(causes), when, ", ".join(thresholds) or "exact", "; ".join(sources) or "exact"
 
 
-def _used(module: ModuleType, name: str, seen: set[str]) -> Iterator[ast.FunctionDef]:
-    """A function of a module and those of its own that it calls, as they are written."""
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name and name not in seen:
-            seen.add(name)
-            yield node
-            for inner in ast.walk(node):
-                if isinstance(inner, ast.Name):
-                    yield from _used(module, inner.id, seen)
+def _used(
+    module: ModuleType, name: str, seen: set[str]
+) -> Iterator[tuple[ModuleType, ast.FunctionDef]]:
+    """A detector's function and those that it calls, as they are written, and where."""
+    found = getattr(module, name, None)
+    where = inspect.getmodule(found) if inspect.isfunction(found) else None
+    if where is None or name in seen or not where.__name__.startswith(_DETECTORS):
+        return
+    seen.add(name)
+    node = ast.parse(inspect.getsource(found)).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    yield where, node
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            yield from _used(where, inner.id, seen)
 
 
 def _findings(function: ast.FunctionDef) -> Iterator[ast.Call]:

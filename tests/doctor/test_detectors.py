@@ -188,7 +188,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "labels": ("labels do not match", {"shuffled": True, "steps": 120}),
     "one row": ("batch too small", {"batch": 1}),
     "all rows": ("batch too large", {"batch": 1400, "steps": 12}),
-    "cold start": ("warmup missing", {"lr": 0.02}),
+    "cold start": ("warmup missing", {"lr": 0.04}),
     "swinging": (
         "lr too high",
         {

@@ -26,7 +26,7 @@ def said(events: list[dict[str, Any]]) -> tuple[list[str], float | None]:
     """The first cause at each look that had one, and the share of the run at the first of them."""
     whole, causes, at = History.of(events), [], None
     for share in LOOKS:
-        step = math.ceil(share * (whole.total_steps or 1))
+        step = math.ceil(share * (whole.total_steps or whole.last_step))
         if found := doctor(whole.until(step)):
             at = share if at is None else at
             causes.append(found[0].cause)

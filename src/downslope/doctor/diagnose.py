@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..monitor.records import read_records
-from .detectors import data, flow, plan, rate, settings
+from .detectors import data, gradients, plan, rate, settings, units
 from .finding import Finding
 from .history import History
 
@@ -15,19 +15,19 @@ __all__ = ["DETECTORS", "diagnose", "findings"]
 
 #: In the order of causes: what stands before another is more likely its cause than its effect.
 DETECTORS: tuple[Callable[[History], Finding | None], ...] = (
-    flow.gradients_not_cleared,
-    flow.not_a_number,
+    gradients.gradients_not_cleared,
+    gradients.not_a_number,
     settings.not_trained,
     data.inputs_not_scaled,
-    flow.float16_underflow,
+    gradients.float16_underflow,
     settings.weight_decay_too_strong,
-    flow.saturated_activations,
-    flow.exploding_gradients,
-    flow.vanishing_gradients,
+    units.saturated_activations,
+    gradients.exploding_gradients,
+    gradients.vanishing_gradients,
     plan.batch_too_small,
     rate.lr_too_high,
-    flow.dead_units,
-    flow.constant_outputs,
+    units.dead_units,
+    units.constant_outputs,
     settings.schedule_ended_early,
     data.data_repeats,
     rate.lr_too_low,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -24,6 +24,7 @@ Event = dict[str, Any]
 BLOCKS = 2000  #: that the loss of a long run is smoothed by
 DIFFER = 2.0  #: deviations of the batches' noise: what a fall must exceed to be one
 EARLY_STEPS = 32  #: the looks at these say how fast a run began
+SOON, WAIT = 24, 0.1  # steps; of the planned steps
 MANY_ROWS = 100  #: more cannot be learnt by heart and by nothing else
 TAKEN = 0.8  #: of the untrained loss, after the first steps; see `History.begun`
 
@@ -133,6 +134,11 @@ class History:
         """The last step recorded, 0 before the first."""
         return int(self.steps[-1]) if self.count else 0
 
+    @property
+    def judged_from(self) -> float:
+        """The step from which on a loss that has not fallen says something."""
+        return max(SOON, WAIT * (self.total_steps or 0))
+
     @cached_property
     def first(self) -> float:
         """The loss before training: the median of the first three."""
@@ -164,6 +170,20 @@ class History:
         level = float(np.median(np.nan_to_num(first, nan=math.inf)))
         fell = self.untrained - level > DIFFER * self.early_noise and np.nanmin(first) >= 0
         return left(level, self.untrained) if fell else 1.0
+
+    def above(self, loss: float, lowest: float) -> float:
+        """How far a loss is above another, in its units: 1.1 is a tenth higher.
+
+        Where losses are below 0 the unit is what was gained since the start, if that is more.
+        """
+        gained = self.untrained - lowest if self.below_zero else 0.0
+        return 1 + (loss - lowest) / max(abs(lowest), gained, sys.float_info.min)
+
+    @cached_property
+    def below_zero(self) -> bool:
+        """Whether the loss may be below 0, as a likelihood: no share of it says anything."""
+        checks = [v.loss for v in self.validations]
+        return any(bool((np.array(losses) < 0).any()) for losses in (self.losses, checks))
 
     @property
     def worthless(self) -> float:
@@ -218,6 +238,10 @@ class History:
         part = self.part(begin, end)
         return float(np.median(part)) if len(part) else math.nan
 
+    def level_of(self, begin: int, end: int) -> float:
+        """The median of these steps' losses, counted from the first; NaN before the last."""
+        return float(np.median(self.losses[begin:end])) if self.count >= end else math.nan
+
     @cached_property
     def smoothed(self) -> tuple[npt.NDArray[np.int64], Array]:
         """The running median over a twentieth of the run so far, 5 steps at least; NaN is high.
@@ -248,17 +272,34 @@ class History:
         """``weight``, ``bias``, ``norm`` or ``embedding``."""
         return str(self.setup.get("tensors", {}).get(tensor, {}).get("kind", "weight"))
 
-    def update_ratios(self, look: Event, kinds: Sequence[str] = ("weight",)) -> Array:
-        """Norm of the update over norm of the value, of the tensors of these kinds in a look.
+    @cached_property
+    def _moved(self) -> frozenset[str]:
+        """The weights that the optimizer has; of a model of embeddings alone, these."""
+        known = self.setup.get("tensors", {})
+        names = [n for n, t in known.items() if t["trained"] and t["group"] is not None]
+        weights = frozenset(n for n in names if self.kind_of(n) == "weight")
+        return weights or frozenset(n for n in names if self.kind_of(n) == "embedding")
 
-        Tensors that began at zero are left out of early looks: all they are is their last updates.
+    @cached_property
+    def frozen(self) -> frozenset[str]:
+        """The tensors that the optimizer does not have, or that want no gradient."""
+        known = self.setup.get("tensors", {})
+        return frozenset(n for n, t in known.items() if not t["trained"] or t["group"] is None)
+
+    def update_ratios(self, look: Event) -> Array:
+        """Norm of the update over norm of the value, of the weights that are trained.
+
+        Tensors that began at zero, and embeddings, are left out of early looks: all that they are
+        soon is their last updates.
         """
-        young = self._begun_at_zero if look["step"] <= EARLY_STEPS else frozenset()
+        early = look["step"] <= EARLY_STEPS
+        young = self._begun_at_zero | self._small_by_custom if early else frozenset()
         return np.array(
             [
                 t["update_norm"] / t["weight_norm"]
                 for name, t in look.get("tensors", {}).items()
-                if self.kind_of(name) in kinds and t["weight_norm"] and t["update_norm"] is not None
+                if t["weight_norm"] and t["update_norm"] is not None
+                if name in self._moved or name not in self.setup.get("tensors", {})
                 if name not in young
             ]
         )
@@ -277,6 +318,11 @@ class History:
         """The tensors whose values were all 0 before the first step that was looked at."""
         first = self.looks[0].get("tensors", {}) if self.looks else {}
         return frozenset(name for name, t in first.items() if t["weight_norm"] == 0)
+
+    @property
+    def _small_by_custom(self) -> frozenset[str]:
+        """Embeddings."""
+        return frozenset(n for n in self._moved if self.kind_of(n) == "embedding")
 
     @cached_property
     def early_update(self) -> float:

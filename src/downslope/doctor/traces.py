@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .detectors.flow import deadest, most_saturated, spread, steepness
+from .detectors.signs import deadest, most_saturated, spread, steepness
 from .finding import Finding
 from .gathered import number
 from .history import Array, History

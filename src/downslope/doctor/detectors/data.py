@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from ..finding import Finding
+from ..gathered import number
 from ..history import MANY_ROWS, Array, History, Validation, left
-from .flow import FAST
 from .rate import BEYOND, calmed
+from .signs import FAST, LARGE_STD, steepness, wide
 
 __all__ = [
     "data_leak",
@@ -22,8 +23,11 @@ __all__ = [
 
 LEAK, FEW_SHARED = 0.05, 3  # share of the validation rows; rows
 FINE = 0.9  # of the different rows: values of one feature, which rows do not share by nature
-LARGE_STD = 10.0  # of a feature; networks are initialised for about 1 (LeCun et al. 1998)
+FELT = 10.0  # steepness; where weights feel less of it, the model scales its inputs
+MUCH_LEFT = 0.3  # of the loss of constant outputs, after half of the run
 FAR_MEAN = 10.0  # of the median feature, in its own standard deviations
+ALL_TWICE = 0.9  # of the training rows; bootstrapped ones have 0.63
+LARGE_BATCH = 256  # rows: one batch with all the data, as of a graph
 SAME = 4  # looks in a row at one and the same batch
 WAITING = 0.5  # of a step's time
 WAITS = 5  # looks
@@ -34,8 +38,10 @@ BY_HEART = 0.8  # the same: the training loss
 ALIKE = 1e-3  # of the untrained loss: that of constant outputs, and the validation's
 NO_MORE = 0.995  # of the validations before: falling no more
 MOVED = 0.15  # of their norms: how far weights have come; 0.24 is the least with such labels
+TOLD_APART = 10.0  # times their deviation at first; 5 is the most with such labels and no better
 CHECKS = 4  # validations after the first
 GAP, SOME_GAP = 0.8, 0.95  # training loss over validation loss; where the metric has fallen too
+MOST_LEARNT = 0.3  # training loss over the lowest validation loss
 LEARNT = 0.95  # of the first validation loss: there was something to learn
 LONG = 0.05  # of the planned steps, between the lowest loss and now
 RISE_WITH_METRIC = 1.02  # of the lowest validation loss, where the metric has fallen too
@@ -51,12 +57,14 @@ def inputs_not_scaled(history: History) -> Finding | None:
     first = next(iter(history.setup.get("tensors", {})), None)
     if first is not None and history.kind_of(first) == "norm":
         return None  # the model scales them itself
-    wide, far = facts["std_max"] > LARGE_STD, facts["mean_over_std"] > FAR_MEAN
-    if not wide and not far:
+    large, far = wide(history), facts["mean_over_std"] > FAR_MEAN
+    if not (large or far):
         return None
+    if steepness(history, history.looks[0]) <= FELT and not _unlearnt(history):
+        return None  # the model scales them itself
     what = (
         f"a feature's standard deviation is {facts['std_max']:.3g}"
-        if wide
+        if large
         else f"the features lie {facts['mean_over_std']:.3g} of their deviations from 0"
     )
     return Finding(
@@ -65,15 +73,25 @@ def inputs_not_scaled(history: History) -> Finding | None:
         "warning",
         history.looks[0]["step"],
         {name: facts[name] for name in ("std_max", "std_min", "mean_over_std", "largest")}
-        | ({"allowed": LARGE_STD} if wide else {}),
+        | ({"allowed": LARGE_STD} if large else {}),
         "Standardise each feature with the training part's mean and deviation; divide pixels by "
         "255.",
         source="LeCun et al., Efficient BackProp (1998), section 4.3",
     )
 
 
+def _unlearnt(history: History) -> bool:
+    """Whether after half of the run much is left of the loss of constant outputs."""
+    if history.last_step < max(history.judged_from, 0.5 * (history.total_steps or 0)):
+        return False
+    checks = [v.loss for v in history.validations if v.step > 0]
+    return not min(checks or [history.level(0.9, 1)]) < MUCH_LEFT * history.worthless
+
+
 def data_repeats(history: History) -> Finding | None:
     """One and the same batch again and again, learnt by heart while validation stays behind."""
+    if history.data.get("repeated", 0) > ALL_TWICE and history.data["finest"] > FINE:
+        return _twice(history)
     sums = [
         (look["step"], look["input"]["checksum"], look["input"]["rows"])
         for look in history.looks
@@ -82,7 +100,10 @@ def data_repeats(history: History) -> Finding | None:
     if len(sums) < SAME or len({s[1:] for s in sums}) > 1 or len(history.validations) < 2:
         return None
     train, check = history.level(0.9, 1), history.validations[-1].loss
-    if sums[0][2] >= MANY_ROWS and check < RISE * min(v.loss for v in history.validations):
+    lowest = min(v.loss for v in history.validations)
+    if sums[0][2] >= LARGE_BATCH:
+        return None
+    if sums[0][2] >= MANY_ROWS and history.above(check, lowest) < RISE:
         return None  # all the data there is, and more is learnt than these rows
     if not left(check - 0.03 * abs(history.first), train) > 1.2:
         return None  # the batch may be all the data there is
@@ -93,6 +114,20 @@ def data_repeats(history: History) -> Finding | None:
         sums[SAME - 1][0],
         {"rows": sums[0][2], "train loss": train, "validation loss": check},
         "Draw the batch inside the loop: for inputs, targets in loader, with shuffle=True.",
+        source="exact",
+    )
+
+
+def _twice(history: History) -> Finding:
+    """Rows that are not alike by nature are there more than once."""
+    repeated = history.data["repeated"]
+    return Finding(
+        "data repeats",
+        f"{repeated:.0%} of the training rows are there more than once",
+        "warning",
+        0,
+        {"repeated in training": repeated, "allowed": ALL_TWICE},
+        "Look at how the rows were read or joined: an epoch goes over fewer rows than it seems to.",
         source="exact",
     )
 
@@ -159,6 +194,10 @@ def labels_do_not_match(history: History) -> Finding | None:
         return None  # it has not even learnt what needs no inputs
     if history.level(0.9, 1) < BY_HEART * nothing and history.few_rows:
         return None  # few rows, learnt by heart: see overfitting
+    if _right_by_metric(history):
+        return None
+    if history.setup.get("constant_loss") is None and _told_apart(history, recent):
+        return None  # the loss has a floor, as that of soft targets has
     return Finding(
         "labels do not match",
         "validation is no better than constant outputs",
@@ -169,6 +208,22 @@ def labels_do_not_match(history: History) -> Finding | None:
         "file? Is there anything in the inputs that could tell the label?",
         source="a model that beats no constant has learnt nothing from its inputs",
     )
+
+
+def _right_by_metric(history: History) -> bool:
+    """Whether an accuracy is well above that of constant outputs, of which exp(-loss) is near."""
+    metrics = [v.metric for v in history.validations]
+    if not metrics or not all(0 <= m <= 1 for m in metrics) or not history.worthless > 0:
+        return False
+    return min(metrics[-2:]) > 1.5 * max(math.exp(-history.worthless), metrics[0])
+
+
+def _told_apart(history: History, recent: float) -> bool:
+    """Whether outputs came to differ far more than at first, and validation is no worse for it."""
+    spreads = [number(look.get("output", {}).get("spread")) for look in history.looks]
+    if not spreads or not np.median(spreads[-3:]) > TOLD_APART * spreads[0]:
+        return False
+    return recent < 0.98 * history.worthless and history.level(0.9, 1) > 0.9 * recent
 
 
 def _all_the_same(history: History, check: Validation) -> Finding:
@@ -202,7 +257,9 @@ def overfitting(history: History) -> Finding | None:
         return None
     recent = float(min(last, default=0.0))
     long = checks[-1].step - checks[low].step >= LONG * (history.total_steps or 0)
-    learnt = low + lately < len(losses) and left(lowest, start) < LEARNT and long and now < before
+    # There was something to learn; or training went on far below where validation began.
+    some = left(lowest, start) < LEARNT or now < MOST_LEARNT * lowest
+    learnt = low + lately < len(losses) and some and long and now < before
     risen_by = left(recent - RISE_OF_START * abs(start), lowest)
     much = risen_by > RISE and left(now, recent) < GAP
     nothing = history.worthless

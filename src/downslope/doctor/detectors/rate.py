@@ -9,13 +9,13 @@ import numpy as np
 
 from ..finding import Finding
 from ..gathered import number
-from ..history import TAKEN, History, left, steps_in_one
-from .flow import FAST, FEW_ROWS, daring, wild
+from ..history import SOON, TAKEN, History, left, steps_in_one
+from .signs import FAST, FEW_ROWS, daring, wild
 
-__all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "slow_optimizer"]
+__all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "searches", "slow_optimizer"]
 
 RISE = 1.4  # of the smoothed loss over the first, and
-NOISES = 3.0  # deviations of the batches' noise more
+RISE_NOISES = 3.0  # deviations of the batches' noise more
 SURELY = 30.0  # times the first: a loss that explodes is its own noise
 GENTLE = 0.01  # update over weight; at least 0.0125 in tuning runs whose loss rose for their rate
 UPDATE = 0.3  # of a weight's norm in one step; 0.22 is the most in healthy tuning runs
@@ -27,7 +27,6 @@ FALLEN = 0.85  # loss over first loss: it has hardly fallen
 BEYOND = 2.0  # times the loss of constant outputs: labels are not to blame for more
 KNOWN = 0.5  # the first loss over that of constant outputs: trained before; what outputs explain
 # over what is left: 0.24 is the most of untrained models in tuning runs
-WAIT, SOON = 0.1, 24  # of the planned steps, and steps, before a low rate is judged
 FAR = 0.6  # loss over first
 NEAR_PLAIN, FAR_PLAIN = 0.5, 0.25  # NEAR and FAR for SGD without momentum
 FAR_AT_END, FALLING = 0.15, 0.96  # loss over first; over that of a quarter of the run before
@@ -38,7 +37,11 @@ HEAVY = 0.97  # momentum: 33 steps in one
 LATE = 0.6  # of the planned steps
 WORSE = 1.25  # the last two validations over the best: more than a plateau
 STILL_MOVING = 2e-3  # update over weight
-RESTLESS = 0.02  # the same, the mean of all steps; 0.019 is the most at a held rate in healthy runs
+RESTLESS, VERY_RESTLESS = (
+    0.015,
+    0.02,
+)  # the same, the mean of all steps; where nothing was validated
+UNSETTLED = 1.1  # as WORSE, where weights are restless; 1.06 is the most of such healthy runs
 STILL = 0.8  # the training loss over that of a third of the run before: it hardly falls
 
 
@@ -68,7 +71,7 @@ def lr_too_high(history: History) -> Finding | None:
 
 def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
     (steps, smoothed), first = history.smoothed, history.untrained
-    limit = RISE * first + NOISES * max(history.noise, history.early_noise)
+    limit = first + (RISE - 1) * abs(first) + RISE_NOISES * max(history.noise, history.early_noise)
     if first > 0:
         limit = min(limit, SURELY * first)
     if history.nonfinite is not None and wild(history, history.nonfinite["step"]):
@@ -90,8 +93,8 @@ def _risen(history: History) -> tuple[int, str, dict[str, float]] | None:
 
 
 def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
-    if history.setup.get("optimizer") == "LBFGS":
-        return None  # a step of it is a whole search
+    if searches(history):
+        return None
     seen = [(step, ratio) for step, ratio in history.update_ratio.items() if ratio > UPDATE]
     worst = max((ratio for _, ratio in seen), default=0.0)
     well = history.begun < TAKEN and left(history.level(0.8, 1), history.untrained) < TAKEN
@@ -104,7 +107,7 @@ def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
 def lr_too_low(history: History) -> Finding | None:
     """The loss hardly falls and the weights hardly move."""
     ratios = history.update_ratio.values()
-    begin = max(SOON, WAIT * (history.total_steps or 0))
+    begin = history.judged_from
     if history.last_step < begin or len(ratios) < 3 or history.lr_shares[-1] == 0:
         return None
     if history.losses[0] == 0 or not math.isfinite(history.first):
@@ -127,6 +130,11 @@ def lr_too_low(history: History) -> Finding | None:
         _FASTER if _plain(history) else {"lr": f"x{times:g}"},
         "the guides' table; updates of about 1e-3 of the weights are usual",
     )
+
+
+def searches(history: History) -> bool:
+    """Whether a step is a whole search, and the learning rate only where it begins."""
+    return history.setup.get("optimizer") == "LBFGS"
 
 
 def _beyond_constants(history: History) -> bool:
@@ -153,7 +161,7 @@ def _falls_at_the_end(history: History, start: float) -> bool:
     if history.last_step < 0.9 * (history.total_steps or math.inf) or history.travelled > COME_FAR:
         return False
     checks = [v.loss for v in history.validations]
-    if len(checks) > 2 and np.mean(checks[-2:]) > GONE_BY * min(checks):
+    if len(checks) > 2 and history.above(float(np.mean(checks[-2:])), min(checks)) > GONE_BY:
         return False  # a faster one would only be beyond its best sooner
     before, now = history.level(0.6, 0.75), history.level(0.85, 1)
     return left(now, start) > FAR_AT_END and left(now, before) < FALLING
@@ -221,7 +229,7 @@ def slow_optimizer(history: History) -> Finding | None:
 def lr_not_lowered(history: History) -> Finding | None:
     """Late in training the rate is as high as ever, weights move and the loss falls no more."""
     total = history.total_steps or max(history.count, UNKNOWN)
-    if history.last_step < LATE * total or history.count < 40:
+    if history.last_step < LATE * total or history.count < 40 or searches(history):
         return None
     if float(np.min(history.lr_shares[history.count // 10 :])) < 0.5:
         return None
@@ -238,11 +246,13 @@ def lr_not_lowered(history: History) -> Finding | None:
     unsure = 1.25 * history.noise / math.sqrt(len(now))
     falls = bool(now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()))
     mean = history.mean_update
-    restless = bool(words) or (mean > RESTLESS and daring(history))
+    checks = [v.loss for v in history.validations]
+    above = history.above(float(np.mean(checks[-2:])), min(checks)) if len(checks) > 2 else math.nan
+    moves = (mean > RESTLESS and above > UNSETTLED) or (mean > VERY_RESTLESS and above != above)
+    restless = bool(words) or (moves and daring(history))
     if falls and not (restless and left(history.level(0.8, 1), history.level(0.4, 0.6)) > STILL):
         return None
-    checks = [v.loss for v in history.validations]
-    worse = len(checks) > 2 and np.mean(checks[-2:]) > WORSE * min(checks)
+    worse = above > WORSE
     return Finding(
         "lr not lowered",
         "the loss goes to and fro and falls no more at the full learning rate",

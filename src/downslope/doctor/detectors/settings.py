@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from ..finding import Finding
+from ..gathered import number
 from ..history import History, steps_in_one
-from .flow import CONSTANT, spread
+from .signs import CONSTANT, solved, spread, stuck
 
 __all__ = [
     "decay_of_biases_and_norms",
@@ -24,8 +25,9 @@ LOST = 0.2  # of biases and norms over the run; the default takes an eighth in s
 DECAY = 0.25  # below it the product is large for the learning rate's sake
 OVER = 1e-3  # of the highest learning rate: training has ended
 EARLY = 0.1  # of the planned steps are still to come
-LOW_RATE, LOWERED_EARLY = 0.02, 0.4  # the same where something is left: a cosine has 9% to come
-PENALTY = 1.0  # decay over gradient, the median of weights in the first step
+FLAT = 0.98  # the last two validations over the lowest before them
+LOW_RATE, LOWERED_EARLY = 0.02, 0.5  # the same where something is left: a cosine has 9% to come
+PENALTY = 1.0  # norm of the decay over that of the gradient, of a group's weights in the first step
 #: Rules that add the decay to the gradient and divide by its size.
 _PENALISE = frozenset({"Adam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam"})
 #: Rules that shrink weights by lr x weight_decay a step; SGD does, coupled or not.
@@ -49,12 +51,14 @@ def not_trained(history: History) -> Finding | None:
         step, how = looks[LOOKS - 1]["step"], f"without a gradient in {len(looks)} looks"
         if spread(looks[-1]) < CONSTANT:
             return None  # what cuts them off hides behind the constant outputs
+    if not left_out and stuck(history):
+        left_out, how = _frozen(history), "frozen, all that there are of weights,"
     if not left_out:
         return None
     names = ", ".join(left_out[:4]) + ", ..." * (len(left_out) > 4)
     return Finding(
         "parameters not trained",
-        f"{len(left_out)} of {len(trained)} tensors are {how}",
+        f"{len(left_out)} of {len(tensors)} tensors are {how}",
         "warning",
         step,
         {"tensors": names},
@@ -62,6 +66,14 @@ def not_trained(history: History) -> Finding | None:
         "requires_grad = False if they are meant to stay.",
         source="exact",
     )
+
+
+def _frozen(history: History) -> list[str]:
+    """All weights, if none of them is trained and something else is."""
+    tensors = history.setup.get("tensors", {})
+    weights = [name for name in tensors if history.kind_of(name) == "weight"]
+    some = any(t["trained"] for t in tensors.values())
+    return weights if some and not any(tensors[name]["trained"] for name in weights) else []
 
 
 def weight_decay_too_strong(history: History) -> Finding | None:
@@ -95,14 +107,14 @@ def _penalty(history: History) -> Finding | None:
         decay = float(group.get("weight_decay") or 0)
         if decay < DECAY or group.get("decoupled_weight_decay"):
             continue
-        shares = [
-            decay * t["weight_norm"] / t["grad_norm"]
+        norms = [
+            (t["weight_norm"], number(t["grad_norm"]))
             for name, t in look.get("tensors", {}).items()
             if history.setup.get("tensors", {}).get(name, {}).get("group") == which
             and history.kind_of(name) == "weight"
-            and t["grad_norm"]
         ]
-        if shares and (share := float(np.median(shares))) > PENALTY:
+        weight, gradient = (math.hypot(*(n[k] for n in norms)) for k in (0, 1))
+        if gradient and (share := decay * weight / gradient) > PENALTY:
             return Finding(
                 "weight decay too strong",
                 f"the decay of weights is {share:.3g} times their gradient at the start",
@@ -163,7 +175,7 @@ def schedule_ended_early(history: History) -> Finding | None:
     if total is None or history.count < 3:
         return None
     ended = _over(history, OVER, EARLY) or _over(history, LOW_RATE, LOWERED_EARLY)
-    if ended is None:
+    if ended is None or solved(history) or _was_flat(history):
         return None
     step, share = ended
     return Finding(
@@ -178,6 +190,13 @@ def schedule_ended_early(history: History) -> Finding | None:
         {"schedule": "warmup-cosine"},
         "exact",
     )
+
+
+def _was_flat(history: History) -> bool:
+    """Whether validation got no better while the rate was still at half its height or more."""
+    high = history.steps[history.lr_shares >= 0.5]
+    checks = [v.loss for v in history.validations if v.step <= high[-1]]
+    return len(checks) > 3 and history.above(min(checks[-2:]), min(checks[:-2])) > FLAT
 
 
 def _over(history: History, share: float, early: float) -> tuple[int, float] | None:
