@@ -340,6 +340,15 @@ def test_the_best_constant(loss: Any) -> None:
     assert found == pytest.approx(float(loss(middle.expand(101, 1), targets)), rel=2e-3)
 
 
+def test_probabilities_have_no_best_constant_that_is_searched_for() -> None:
+    """The search goes below 0, where this loss is not defined: nothing is told, nothing raised."""
+    from downslope.monitor import constant_loss
+
+    targets = torch.tensor([[0.0], [0.0], [0.0], [1.0]])
+    loss = nn.functional.binary_cross_entropy
+    assert constant_loss(loss, torch.full((4, 1), 0.5), targets) is None
+
+
 def test_the_monitor_is_public() -> None:
     """By the names that the documentation uses."""
     assert downslope.Monitor is Monitor

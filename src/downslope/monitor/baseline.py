@@ -27,7 +27,8 @@ def constant_loss(
         targets: of a representative part of the data.
 
     Returns:
-        None where the loss is not differentiable in the outputs or not finite.
+        None where the loss is not differentiable in the outputs, not finite, or lowest nowhere:
+        outputs that are probabilities must stay between 0 and 1.
 
     >>> targets = torch.tensor([0, 0, 0, 1])
     >>> found = constant_loss(torch.nn.functional.cross_entropy, torch.zeros(4, 2), targets)
@@ -51,6 +52,9 @@ def constant_loss(
     if not math.isfinite(float(loss(row.detach().expand(outputs.shape), targets))):
         return None
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch has no type for it
+        try:
+            optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch has no type for it
+        except RuntimeError:  # the search left what the loss takes, or never ended
+            return None
         found = float(loss(row.detach().expand(outputs.shape), targets))
     return found if math.isfinite(found) else None

@@ -25,7 +25,7 @@ STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
 UNWARMED = 0.99  # of the highest rate in the first step
 QUICKLY = 0.1  # what is left of the loss after the first steps; 0.25 where they did harm in tuning
 FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
-SURELY_FAR = 0.2  # the same, without waiting whether the loss falls
+SURELY_FAR = 0.2  # the same, whether the loss falls then or not
 CHECKS = 6  # validations in a row
 LONG = 0.1  # of the planned steps from the first of them to the last
 FULL = 0.8  # of the highest rate all the while
@@ -116,7 +116,9 @@ def warmup_missing(history: History) -> Finding | None:
     unwarmed = history.lr_shares[0] >= UNWARMED and history.steps[0] == 1
     if not unwarmed or not FIRST_STEP < ratio <= REPLACED or not daring(history):
         return None  # beyond it no warmup helps
-    if ratio < SURELY_FAR and not history.level_of(16, 32) > TAKEN * history.untrained:
+    # A step of SGD is as long as the gradient: where that is large, there is far to go.
+    surely = ratio > SURELY_FAR and history.setup.get("optimizer") != "SGD"
+    if not surely and not history.level_of(16, 32) > TAKEN * history.untrained:
         return None  # it got over that
     change, words = calmed(history, {"lr": "found"})
     return Finding(
