@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .made import AT_ONCE, FALL, NOISE, causes_of, course
+from .made import AT_ONCE, FALL, NOISE, causes_of, course, steep
 
 STAYS = 1 + 0.1 * NOISE
 MANY = {"event": "start", "train_size": 500}
@@ -262,3 +262,24 @@ def test_a_penalty_is_weighed_against_a_groups_whole_gradient(large: float, said
         "c": {**one, "weight_norm": large}})  # fmt: skip
     setup = {"groups": [{"weight_decay": 0.5}], "tensors": kinds}
     assert ("weight decay too strong" in causes_of(told(events, **setup))) == said
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay", "said"),
+    [("SGD", 0.05, True), ("SGD", 0.005, False), ("AdamW", 0.05, False)],
+)
+def test_what_sgd_takes_for_decay_is_a_tenth_of_what_others_do(
+    optimizer: str, decay: float, said: bool
+) -> None:
+    """At a rate of 0.1 half of a percent a step is too much; at 0.1 of AdamW the rate is."""
+    setup, *others = course(0.3 + FALL, optimizer=optimizer)
+    events = [{**e, "lr": 0.1} if e["event"] == "train" else e for e in others]
+    found = causes_of([{**setup, **group(weight_decay=decay)}, *events])
+    assert ("weight decay too strong" in found) == said
+
+
+@pytest.mark.parametrize(("constant", "said"), [(0.02, True), (0.9, False)])
+def test_a_start_far_off_needs_less_steepness_to_be_a_gain(constant: float, said: bool) -> None:
+    """Logits of 50 at a slope of 55, where sound models have up to 64."""
+    events = told(steep(0.2 + 0.8 * FALL, 55), constant_loss=constant)
+    assert ("exploding gradients" in causes_of(events)) == said

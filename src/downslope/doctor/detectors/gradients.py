@@ -38,6 +38,7 @@ __all__ = [
 STALE = 2  # looks
 VANISHING = 5e-3  # first over last layer's gradient norm; 0.05 is seen in healthy networks
 EXPLODING = 300.0  # gradient norm x weight norm over the loss, whatever comes of it
+STEEP_AND_FAR = 40.0  # as STEEP, of a model that begins far above constant outputs
 FAR_OFF = 10.0  # times the loss of constant outputs, before the first step
 UNDERFLOW = 0.95  # zeros among a weight's gradients
 
@@ -139,14 +140,17 @@ def exploding_gradients(history: History) -> Finding | None:
         return None  # the loss may be near 0 anywhere, and mean nothing
     look = history.looks[0]  # later ones are the learning rate's doing
     slope = steepness(history, look)
-    if look["step"] != 1 or not slope > STEEP:
+    if look["step"] != 1 or not slope > STEEP_AND_FAR:
+        return None
+    # What the model was made with; no rate changes that, so it is flagged and not slowed down.
+    far_off = history.untrained > FAR_OFF * history.worthless
+    allowed = STEEP_AND_FAR if far_off else STEEP
+    if not slope > allowed:
         return None
     end = history.nonfinite is not None and wild(history, history.nonfinite["step"])
     limit = RISING * history.untrained + NOISES * history.noise
     risen = end or bool((history.smoothed[1] > limit).any())
     ruined = risen or history.early_update > FAST or _died(history)
-    # What the model was made with; no rate changes that, so it is flagged and not slowed down.
-    far_off = history.untrained > FAR_OFF * history.worthless
     if not (ruined or far_off or slope > EXPLODING):
         return None
     # A step of SGD is as long as the gradient, and no rate suits a slope that falls a hundredfold.
@@ -160,7 +164,7 @@ def exploding_gradients(history: History) -> Finding | None:
         {
             "gradient norm": number(look["grad_norm"]),
             "steepness": slope,
-            "allowed": STEEP if ruined or far_off else EXPLODING,
+            "allowed": allowed if ruined or far_off else EXPLODING,
         },
         "Initialise with less gain (He, Glorot), normalise the layers, and clip the "
         "gradient: clip_norm = 1.0"

@@ -23,6 +23,7 @@ DECAY_A_STEP = 2e-3  # lr x weight_decay; 1e-2 x 0.1 is the top of what is usual
 USUAL_DECAY = 1e-4  # the same: 1e-3 x 0.1
 LOST = 0.2  # of biases and norms over the run; the default takes an eighth in short ones
 DECAY = 0.25  # below it the product is large for the learning rate's sake
+DECAY_OF_SGD = 0.025  # the same: five times the most of published recipes
 OVER = 1e-3  # of the highest learning rate: training has ended
 EARLY = 0.1  # of the planned steps are still to come
 FLAT = 0.98  # the last two validations over the lowest before them
@@ -80,7 +81,7 @@ def weight_decay_too_strong(history: History) -> Finding | None:
     """Decoupled decay that halves weights within 350 steps: no gradient holds against it."""
     worst = max(_decays(history), key=lambda d: d[0], default=(0.0, 0.0, ()))
     a_step, decay, tensors = worst
-    if a_step <= DECAY_A_STEP or decay < DECAY:
+    if a_step <= DECAY_A_STEP or decay < (DECAY_OF_SGD if _is_sgd(history) else DECAY):
         return _penalty(history)
     times = USUAL_DECAY / a_step
     alone = {history.kind_of(name) for name in tensors} <= {"bias", "norm"}
@@ -157,7 +158,7 @@ def _decays(history: History) -> list[tuple[float, float, tuple[str, ...]]]:
     highest = float(np.max(history.lrs))
     tensors = history.setup["tensors"]
     # SGD's decay is a part of the gradient, which momentum adds up.
-    momentum = "momentum" if history.setup["optimizer"] == "SGD" else ""
+    momentum = "momentum" if _is_sgd(history) else ""
     return [
         (
             highest * decay * steps_in_one(float(group.get(momentum) or 0)),
@@ -167,6 +168,10 @@ def _decays(history: History) -> list[tuple[float, float, tuple[str, ...]]]:
         for number, group in enumerate(history.setup["groups"])
         if (decay := float(group.get("weight_decay") or 0)) > 0
     ]
+
+
+def _is_sgd(history: History) -> bool:
+    return history.setup.get("optimizer") == "SGD"
 
 
 def schedule_ended_early(history: History) -> Finding | None:
