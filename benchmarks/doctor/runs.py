@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.range_test.cases import Case, Curve, load
+from benchmarks.range_test.cases import SEEDS, Case, Curve, load
 from benchmarks.range_test.drawn import DRAWN
 from benchmarks.range_test.many import OPTIMIZERS, order
 from benchmarks.range_test.problems import PROBLEMS, TEST, Problem
-from benchmarks.range_test.score import capped, smooth
+from benchmarks.range_test.score import best_lr
 from downslope import optim
 from downslope.monitor import Monitor, constant_loss
 from downslope.schedules import constant, cosine, linear, warmup
@@ -71,13 +71,13 @@ def setting_of(problem: Problem, optimizer: str, which: int, seed: int) -> Setti
     """A good recipe: the best learning rate of the planned runs, or somewhat less."""
     case = Case(problem.name, optimizer, problem.batch_sizes[which], STEPS)
     curve = load().get(case.key)
-    return None if curve is None else setting_from(curve, problem, case, seed)
+    return None if curve is None else setting_from(curve.of(SEEDS), problem, case, seed)
 
 
 def setting_from(curve: Curve, problem: Problem, case: Case, seed: int) -> Setting:
     """The same from planned runs that are at hand."""
     optimizer = case.optimizer
-    best = float(curve.lrs[smooth(capped(curve)).argmin()])
+    best = best_lr(curve)
     make = random.Random(zlib.crc32(f"{case.key} {seed}".encode()))
     rising = round(0.05 * STEPS)
     shape = make.choice(["cosine", "cosine", "linear", "constant"])

@@ -1,15 +1,17 @@
 """``python -m benchmarks.range_test``: score `find_lr` and its rivals on the test cases.
 
-The planned runs (25 learning rates, 4 seeds a case) are kept in ``results/range_test``; with
-``--train`` those that are missing are made first, which takes hours on one core.
+The planned runs (25 learning rates, 8 or 12 seeds a test case) are kept in
+``results/range_test``; with ``--train`` those that are missing are made first, which takes hours on
+one core.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +23,48 @@ from .cases import (
     LENGTHS,
     PLANNED_RUNS,
     RESULTS,
-    SEEDS,
     TWICE,
     Case,
+    completed,
     load,
-    planned_runs,
     save,
 )
-from .score import RULES, constants, equivalent, oracle, percentages, score
+from .score import RULES, best_lr, constants, equivalent, oracles, percentages, score
 from .suggest import suggestion, swept
 
 SEED = 200  # of the range tests; the planned runs have others
 SCALES = (1.0, 30.0, 1 / 30)
 DEFAULTS = {"sgd": 1e-3, "adamw": 1e-3, "lion": 1e-4}
+FAILED = 1.5  # times the best: such cases are named
+FEWER = (4, 8)  # seeds, to see what their number does
+
+#: By rule, then by what they are of: two numbers.
+Scores = dict[str, dict[tuple[int, float], list[float]]]
 
 
-def _train(cases: list[Case], seeds: Sequence[int], file: Path) -> None:
+def _train(cases: list[Case], file: Path) -> None:
     """Make the planned runs that are missing in a file."""
     curves = load(file)
     for case in cases:
-        if case.key not in curves:
-            curves[case.key] = planned_runs(case, seeds)
+        done = curves.get(case.key)
+        if done is None or len(done.losses) < len(case.seeds):
+            curves[case.key] = completed(case, done)
             save(curves, file)
             print(case.key, flush=True)
+
+
+def _table(scores: Scores, columns: Mapping[tuple[int, float], str]) -> list[str]:
+    """A row a rule, a column a kind of score."""
+    return [
+        "| rule | " + " | ".join(columns.values()) + " |",
+        "|---" * (len(columns) + 1) + "|",
+        *(
+            f"| {name} | "
+            + " | ".join(percentages(by[c]) if c in by else "" for c in columns)
+            + " |"
+            for name, by in scores.items()
+        ),
+    ]
 
 
 def main() -> None:
@@ -55,17 +76,24 @@ def main() -> None:
     torch.set_flush_denormal(True)
     if options.train:
         drawn = {problem.name for problem in TWICE}
-        _train([c for c in CASES if c.problem not in drawn], SEEDS, PLANNED_RUNS)
-        _train([c for c in CASES if c.problem in drawn], SEEDS[:2], DRAWN_RUNS)
+        _train([c for c in CASES if c.problem not in drawn], PLANNED_RUNS)
+        _train([c for c in CASES if c.problem in drawn], DRAWN_RUNS)
     curves = load()
     chosen = [c for c in CASES if c.key in curves and c.tuning == options.tuning]
+    seeds = {n: min(len(curves[c.key].losses) for c in chosen if c.steps == n) for n in LENGTHS}
+    counts = {n: [*(count for count in FEWER if count < most), most] for n, most in seeds.items()}
     best = constants(curves)
-    scores: dict[tuple[str, int, float], list[float]] = defaultdict(list)
+    scores: Scores = defaultdict(lambda: defaultdict(list))
+    by_seeds: Scores = defaultdict(lambda: defaultdict(list))
     sure: dict[tuple[str, int], list[float]] = defaultdict(list)
-    kept = {}
+    kept, failed = {}, []
     for case in chosen:
-        curve = curves[case.key]
-        scores["oracle", case.steps, 1.0] += oracle(curve)
+        by_count = {count: curves[case.key].of(range(count)) for count in counts[case.steps]}
+        for count, curve in by_count.items():
+            for name, values in oracles(curve).items():
+                by_seeds[name][case.steps, count] += values
+                if count == seeds[case.steps]:
+                    scores[name][case.steps, 1.0] += values
         for scale in SCALES:
             test, sweep = suggestion(case, SEED, scale), swept(case, SEED, scale)
             read = [np.array(x) for x in (sweep.lrs, sweep.smoothed, sweep.losses)]
@@ -76,31 +104,51 @@ def main() -> None:
                 "library default": DEFAULTS[case.optimizer],
                 **{name: rule(*read) for name, rule in RULES.items()},
             }
-            found = {k: score(curve, equivalent(case, lr, scale)) for k, lr in rates.items()}
+            for name, rate in rates.items():
+                lr = equivalent(case, rate, scale)
+                scores[name][case.steps, scale].append(score(by_count[seeds[case.steps]], lr))
+                if scale == 1:
+                    for count, curve in by_count.items():
+                        by_seeds[name][case.steps, count].append(score(curve, lr))
+            latest = scores["find_lr"][case.steps, scale][-1]
+            if latest > FAILED:
+                off = math.log10(equivalent(case, rates["find_lr"], scale) / best_lr(curve))
+                failed.append(
+                    f"| {case.key} | x{scale:.2g} | {latest:.2f} | {off:+.1f} | {test.confidence} |"
+                )
+            sure[test.confidence, case.steps].append(latest)
             kept[f"{case.key} / x{scale:.3g}"] = {
                 "lr": test.suggestion,
                 "confidence": test.confidence,
                 "cost": test.cost,
-                "score": round(found["find_lr"], 3),
+                "score": round(latest, 3),
             }
-            for name, value in found.items():
-                scores[name, case.steps, scale].append(value)
-            sure[test.confidence, case.steps].append(found["find_lr"])
     part = "tuning" if options.tuning else "test"
-    columns = [(steps, scale) for steps in LENGTHS for scale in SCALES]
     lines = [
-        f"Percent of {len(chosen)} {part} cases within 1.1x / 1.5x / worse than 3x.",
+        f"Percent of {len(chosen)} {part} cases within 1.1x / 1.5x / worse than 3x. Seeds of the",
+        "planned runs: " + ", ".join(f"{k} of {n} steps" for n, k in seeds.items()) + ".",
         "",
-        "| rule | " + " | ".join(f"{steps} steps, loss x{s:.2g}" for steps, s in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
+        *_table(scores, {(n, s): f"{n} steps, loss x{s:.2g}" for n in LENGTHS for s in SCALES}),
+        "",
+        "The plain loss, scored by fewer of the seeds:",
+        "",
+        *_table(by_seeds, {(n, k): f"{n} steps, {k} seeds" for n in LENGTHS for k in counts[n]}),
+        "",
+        "`find_lr` by its confidence, all scales together:",
+        "",
+        "| confidence | steps | suggestions | score |",
+        "|---|---|---|---|",
+        *(
+            f"| {word} | {steps} | {len(values)} | {percentages(values)} |"
+            for (word, steps), values in sorted(sure.items())
+        ),
+        "",
+        f"`find_lr` beyond {FAILED}x of the best, and how many decades above its rate:",
+        "",
+        "| case | loss | score | decades | confidence |",
+        "|---|---|---|---|---|",
+        *failed,
     ]
-    for name in dict.fromkeys(key[0] for key in scores):
-        cells = [percentages(v) if (v := scores.get((name, *c))) else "" for c in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "`find_lr` by its confidence, all scales together:", ""]
-    lines += ["| confidence | steps | suggestions | score |", "|---|---|---|---|"]
-    for (word, steps), values in sorted(sure.items()):
-        lines.append(f"| {word} | {steps} | {len(values)} | {percentages(values)} |")
     table = "\n".join(lines) + "\n"
     print(table)
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ __all__ = [
     "TWICE",
     "Case",
     "Curve",
+    "completed",
     "load",
     "planned_runs",
 ]
@@ -41,7 +42,9 @@ PLANNED_RUNS = RESULTS / "planned-runs.json"
 #: Those of :data:`TWICE`, of as many problems as there was time for.
 DRAWN_RUNS = RESULTS / "drawn-runs.json"
 LENGTHS = (300, 1500)
-SEEDS = (0, 1, 2, 3)  # of the planned runs; the range tests have others
+#: Of planned runs: of the test cases, which say how good the range test is; of problems that rules
+#: are fitted on; of :data:`TWICE`, of which there are many. The range tests have other seeds.
+TEST_SEEDS, SEEDS, FEW_SEEDS = {300: range(12), 1500: range(8)}, range(4), range(2)
 POINTS = 25
 #: The sweep's ends: five decades around what each optimizer is used with.
 SPAN = {"sgd": (1e-4, 10.0), "adamw": (1e-5, 1.0), "lion": (1e-6, 0.1)}
@@ -71,12 +74,19 @@ class Case:
         return _BY_NAME[self.problem]
 
     @property
+    def seeds(self) -> range:
+        """Of its planned runs."""
+        if not self.tuning:
+            return TEST_SEEDS[self.steps]
+        return FEW_SEEDS if self.what in TWICE else SEEDS
+
+    @property
     def lrs(self) -> NDArray[np.float64]:
         """The learning rates of the sweep."""
         return np.geomspace(*SPAN[self.optimizer], POINTS)
 
 
-#: Problems whose planned runs are made with the first two seeds only.
+#: Problems whose planned runs are made with :data:`FEW_SEEDS`.
 TWICE = (*MORE, *WIDE, *SMALL, *LATE, *USUAL)
 _BY_NAME = {
     **PROBLEMS,
@@ -110,6 +120,10 @@ class Curve:
     losses: NDArray[np.float64]
     untrained: NDArray[np.float64]
 
+    def of(self, seeds: Sequence[int] | slice) -> Curve:
+        """With some of its seeds."""
+        return Curve(self.lrs, self.losses[seeds], self.untrained[seeds])
+
 
 def schedule(steps: int) -> Schedule:
     """The planned run's: 5% warmup, then a cosine to 0."""
@@ -117,7 +131,19 @@ def schedule(steps: int) -> Schedule:
     return warmup(rising) >> cosine(steps - rising)
 
 
-def planned_runs(case: Case, seeds: Sequence[int] = SEEDS) -> Curve:
+def completed(case: Case, done: Curve | None) -> Curve:
+    """Planned runs with those of the case's seeds that they lack."""
+    if done is None:
+        return planned_runs(case, case.seeds)
+    new = planned_runs(case, case.seeds[len(done.losses) :])
+    return Curve(
+        done.lrs,
+        np.concatenate([done.losses, new.losses]),
+        np.concatenate([done.untrained, new.untrained]),
+    )
+
+
+def planned_runs(case: Case, seeds: Sequence[int]) -> Curve:
     """Train every learning rate with every seed, from the beginning to the end."""
     copies = Copies(case.what, case.optimizer, list(seeds), POINTS, case.batch_size)
     untrained = copies.validation().view(len(seeds), POINTS)[:, 0]

@@ -1,20 +1,25 @@
 """``python -m benchmarks.range_test.limit``: what races could tell if every rate were raced.
 
 For the problems that may be fitted on, 51 rates are raced from one start, on the same batches, and
-judged as `find_lr` judges; the best one (of the average over five neighbours) is moved by the shift
-that is best in hindsight for its optimizer and the length of the run. No choice of *which* rates to
-race does much better with races of that length: what is missing to the best rate is the horizon.
-The figures go to ``results/range_test/limit.md``. Ten minutes on one core.
+judged as `find_lr` judges. The best one (of the average over five neighbours) is moved by the shift
+that is best in hindsight for its optimizer and the length of the run; once as it is, once after
+what `find_lr` makes of it: the usual rate's pull, classes or values, weights a target, depth. No
+choice of *which* rates to race does much better with races of that length. The last rows need no
+races: they are one whole sweep of planned runs, of another seed than those it is scored by.
+The figures go to ``results/range_test/limit.md``. Half an hour on one core.
 
 With ``--whole`` the races are the planned runs of 300 steps themselves, all 25 rates of them, still
-without the rows held out and judged by those: what no range test that judges so can pass. On the
-problems of ``drawn.py`` and ``small.py``; the figures go to ``results/range_test/whole.md``.
+without the rows held out and judged by those: what no range test that judges so can pass. The
+figures go to ``results/range_test/whole.md``. Half an hour, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 
 import numpy as np
@@ -23,17 +28,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from downslope.finder._pool import FEWEST_BATCHES, HELD
-from downslope.finder._trial import OTHERS
+from downslope.finder._races import Race, Races
+from downslope.finder._suggest import planned_lr, usual_lr
+from downslope.finder._trial import OTHERS, RECENT
 
 from .cases import CASES, DRAWN_RUNS, LENGTHS, POINTS, RESULTS, SPAN, Case, Curve, load, schedule
-from .drawn import DRAWN
 from .fit import shift
 from .many import OPTIMIZERS, Copies, order
-from .score import percentages, score, smooth
-from .small import SMALL
+from .score import ONE_SWEEP, oracles, percentages, score, smooth
+from .suggest import trial
 
 SEED, RATES = 200, 51
-HORIZONS = (8, 16, 24, 40, 56, 72)
+HORIZONS = (8, 16, 24, 40, 54, 72, 100, 128)  # a range test of a run of 300 steps has three of 54
 NEIGHBOURS = np.array([1, 2, 3, 2, 1]) / 9
 WORST = 2.0  # times the first loss: what is worse, or has diverged, counts as that
 HELD_ROWS = (20, 40, 128)  # that part the table of whole runs
@@ -81,18 +87,45 @@ class _Raced(Copies):
         return (((1 - share) * own + share * others) / len(self._held)).double().numpy()
 
 
-def raced(case: Case) -> dict[int, float]:
+@dataclass(frozen=True)
+class Best:
+    """What is left of races at all rates: the best one, and what `find_lr` asks besides.
+
+    Args:
+        lrs: the best rate after each number of steps.
+        races: a race at that rate, with the losses of all.
+        usual: the usual rate.
+    """
+
+    lrs: dict[int, float]
+    races: dict[int, Races]
+    usual: float | None
+
+    def planned(self, case: Case, horizon: int) -> float:
+        """What `find_lr` would make of that best rate."""
+        return planned_lr(case.optimizer, self.races[horizon], self.usual, case.steps)
+
+
+def raced(case: Case) -> Best:
     """The best of all rates after each number of steps."""
-    copies, found = _Raced(case), {}
-    lrs = np.geomspace(*SPAN[case.optimizer], RATES)
-    worst = WORST * copies.judged().mean()
+    copies, lrs = _Raced(case), np.geomspace(*SPAN[case.optimizer], RATES)
+    test = trial(case, SEED)
+    pool = test.pool(HORIZONS[-1])
+    run, usual = test.run(pool), usual_lr(case.optimizer, *test.lengths(pool))
+    first = float(copies.judged()[0])
+    worst = WORST * first
+    rates, races, trained = {}, {}, []
     for step in range(1, HORIZONS[-1] + 1):
-        copies.step(torch.tensor(lrs))
+        trained.append(copies.step(torch.tensor(lrs)))
         if step in HORIZONS:
-            losses = np.nan_to_num(copies.judged(), nan=worst, posinf=worst).clip(max=worst)
-            smooth = np.convolve(np.pad(losses, 2, mode="edge"), NEIGHBOURS, "valid")
-            found[step] = float(lrs[smooth.argmin()])
-    return found
+            held = np.nan_to_num(copies.judged(), nan=worst, posinf=worst).clip(max=worst)
+            smoothed = np.convolve(np.pad(held, 2, mode="edge"), NEIGHBOURS, "valid")
+            at = int(smoothed.argmin())
+            learnt = torch.stack(trained[-RECENT:]).mean(0).nan_to_num(math.inf).min()
+            race = Race(float(lrs[at]), (float(held[at]),), trained=float(learnt))
+            rates[step] = race.lr
+            races[step] = Races((race,), step, (first,), run)
+    return Best(rates, races, usual)
 
 
 def whole(case: Case) -> tuple[float, int]:
@@ -106,14 +139,16 @@ def whole(case: Case) -> tuple[float, int]:
     return float(case.lrs[smooth(losses).argmin()]), copies.held_rows
 
 
-def whole_runs() -> None:
-    """Judge the planned runs of 300 steps by the rows that a range test holds out."""
-    curves, names = {**load(), **load(DRAWN_RUNS)}, {problem.name for problem in (*DRAWN, *SMALL)}
+def cases(curves: Mapping[str, Curve], lengths: Iterable[int] = LENGTHS) -> list[Case]:
+    """Those that may be fitted on and have planned runs."""
+    return [c for c in CASES if c.key in curves and c.tuning and c.steps in lengths]
+
+
+def of_whole_runs(found: Mapping[Case, tuple[float, int]], curves: Mapping[str, Curve]) -> str:
+    """The table of planned runs judged by rows held out."""
     scores: dict[int, list[float]] = defaultdict(list)
-    for case in CASES:
-        if case.key in curves and case.steps == LENGTHS[0] and case.problem in names:
-            lr, rows = whole(case)
-            scores[int(np.digitize(rows, HELD_ROWS))].append(score(curves[case.key], lr))
+    for case, (lr, rows) in found.items():
+        scores[int(np.digitize(rows, HELD_ROWS))].append(score(curves[case.key], lr))
     limits = [str(limit) for limit in HELD_ROWS]
     ranges = [
         f"fewer than {limits[0]}",
@@ -130,9 +165,49 @@ def whole_runs() -> None:
         *(f"| {ranges[k]} | {len(v)} | {percentages(v)} |" for k, v in sorted(scores.items())),
         f"| all | {sum(map(len, scores.values()))} | {percentages(chain(*scores.values()))} |",
     ]
-    table = "\n".join(lines) + "\n"
-    print(table)
-    (RESULTS / "whole.md").write_text(table, encoding="utf-8")
+    return "\n".join(lines) + "\n"
+
+
+def of_races(found: Mapping[tuple[str, str, int], Best], curves: Mapping[str, Curve]) -> str:
+    """The table of all rates raced; ``found`` by problem, optimizer and batch size."""
+    plain: dict[tuple[int, str, int], list[tuple[Curve, float]]] = defaultdict(list)
+    ruled: dict[tuple[int, str, int], list[tuple[Curve, float]]] = defaultdict(list)
+    sweeps: dict[tuple[int, int], list[float]] = defaultdict(list)
+    count: dict[int, int] = defaultdict(int)
+    for case in cases(curves):
+        best, curve = found.get((case.problem, case.optimizer, case.batch_size)), curves[case.key]
+        if best is None:
+            continue
+        count[case.steps] += 1
+        sweeps[len(curve.losses) - 1, case.steps] += oracles(curve)[ONE_SWEEP]
+        for horizon in HORIZONS:
+            at = horizon, case.optimizer, case.steps
+            plain[at].append((curve, best.lrs[horizon]))
+            ruled[at].append((curve, best.planned(case, horizon)))
+
+    def moved(pairs: Mapping[tuple[int, str, int], list[tuple[Curve, float]]], *at: int) -> str:
+        horizon, steps = at
+        each = (shift(pairs[horizon, name, steps])[1] for name in OPTIMIZERS)
+        return percentages(chain.from_iterable(each))
+
+    lines = [
+        "Percent of runs within 1.1x / 1.5x / worse than 3x, if all of 51 rates were raced for so",
+        "many steps and the best one moved by the best shift in hindsight; `by rule`: after what",
+        "`find_lr` makes of it. Three races of 54 steps are what a run of 300 affords, three of 60",
+        "one of 1,500.",
+        "",
+        "| steps of a race | "
+        + " | ".join(f"run of {n} ({count[n]} cases) | by rule" for n in LENGTHS)
+        + " |",
+        "|---" * (1 + 2 * len(LENGTHS)) + "|",
+    ]
+    for horizon in HORIZONS:
+        cells = [moved(pairs, horizon, n) for n in LENGTHS for pairs in (plain, ruled)]
+        lines.append(f"| {horizon} | " + " | ".join(cells) + " |")
+    for by in sorted({by for by, _ in sweeps}):
+        cells = [f"{percentages(sweeps[by, n])} | " for n in LENGTHS]
+        lines.append(f"| a sweep of planned runs, scored by {by} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -141,35 +216,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    if options.whole:
-        whole_runs()
-        return
     curves = {**load(), **load(DRAWN_RUNS)}
-    best: dict[tuple[str, str, int], dict[int, float]] = {}
-    pairs: dict[tuple[int, str, int], list[tuple[Curve, float]]] = defaultdict(list)
-    for case in CASES:
-        if case.key not in curves or not case.tuning:
-            continue
-        same = (case.problem, case.optimizer, case.batch_size)
-        best[same] = best[same] if same in best else raced(case)
-        for horizon, lr in best[same].items():
-            pairs[horizon, case.optimizer, case.steps].append((curves[case.key], lr))
-    lines = [
-        "Percent of runs within 1.1x / 1.5x / worse than 3x, if all of 51 rates were raced for so",
-        "many steps and the best one moved by the best shift in hindsight.",
-        "",
-        "| steps of a race | " + " | ".join(f"run of {steps}" for steps in LENGTHS) + " |",
-        "|---" * (1 + len(LENGTHS)) + "|",
-    ]
-    for horizon in HORIZONS:
-        cells = []
-        for steps in LENGTHS:
-            each = (shift(pairs[horizon, name, steps])[1] for name in OPTIMIZERS)
-            cells.append(percentages(chain.from_iterable(each)))
-        lines.append(f"| {horizon} | " + " | ".join(cells) + " |")
-    table = "\n".join(lines) + "\n"
+    if options.whole:
+        name, table = (
+            "whole",
+            of_whole_runs({case: whole(case) for case in cases(curves, LENGTHS[:1])}, curves),
+        )
+    else:
+        same = {(c.problem, c.optimizer, c.batch_size): c for c in cases(curves)}
+        name, table = "limit", of_races({key: raced(case) for key, case in same.items()}, curves)
     print(table)
-    (RESULTS / "limit.md").write_text(table, encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(table, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from .cases import CASES, Case, Curve
 
-__all__ = ["constants", "oracle", "percentages", "score"]
+__all__ = ["ONE_SWEEP", "best_lr", "constants", "oracles", "percentages", "score"]
 
+ONE_SWEEP = "oracle: best of one seed, on the others"
 FLOOR = 0.02  # of the untrained loss: without it tiny validation losses make the score noise
 
 Array = NDArray[np.float64]
@@ -35,14 +36,31 @@ def score(curve: Curve, lr: float, seeds: Sequence[int] | slice = slice(None)) -
     return float((found + floor) / (smooth(losses).min() + floor))
 
 
-def oracle(curve: Curve) -> list[float]:
-    """The scores, seed by seed, of the best learning rate of the other seeds: the noise floor."""
-    found = []
-    for seed in range(len(curve.losses)):
-        others = [other for other in range(len(curve.losses)) if other != seed]
-        lr = curve.lrs[smooth(capped(curve, others)).argmin()]
-        found.append(score(curve, lr, [seed]))
-    return found
+def best_lr(curve: Curve, seeds: Sequence[int] | slice = slice(None)) -> float:
+    """The learning rate of the sweep with the lowest loss, smoothed over the rates."""
+    return float(curve.lrs[smooth(capped(curve, seeds)).argmin()])
+
+
+def oracles(curve: Curve) -> dict[str, list[float]]:
+    """The scores of the best learning rate of other seeds: what noise alone costs.
+
+    The best of all other seeds, on each; the best of a half, on the other half; and the best of a
+    single seed, which is what one whole sweep of planned runs would tell, on all others.
+    """
+    seeds = range(len(curve.losses))
+    middle = len(seeds) // 2
+    apart = [([k], [other for other in seeds if other != k]) for k in seeds]
+
+    def scores(pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
+        return [score(curve, best_lr(curve, chosen), scored) for chosen, scored in pairs]
+
+    return {
+        "oracle: best of all other seeds, on each": scores((others, one) for one, others in apart),
+        "oracle: best of half, on the other half": scores(
+            [(seeds[:middle], seeds[middle:]), (seeds[middle:], seeds[:middle])]
+        ),
+        ONE_SWEEP: scores(apart),
+    }
 
 
 def constants(curves: dict[str, Curve]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from downslope.finder._trial import Trial
 from .cases import Case
 from .many import OPTIMIZERS, order
 
-__all__ = ["Loader", "suggestion", "swept"]
+__all__ = ["Loader", "suggestion", "swept", "trial"]
 
 RIVALS_ITERATIONS = 100  # fastai's, Lightning's and torch-lr-finder's own number
 
@@ -45,7 +45,12 @@ def suggestion(case: Case, seed: int, scale: float = 1.0) -> RangeTest:
 def swept(case: Case, seed: int, scale: float = 1.0) -> Curve:
     """The sweep of 100 iterations that the other rules are made for."""
     lrs = np.geomspace(1e-7, 10, RIVALS_ITERATIONS).tolist()
-    return sweep(Trial(*_parts(case, seed, scale)), lrs, len(lrs), lambda lr, loss: None)
+    return sweep(trial(case, seed, scale), lrs, len(lrs), lambda lr, loss: None)
+
+
+def trial(case: Case, seed: int, scale: float = 1.0) -> Trial:
+    """What a range test of a case trains, before it is told how long the run will be."""
+    return Trial(*_parts(case, seed, scale))
 
 
 def _parts(

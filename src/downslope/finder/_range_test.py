@@ -32,8 +32,8 @@ class RangeTest:
         confidence: ``"high"``: the loss fell by a tenth, a higher rate was tried and was worse, the
             run is at most ten times as long as a race, and at least 64 targets were held out;
             ``"medium"``: one of the last three does not hold; ``"low"``: it hardly fell;
-            ``"none"``: no clear answer. On problems that nothing was fitted on 98%, 96%, 79% and
-            10% of the suggestions trained to within 1.5 times the best loss, and 0%, 0%, 0% and 90%
+            ``"none"``: no clear answer. On problems that nothing was fitted on 98%, 96%, 81% and
+            10% of the suggestions trained to within 1.5 times the best loss, and 0%, 2%, 0% and 60%
             were worse than 3 times (``benchmarks/results/range_test``; with none, the fallback); on
             ones drawn afterwards 95%, 85%, 87% and 75%, and 2%, 7%, 5% and 7%.
         usual: where a step has the length, beside the weights', that was best on the problems
