@@ -8,14 +8,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import downslope
 from downslope import Monitor
-from downslope.errors import InputError, InputTypeError
 from downslope.monitor import read_records
 from downslope.monitor.plan import next_sampled
 
@@ -307,28 +305,6 @@ def test_a_closed_monitor_leaves_no_hooks_in_the_optimizer() -> None:
     assert not any(hooks)
 
 
-@pytest.mark.parametrize(
-    "loss", [0.5, np.float32(0.5), torch.tensor(0.5), nn.Parameter(torch.tensor(0.5))]
-)
-def test_a_loss_may_be_any_number(loss: Any) -> None:
-    """A float, numpy's, a tensor's."""
-    model = network()
-    events: list[dict[str, Any]] = []
-    with Monitor(model, torch.optim.SGD(model.parameters()), on_event=[events.append]) as monitor:
-        monitor.step(loss)
-    assert [e["loss"] for e in events if e["event"] == "steps"] == [[0.5]]
-
-
-def test_bad_arguments_are_refused() -> None:
-    """One line: what came and what is allowed."""
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(InputTypeError, match="expected a torch module and an optimizer, got SGD"):
-        Monitor(optimizer, model)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="every = 0"):
-        Monitor(model, optimizer, every=0)
-
-
 @pytest.mark.parametrize("loss", [nn.functional.mse_loss, nn.functional.l1_loss])
 def test_the_best_constant(loss: Any) -> None:
     """Beside the loss of the mean, and of the median."""
@@ -340,13 +316,22 @@ def test_the_best_constant(loss: Any) -> None:
     assert found == pytest.approx(float(loss(middle.expand(101, 1), targets)), rel=2e-3)
 
 
-def test_probabilities_have_no_best_constant_that_is_searched_for() -> None:
-    """The search goes below 0, where this loss is not defined: nothing is told, nothing raised."""
-    from downslope.monitor import constant_loss
+def test_a_run_begun_again_in_the_same_folder_is_read_alone(tmp_path: Path) -> None:
+    """The earlier one stays in the file; of a run that goes on, the steps before stay too."""
 
-    targets = torch.tensor([[0.0], [0.0], [0.0], [1.0]])
-    loss = nn.functional.binary_cross_entropy
-    assert constant_loss(loss, torch.full((4, 1), 0.5), targets) is None
+    def run(losses: list[float], done: int) -> list[tuple[int, float]]:
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters())
+        with Monitor(model, optimizer, tmp_path, done=done) as monitor:
+            for loss in losses:
+                monitor.step(loss)
+        records = read_records(tmp_path / "records.jsonl")
+        return [(r["step"], r["loss"]) for r in records if r["event"] == "train"]
+
+    assert run([5.0, 4.0, 3.0], done=0) == [(1, 5.0), (2, 4.0), (3, 3.0)]
+    assert run([2.0, 1.0], done=0) == [(1, 2.0), (2, 1.0)]
+    assert run([0.5], done=1) == [(1, 2.0), (2, 0.5)]
+    assert (tmp_path / "records.jsonl").read_bytes().count(b"5.0") == 1
 
 
 def test_the_monitor_is_public() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,10 +11,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError, InputTypeError
+from .given import as_rows, closed, later, number, unwrapped
 from .hooks import Noting
 from .locate import origin
 from .look import Look
@@ -28,33 +31,6 @@ __all__ = ["Monitor"]
 Event = dict[str, Any]
 
 _NUMBERS = 3  # that are noted of a step
-
-
-class _Unread:
-    """A loss on an accelerator, not waited for: a number for what steps ask of it."""
-
-    __slots__ = ("_loss",)
-
-    def __init__(self, loss: Tensor) -> None:
-        self._loss = loss.detach()
-
-    def __float__(self) -> float:
-        return float(self._loss)
-
-    def __sub__(self, other: object) -> float:
-        return 0.0
-
-
-def _later(loss: Any) -> Any:
-    """A loss that may be on an accelerator."""
-    return _Unread(loss) if isinstance(loss, Tensor) and not loss.is_cpu else float(loss)
-
-
-def _unwrapped(optimizer: Optimizer) -> Optimizer:
-    """What steps in the end: wrappers such as Accelerate's have no hooks of their own."""
-    inner = getattr(optimizer, "optimizer", None)
-    hooked = "_optimizer_step_pre_hooks" in vars(optimizer)
-    return optimizer if hooked or not isinstance(inner, Optimizer) else _unwrapped(inner)
 
 
 def _regrouping(monitor: Monitor) -> Callable[[Optimizer], None]:
@@ -83,7 +59,8 @@ class Monitor:
     Args:
         model: what is trained; must be in training mode when it is.
         optimizer: what steps it.
-        run_dir: where ``records.jsonl`` goes; None: nowhere but ``on_event``.
+        run_dir: where ``records.jsonl`` goes; None: nowhere but ``on_event``. What an earlier run
+            wrote there stays in the file; of it only the first ``done`` steps are read again.
         every: look closely at every so many steps; None: often at first, ever less later, as far
             as the budget goes.
         budget: share of the time that looks may take where ``every`` is None. Steps that are powers
@@ -95,8 +72,8 @@ class Monitor:
         on_event: called with each event, as in :mod:`downslope.monitor.records`.
 
     Raises:
-        InputTypeError: ``model`` or ``optimizer`` is something else.
-        InputError: ``every`` or ``total_steps`` is below 1.
+        InputTypeError: ``model`` or ``optimizer`` is something else, or a number is none.
+        InputError: ``every`` or ``total_steps`` is below 1, or ``constant_loss`` is not finite.
 
     >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
@@ -135,11 +112,18 @@ class Monitor:
         for name, value in (("every", every), ("total_steps", total_steps)):
             if value is not None and value < 1:
                 raise InputError(f"Monitor: {name} = {value}, but it counts steps: 1 or more.")
+        if constant_loss is not None:
+            constant_loss = number("__init__: constant_loss", constant_loss)
+            if not math.isfinite(constant_loss):
+                raise InputError(
+                    f"Monitor: constant_loss = {constant_loss}, but it must be finite: None where "
+                    "there is none, as downslope.monitor.constant_loss gives."
+                )
         begin = perf_counter()
-        optimizer = _unwrapped(optimizer)
+        optimizer = unwrapped(optimizer)
         # What every step asks for comes first: attributes lie in this order, and these in a line.
         on_cpu = all(p.is_cpu for p in model.parameters())
-        self._read: Callable[[Any], Any] = Tensor.item if on_cpu else _later
+        self._read: Callable[[Any], Any] = Tensor.item if on_cpu else later
         self._group = optimizer.param_groups[0]  # whose learning rate is noted
         #: Loss, learning rate and time of each step since `_done`, one after another.
         self._noted: list[Any] = []
@@ -163,7 +147,8 @@ class Monitor:
         self._nonfinite = False
         self._noting = Noting(model)
         self._look = Look(model, optimizer, self._noting, self.trace)
-        self._emit({**setup_event(model, optimizer, total_steps), "constant_loss": constant_loss})
+        setup = setup_event(model, optimizer, total_steps)
+        self._emit({**setup, "constant_loss": constant_loss, "done": done})
         self._prepare()
 
     @property
@@ -181,8 +166,8 @@ class Monitor:
         now = perf_counter()
         try:
             value = self._read(loss)
-        except TypeError:  # not a tensor
-            value = float(loss)
+        except (TypeError, RuntimeError):  # not a tensor, or one of several numbers
+            value = number("step: the loss", loss)
         noted = self._noted
         noted += (value, self._group["lr"], now)
         # The difference is 0, or not a number, which is as good as True.
@@ -241,26 +226,33 @@ class Monitor:
 
     def validation(self, loss: float, metric: float | None = None, *, name: str = "metric") -> None:
         """Note a validation: its mean loss, and a metric where there is one."""
+        self._check_open()
+        loss = number("validation: the loss", loss)
+        metric = None if metric is None else number("validation: the metric", metric)
         self._flush()
         self._emit(
             {
                 "event": "validation",
                 "step": self.steps,
-                "loss": float(loss),
-                "metric": None if metric is None else float(metric),
+                "loss": loss,
+                "metric": metric,
                 "name": name,
                 "seconds": perf_counter() - self._begin,
             }
         )
 
-    def data(self, train: Tensor, validation: Tensor) -> None:
+    def data(self, train: Tensor | ArrayLike, validation: Tensor | ArrayLike) -> None:
         """Note which rows repeat, and which are both trained on and judged by.
 
         Args:
-            train: the inputs to train on: [rows, ...].
+            train: the inputs to train on, a tensor or an array: [rows, ...].
             validation: the inputs to judge by.
+
+        Raises:
+            InputTypeError: one is something else.
         """
-        event = data_event(train, validation)
+        self._check_open()
+        event = data_event(as_rows(train), as_rows(validation))
         if event is not None:
             self._emit(event)
 
@@ -270,10 +262,15 @@ class Monitor:
         self._noting.remove()
         self._loading.remove()
         self._flush()
+        self._read = closed
         if self._writer is not None:
             self._writer.close()
             self._sinks.remove(self._writer.write)
             self._writer, self._writing = None, []
+
+    def _check_open(self) -> None:
+        if self._read is closed:
+            closed()
 
     def __enter__(self) -> Self:
         return self

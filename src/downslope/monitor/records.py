@@ -15,7 +15,7 @@ A record is an event of the loop (see :mod:`downslope.training.loop`); ``event``
 ``steps``         ``train`` events of several steps as columns: step, loss, lr, seconds; a loss is
                   null where it was not finite. :func:`read_records` gives them one by one
 ``setup``         what a :class:`~downslope.Monitor` knows before the first step: optimizer, groups,
-                  tensors, modules, total_steps
+                  tensors, modules, total_steps, done (steps that were done before)
 ``data``          rows, validation_rows, repeated (share of the rows), shared (share of the
                   validation rows that are trained on), finest (values of a feature over rows)
 ``looks``         several ``monitor`` events: said (what all say alike), paths (the keys that lead
@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,6 +48,8 @@ __all__ = ["RecordWriter", "each", "gone_back", "read_records"]
 
 
 _ENCODE = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make one for each record
+#: Events after which a run goes on from an earlier step, and where they say which.
+BACK = {"heal": "step", "setup": "done"}
 DELAY = 0.5  # seconds that a step's record may wait, so that small steps do not wait for the file
 
 
@@ -142,7 +145,8 @@ class RecordWriter:
 def read_records(path: str | Path) -> list[dict[str, Any]]:
     """All complete records of a file; the torn last line of a killed run is left out.
 
-    What was recorded of steps that a healed run went back over is left out too.
+    What was recorded of steps that a healed run went back over is left out too, and what an earlier
+    run wrote of steps that a monitor in the same folder began behind.
 
     Raises:
         InputError: the file cannot be read, or a complete line is not a record.
@@ -159,8 +163,8 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            if record["event"] == "heal":
-                records = gone_back(records, record["step"])
+            if record["event"] in BACK:
+                records = gone_back(records, record.get(BACK[record["event"]], math.inf))
             records += each({"event": record["event"], **record})
         except (ValueError, KeyError, TypeError):
             raise InputError(
@@ -184,7 +188,7 @@ def each(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"event": "train", **dict(zip(names, row, strict=True))} for row in rows]
 
 
-def gone_back(records: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+def gone_back(records: list[dict[str, Any]], step: float) -> list[dict[str, Any]]:
     """Records without what belongs to later steps, and without how the run ended then.
 
     >>> gone_back([{"event": "train", "step": 1}, {"event": "train", "step": 2}], 1)
