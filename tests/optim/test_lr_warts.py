@@ -196,6 +196,17 @@ def test_torch_dies_on_an_added_group() -> None:
         scheduler.step()
 
 
+def test_a_group_added_to_a_chain_has_the_lr_it_came_with() -> None:
+    """The base of every part is the lr before the first of them has changed it."""
+    optimizer = sgd(0.1)
+    parts = [ours.MultiplicativeLR(optimizer, lambda epoch: 0.5), ours.LambdaLR(optimizer, float)]
+    scheduler = ours.ChainedScheduler(parts)
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.25})
+    optimizer.step()
+    scheduler.step()
+    assert now(optimizer) == [0.1, 0.25]
+
+
 def test_an_added_group_needs_its_function() -> None:
     """With a function a group there is none for the new one: an error that says so."""
     scheduler = ours.LambdaLR(sgd(0.1, 0.2), [lambda epoch: 1.0, lambda epoch: 0.5])
@@ -213,6 +224,20 @@ def test_a_factor_of_zero_comes_back() -> None:
     assert run(scheduler, 4) == [[0.0], [0.0], [0.0], [0.1], [0.1]]
     with pytest.raises(ZeroDivisionError):
         run(theirs.ConstantLR(sgd(0.1), factor=0, total_iters=3), 4)
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+def test_a_chain_does_not_pass_zero(tensor: bool) -> None:
+    """Below another's floor a cosine that climbs again leads down; torch's then climbs the loss."""
+
+    def lowest(module: Any) -> float:
+        optimizer = sgd(0.1, tensor=tensor)
+        cosine = module.CosineAnnealingLR(optimizer, 4, eta_min=0.01)
+        chain = module.ChainedScheduler([module.StepLR(optimizer, 1, 0.5), cosine])
+        return min(lrs[0] for lrs in run(chain, 12))
+
+    assert lowest(theirs) < -0.002
+    assert lowest(ours) == 0.0
 
 
 def test_restarts_resume_in_a_later_cycle() -> None:

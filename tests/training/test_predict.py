@@ -119,6 +119,14 @@ def test_a_bad_cell_late_in_the_file_leaves_nothing(
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_a_device_that_is_not_here_is_refused(tmp_path: Path) -> None:
+    """Before a row is read; ``"auto"`` finds one, as in a recipe."""
+    run, path, _ = trained(tmp_path, classes=False)
+    with pytest.raises(InputError, match=r"predict: device = 'gpu' cannot be used here: .* 'auto'"):
+        predict(run, path, device="gpu")
+    assert predict(run, path, device="auto")["predicted_y"].shape == (ROWS,)
+
+
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     """A header alone has nothing to predict for."""
     run, _, _ = trained(tmp_path, classes=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -16,9 +17,8 @@ from ..schedules._schedule import whole
 from ._lr_base import (
     Driver,
     Updates,
-    check_state,
-    continue_from,
     learning_rates,
+    note_first_lrs,
     set_learning_rates,
     told,
 )
@@ -27,7 +27,34 @@ from ._plateau_lr import ReduceLROnPlateau
 __all__ = ["ChainedScheduler", "SequentialLR"]
 
 
-class SequentialLR(torch_lr.SequentialLR):
+class Composed(Driver):
+    """A scheduler made of others: a call of :meth:`step` goes on with all that run now."""
+
+    _schedulers: Any  # torch has a list in one class and a sequence in the other
+
+    def step(self, metrics: SupportsFloat | None = None) -> None:
+        """Go to the next epoch; ``metrics`` is for a part that is a :class:`ReduceLROnPlateau`."""
+        if not Updates.of(self.optimizer).skipped(self):
+            with told(self):
+                self._advance(metrics)
+
+    @abstractmethod
+    def _advance(self, metrics: SupportsFloat | None) -> None:
+        """Go to the next epoch."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken; torch's is as good. The lr as in StepLR's."""
+        own = len(self._schedulers)
+        saved = len(state_dict.get("_schedulers", self._schedulers))
+        if saved != own:
+            raise InputError(
+                f"{type(self).__name__}: this state dict is of {saved} schedulers, this one has "
+                f"{own}; build it as the saved one was built"
+            )
+        super().load_state_dict(state_dict)
+
+
+class SequentialLR(Composed, torch_lr.SequentialLR):
     """One scheduler after another, changing at given epochs; each begins at its own epoch 0.
 
     Beyond torch: it can be nested; ``last_epoch=`` resumes at the very lr of an uninterrupted run,
@@ -55,6 +82,8 @@ class SequentialLR(torch_lr.SequentialLR):
     [0.1]
     """
 
+    _keys = ("_schedulers", "_milestones")
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -66,15 +95,15 @@ class SequentialLR(torch_lr.SequentialLR):
         self.verbose = bool(verbose)
         self._schedulers, self._milestones = _checked_parts(optimizer, schedulers, milestones)
         self.optimizer = optimizer
-        for group, lr in zip(optimizer.param_groups, learning_rates(optimizer), strict=True):
-            group.setdefault("initial_lr", lr)
+        note_first_lrs(optimizer)
         self.recursive_undo()
         self._initial_step()
         if last_epoch >= 0:
             self._replay(last_epoch + 1)
 
     def _part(self, epoch: int) -> LRScheduler:
-        return self._schedulers[bisect_right(self._milestones, epoch)]
+        part: LRScheduler = self._schedulers[bisect_right(self._milestones, epoch)]
+        return part
 
     def _initial_step(self) -> None:
         """Begin: when built, and again as a part of another one."""
@@ -97,12 +126,6 @@ class SequentialLR(torch_lr.SequentialLR):
         for _ in range(epochs):
             self._advance(None)
 
-    def step(self, metrics: SupportsFloat | None = None) -> None:
-        """Go to the next epoch; ``metrics`` is for a part that is a :class:`ReduceLROnPlateau`."""
-        if not Updates.of(self.optimizer).skipped(self):
-            with told(self):
-                self._advance(metrics)
-
     def _advance(self, metrics: SupportsFloat | None) -> None:
         self.last_epoch += 1
         part = self._part(self.last_epoch)
@@ -112,23 +135,12 @@ class SequentialLR(torch_lr.SequentialLR):
             _step(part, metrics)
         self._last_lr = learning_rates(self.optimizer)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state under torch's keys, with the parts' states in it."""
-        return {key: value for key, value in super().state_dict().items() if key != "verbose"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken; torch's is as good. The lr as in StepLR's."""
-        keys = ("_schedulers", "_milestones")
-        _check_count(self, state_dict, keys)
-        continue_from(self, super().load_state_dict, state_dict, keys)
-        self._resume()
-
     def _resume(self) -> None:
         """Let the part that is running have the last word on the momentum."""
         _resume(self._part(self.last_epoch))
 
 
-class ChainedScheduler(torch_lr.ChainedScheduler):
+class ChainedScheduler(Composed, torch_lr.ChainedScheduler):
     """Several schedulers at once, each applied to what those before it made of the lr.
 
     Beyond torch: a part may be a :class:`ReduceLROnPlateau`: pass its metric to :meth:`step`; and
@@ -150,6 +162,8 @@ class ChainedScheduler(torch_lr.ChainedScheduler):
     [0.125]
     """
 
+    _keys = ("_schedulers",)
+
     def __init__(
         self,
         schedulers: Sequence[LRScheduler],
@@ -168,13 +182,10 @@ class ChainedScheduler(torch_lr.ChainedScheduler):
         self._last_lr = learning_rates(self.optimizer)
         Updates.of(self.optimizer)
 
-    def step(self, metrics: SupportsFloat | None = None) -> None:
-        """Go to the next epoch; ``metrics`` is for a part that is a :class:`ReduceLROnPlateau`."""
-        if Updates.of(self.optimizer).skipped(self):
-            return
-        with told(self):
-            for part in self._schedulers:
-                _step(part, metrics)
+    def _advance(self, metrics: SupportsFloat | None) -> None:
+        note_first_lrs(self.optimizer)
+        for part in self._schedulers:
+            _step(part, metrics)
         self._last_lr = learning_rates(self.optimizer)
 
     def _initial_step(self) -> None:
@@ -183,27 +194,14 @@ class ChainedScheduler(torch_lr.ChainedScheduler):
             _start(part)
         self._last_lr = learning_rates(self.optimizer)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state under torch's keys, with the parts' states in it."""
-        return {key: value for key, value in super().state_dict().items() if key != "verbose"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken; torch's is as good. The lr as in StepLR's."""
-        _check_count(self, state_dict, ("_schedulers",))
-        continue_from(self, super().load_state_dict, state_dict, ("_schedulers",))
-        self._resume()
-
     def _resume(self) -> None:
         for part in self._schedulers:
             _resume(part)
 
 
-_Composed = torch_lr.SequentialLR | torch_lr.ChainedScheduler
-
-
 def _step(part: LRScheduler, metrics: SupportsFloat | None) -> None:
     """Step a part, with the metric where it may watch one."""
-    if isinstance(part, (ReduceLROnPlateau, SequentialLR, ChainedScheduler)):
+    if isinstance(part, (ReduceLROnPlateau, Composed)):
         part.step(metrics)
     else:
         part.step()
@@ -221,7 +219,7 @@ def _start(part: LRScheduler) -> None:
 
 
 def _resume(part: LRScheduler) -> None:
-    if isinstance(part, (Driver, SequentialLR, ChainedScheduler)):
+    if isinstance(part, Driver):
         part._resume()
 
 
@@ -230,16 +228,6 @@ def _all_parts(scheduler: LRScheduler) -> Iterator[LRScheduler]:
     for part in getattr(scheduler, "_schedulers", ()):
         yield part
         yield from _all_parts(part)
-
-
-def _check_count(scheduler: _Composed, state: dict[str, Any], keys: Sequence[str]) -> None:
-    check_state(scheduler, state, keys)
-    saved, own = len(state["_schedulers"]), len(scheduler._schedulers)
-    if saved != own:
-        raise InputError(
-            f"{type(scheduler).__name__}: this state dict is of {saved} schedulers, this one has "
-            f"{own}; build it as the saved one was built"
-        )
 
 
 def _check_parts(name: str, optimizer: Any, schedulers: Sequence[Any]) -> None:

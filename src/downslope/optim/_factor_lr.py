@@ -64,7 +64,8 @@ class FactorLR(Driver):
         if before == 0:  # at the floor there is nothing to multiply: climb from it
             pairs = zip(found, self._bases, strict=True)
             return [lr + (base - floor) * now for lr, base in pairs]
-        return [floor + (lr - floor) * (now / before) for lr in found]
+        ratio = now / before  # what another scheduler took below the floor must not pass zero
+        return [_at_least_0(floor + (lr - floor) * ratio) for lr in found]
 
     def _closed(self, epoch: int) -> list[Lr]:
         return self._of(self._bases, self._factor(epoch))
@@ -75,6 +76,10 @@ class FactorLR(Driver):
 
     def _get_closed_form_lr(self) -> list[Lr]:
         return self._closed(self.last_epoch)
+
+
+def _at_least_0(lr: Lr) -> Lr:
+    return lr.clamp(min=0.0) if isinstance(lr, Tensor) else max(lr, 0.0)
 
 
 def _where_equal(found: Lr, expected: Lr, closed: Lr, changed: Lr) -> Lr:

@@ -25,6 +25,7 @@ __all__ = [
     "continue_from",
     "in_range",
     "learning_rates",
+    "note_first_lrs",
     "set_learning_rates",
     "told",
 ]
@@ -48,8 +49,8 @@ class Driver(LRScheduler):
     def _bases(self) -> list[Lr]:
         """The base lr of each group; a group added later has the lr it came with."""
         late = self.optimizer.param_groups[len(self.base_lrs) :]
-        for group in late:
-            group.setdefault("initial_lr", _copy(group["lr"]))
+        if late:
+            note_first_lrs(self.optimizer)
         return [*self.base_lrs, *(group["initial_lr"] for group in late)]
 
     def _initial_step(self) -> None:
@@ -177,6 +178,13 @@ def _epoch(scheduler: LRScheduler) -> int:
 
 def _copy(lr: Lr) -> Lr:
     return lr.clone() if isinstance(lr, Tensor) else lr
+
+
+def note_first_lrs(optimizer: Optimizer) -> None:
+    """Let every group remember the lr that it came with, before a scheduler changes it."""
+    for group in optimizer.param_groups:
+        if "initial_lr" not in group:
+            group["initial_lr"] = _copy(group["lr"])
 
 
 def learning_rates(optimizer: Optimizer, key: str = "lr") -> list[Lr]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..errors import InputError, MissingExtraError
 from ..files import LEFTOVER, staged
 from .precision import Precision
+from .recipe import usable_device
 from .run import Run, Which
-from .state import EVALUATION_ROWS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -160,15 +160,14 @@ def _predictions(
     """The answers for each batch, and the share of the file that is done; at least one row."""
     run = run if isinstance(run, Run) else Run.load(run)
     preparation = run.preparation(checkpoint)
-    place = _device(device)
+    place = usable_device("predict", device or "cpu")
     model = run.model(checkpoint).to(place)
     recipe = run.recipe
     # In other arithmetic than the run was judged in, its metric would not come out again.
     trained_on = torch.device(recipe.device).type
     precision = Precision(recipe.precision if place.type == trained_on else "fp32", place)
-    rows = EVALUATION_ROWS * max(1, (recipe.batch_size or 1) // recipe.accumulate)
     empty = True
-    for batch in preparation.read(Path(file), rows):
+    for batch in preparation.read(Path(file), recipe.evaluation_batch_size):
         if not len(batch.inputs):
             continue
         empty = False
@@ -178,16 +177,6 @@ def _predictions(
         yield {**keys, **preparation.answers(outputs.float().cpu(), batch.inputs)}, batch.share
     if empty:
         raise InputError(f"{str(file)!r} has no rows to predict for.")
-
-
-def _device(name: str | None) -> torch.device:
-    try:
-        place = torch.device(name or "cpu")
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        reason = str(error).split("\n")[0]
-        raise InputError(f"predict: device {name!r} cannot be used here: {reason}") from None
-    return place
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ def schedule(recipe: Recipe, total_steps: int) -> Schedule:
     >>> schedule(Recipe(schedule="cosine", warmup=0.25), total_steps=8)
     warmup(2) >> cosine(6)
     """
-    rising = int((recipe.warmup or 0.0) * total_steps)
+    rising = _rising(recipe, total_steps)
     left = total_steps - rising
     body: Schedule
     match recipe.schedule:
@@ -41,6 +41,11 @@ def schedule(recipe: Recipe, total_steps: int) -> Schedule:
         case "constant" | "plateau":
             body = constant()
     return warmup(rising) >> body if rising else body
+
+
+def _rising(recipe: Recipe, total_steps: int) -> int:
+    """Steps of the warmup."""
+    return int((recipe.warmup or 0.0) * total_steps)
 
 
 class LearningRate:
@@ -65,7 +70,7 @@ class LearningRate:
         self._plateau: ReduceLROnPlateau | None = None
         if recipe.schedule == "plateau":
             self._plateau = ReduceLROnPlateau(optimizer, patience=5)  # the first guide's
-        self._rising = int((recipe.warmup or 0.0) * total_steps)
+        self._rising = _rising(recipe, total_steps)
 
     def before_step(self, done: int) -> float:
         """Set the learning rate of the step after ``done`` steps, and return it."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .. import optim
     from ..tasks import Task
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "usable_device"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -29,6 +29,7 @@ _NOT_HYPERPARAMETERS = frozenset(
 )
 DEFAULT_OPTIMIZER = "adamw"
 DEFAULT_WARMUP = 0.05
+EVALUATION_ROWS = 4  # times a part's rows: without gradients a larger batch fits
 
 
 class Recipe(BaseModel):
@@ -218,7 +219,7 @@ class Recipe(BaseModel):
             InputError: a metric that the task does not have.
         """
         task.judge(self.best)
-        device = _device(self.device)
+        device = usable_device("Recipe", self.device)
         chosen: dict[str, Any] = {
             "device": str(device),
             "precision": self.precision,
@@ -245,6 +246,11 @@ class Recipe(BaseModel):
         from ..tasks import size, steps_in
 
         return steps_in(size(task.train), self.batch_size or task.batch_size, processes)
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        """Rows of a batch that is only evaluated; of a resolved recipe."""
+        return EVALUATION_ROWS * max(1, (self.batch_size or 1) // self.accumulate)
 
     def optimizer_arguments(self) -> dict[str, Any]:
         """What the optimizer is built with, besides its learning rate."""
@@ -349,8 +355,12 @@ def _defaults(cls: type[torch.optim.Optimizer]) -> dict[str, Any]:
     }
 
 
-def _device(name: str) -> torch.device:
-    """The device by its name, checked to be there."""
+def usable_device(owner: str, name: str) -> torch.device:
+    """The device by its name, checked to be there; ``"auto"`` is CUDA where there is one.
+
+    Raises:
+        InputError: it is none, or not here; ``owner`` stands first.
+    """
     import torch
 
     if name == "auto":
@@ -358,10 +368,10 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"Recipe: device = {name!r} cannot be used here: {reason}. Use 'cpu' or 'auto'."
+            f"{owner}: device = {name!r} cannot be used here: {reason}. Use 'cpu' or 'auto'."
         ) from None
     return device
 

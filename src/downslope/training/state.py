@@ -25,8 +25,6 @@ from .recipe import Recipe
 
 __all__ = ["Progress", "State", "Stopwatch", "recipe_of"]
 
-EVALUATION_ROWS = 4  # times a part's rows: without gradients a larger batch fits
-
 
 @dataclass
 class Progress:
@@ -102,6 +100,7 @@ class State:
         self._preparation = task.preparation
         self._recipe = recipe
         self.batch_size = recipe.batch_size
+        self.evaluation_batch_size = recipe.evaluation_batch_size
         self.epochs = recipe.epochs
         self.processes = processes
         self.device = processes.device(recipe.device)
@@ -130,11 +129,6 @@ class State:
     def taken(self) -> int:
         """Steps taken since the start, those included that fp16 skipped."""
         return self.progress.epoch * self.steps_per_epoch + self.progress.batch
-
-    @property
-    def evaluation_batch_size(self) -> int:
-        """Rows of a validation batch."""
-        return EVALUATION_ROWS * max(1, self.batch_size // self._recipe.accumulate)
 
     def rest_of_epoch(self) -> Iterator[list[tuple[Tensor, Tensor, float]]]:
         """The steps that the epoch at hand has left; of each its parts, and their shares."""
