@@ -141,8 +141,7 @@ class Noting(Tap):
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
         self._call: Any = None
-        #: Called with the arguments of a pass in training mode as well, if there is one; without
-        #: it `after` is not called either.
+        #: Called with the arguments of a pass in training mode as well, if there is one.
         self.then: Callable[[Any, Any], None] | None = None
         self._earlier: Batch | None = None
         self._latest: Batch | None = None
@@ -190,13 +189,12 @@ class Noting(Tap):
         """Note what a call is given, and pass it on."""
         if is_grad_enabled():  # as in _see: a call would cost as much
             self._earlier, self._latest = self._latest, (args, kwargs)
-        if self.then is None:
+            if self.then is not None and self._module().training:
+                self.then(args, kwargs)
+        if self.after is None:
             return self._call(*args, **kwargs)
-        if is_grad_enabled() and self._module().training:
-            self.then(args, kwargs)
         output = self._call(*args, **kwargs)
-        if self.after is not None:
-            self.after(output)
+        self.after(output)
         return output
 
     def _see(self, module: nn.Module, args: Any, kwargs: Any) -> None:

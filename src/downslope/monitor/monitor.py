@@ -180,7 +180,6 @@ class Monitor:
 
     def _attend(self, now: float) -> None:
         """Do what few steps ask for: finish a look, write rows, begin another look."""
-        self._regroup()
         step, noted, looked = self.steps, self._noted, self._look.armed
         thorough = self._look.thorough
         before = max([self._last, *noted[-_NUMBERS - 1 : -_NUMBERS]])
@@ -190,6 +189,7 @@ class Monitor:
         if again:
             self._due += _NUMBERS
         else:
+            self._regroup()
             self._prepare()
         # Looks at one step after another wait for each other, as long as records may.
         follows = (again or self._look.armed) and self._sinks == self._writing
