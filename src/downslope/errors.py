@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import TypeGuard
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 #: Names that other libraries give what has a shorter one here.
-SPELT_OUT: dict[object, str] = {"learning_rate": "lr"}
+SPELT_OUT: dict[str, str] = {"learning_rate": "lr"}
 
 
 class DownslopeError(Exception):
@@ -91,10 +92,18 @@ def guess(name: object, allowed: Iterable[str], *, most: int = 2, cutoff: float 
     >>> guess("momentun", ["lr", "momentum"]), guess("learning_rate", ["lr"]), guess("x", ["lr"])
     (" Did you mean 'momentum'?", " Did you mean 'lr'?", '')
     """
-    names = list(allowed)
-    near = difflib.get_close_matches(str(name), names, n=most, cutoff=cutoff)
-    if name in SPELT_OUT and SPELT_OUT[name] in names:
-        near = [SPELT_OUT[name]]
+    text, names = str(name), list(allowed)
+
+    def likeness(other: str) -> tuple[float, int]:
+        """How alike they are; among equals those first that begin alike."""
+        pair = other.lower(), text.lower()
+        begin = takewhile(lambda letters: letters[0] == letters[1], zip(*pair, strict=False))
+        return difflib.SequenceMatcher(None, *pair).ratio(), len(list(begin))
+
+    alike = [other for other in names if likeness(other)[0] >= cutoff]
+    near = sorted(alike, key=likeness, reverse=True)[:most]
+    if SPELT_OUT.get(text) in names:
+        near = [SPELT_OUT[text]]
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

@@ -2,129 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-import numpy as np
 import pytest
-from PIL import Image
-from typer.testing import CliRunner
 
-from downslope.cli import app
-
-from .conftest import HEADER
-
-RUNNER = CliRunner()
-FILES = {
-    "empty.csv": "",
-    "header.csv": HEADER,
-    "text.csv": HEADER + "1,2,3\n1,tall,4\n2,3,5\n" * 5,
-    "nan.csv": HEADER + "1,2,3\n1,nan,4\n2,3,5\n" * 5,
-    "one_class.csv": HEADER + "1,2,a\n2,3,a\n" * 10,
-    "ragged.csv": HEADER + "1,2,3\n1,2,3,4\n" * 10,
-    "twice.csv": "height,height,kind\n" + "1,2,a\n2,3,b\n" * 10,
-    "alone.csv": "kind\n" + "a\nb\n" * 10,
-    "latin.csv": b"height,kind\n" + b"1,\xe9\n2,b\n" * 10,
-    "broken.parquet": b"PAR1 and nothing more",
-    "short.txt": "too short",
-    "binary.txt": b"one \x00 byte" * 1000,
-    "story.txt": "the way down " * 200,
-    "broken.npz": b"PK and nothing more",
-    "broken.npy": b"",
-    "broken.safetensors": b"\x08\0\0\0\0\0\0\0{}      ",
-    "bad.toml": "lr = = 3",
-    "key.toml": "learning_rate = 0.1",
-    "value.toml": 'lr = "fast"',
-    "latin.toml": b'optimizer = "\xe9"',
-    "name.toml": 'optimizer = "adamv"',
-    "nested.toml": "[optimizer]\nname = 'adamw'",
-    "infinite.toml": "lr = inf",
-    "list.toml": "hyperparameters = [0.9]",
-    "switch.toml": 'compile = "yes"',
-    "broken.py": "def task(:\n",
-    "quits.py": "raise SystemExit('no GPU')\n",
-    "lacks.py": "import no_such_package\n",
-}
-OWN = """
-from dataclasses import replace
-from torch.utils.data import TensorDataset
-import torch
-from downslope import Metric
-from tests.training.tiny import tiny, data
-
-class Late:
-    def __init__(self, error): self.error = error
-    def __len__(self): return 52
-    def __getitem__(self, row):
-        if row > 40: raise self.error
-        return data(0)[row]
-
-COUNT = 3
-def needy(rows): return tiny()
-def raises(): raise KeyError("bucket")
-def nothing(): pass
-def network(): return torch.nn.Linear(3, 1)
-def nameless(): return replace(tiny(), name="")
-def made(): return replace(tiny(), model=torch.nn.Linear(3, 1))
-def classes(): return replace(tiny(), loss=torch.nn.MSELoss)
-def unreduced(): return replace(tiny(), loss=lambda y, t: (y - t).square())
-def wide(): return replace(tiny(), model=lambda: torch.nn.Linear(9, 1))
-def numberless(): return replace(tiny(), model=lambda: 3)
-def pairs(): return replace(tiny(), model=lambda: torch.nn.LSTM(3, 1))
-def worded(): return replace(tiny(), metric=Metric("m", lambda y, t: "good", False))
-def unmeasured(): return replace(tiny(), metric=Metric("m", lambda y, t: 1 / 0, False))
-def empty(): return replace(tiny(), validation=TensorDataset(torch.zeros(0, 3), torch.zeros(0, 1)))
-def triples(): return replace(tiny(), train=[(torch.zeros(3), 1.0, 2.0)] * 8)
-def endless(): return replace(tiny(), train=iter(data(0)))
-def gone(): return replace(tiny(), validation=[None] * 8)
-def half(): return replace(tiny(), batch_size=0.5)
-def late(): return tiny(train=Late(OSError("the disk is gone")))
-def crashing(): return tiny(train=Late(RuntimeError("no row 41")))
-"""
-
-
-@pytest.fixture(scope="session")
-def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on a table that looks killed, beside its table."""
-    folder = tmp_path_factory.mktemp("runs")
-    rows = (f"{i % 7},{i % 5},{'ab'[i % 2]}\n" for i in range(60))
-    (folder / "shapes.csv").write_text(HEADER + "".join(rows))
-    options = ["--target", "kind", "--lr", "0.01", "--epochs", "1", "--run-dir", f"{folder}/r"]
-    result = RUNNER.invoke(app, ["train", f"{folder}/shapes.csv", *options])
-    assert result.exit_code == 0, result.output
-    _cut_last_record(folder / "r" / "records.jsonl")
-    return folder / "r"
-
-
-@pytest.fixture
-def world(csv: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder of files of which each is wrong in some way."""
-    for name, content in FILES.items():
-        data = content.encode() if isinstance(content, str) else content
-        Path(name).write_bytes(data)
-    Path("mine.py").write_text(OWN)
-    x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
-    np.savez("good.npz", x=x, y=y)
-    np.savez("nan.npz", x=np.full((20, 3), np.nan), y=y)
-    np.savez("unnamed.npz", a=x, b=x)
-    np.savez("objects.npz", x=np.array([{}] * 20), y=y)
-    np.savez("uneven.npz", x=x[:19], y=y)
-    np.save("single.npy", x)
-    Path("nobody").mkdir()
-    for folder, count in (("pictures/a", 5), ("pictures/b", 5), ("same/a", 9), ("torn/a", 9)):
-        Path(folder).mkdir(parents=True)
-        for k in range(count):
-            Image.fromarray(np.full((8, 8), 20 * k, dtype=np.uint8)).save(f"{folder}/{k}.png")
-    shutil.copytree("torn/a", "torn/b")
-    Path("torn/b/3.png").write_bytes(Path("torn/b/3.png").read_bytes()[:40])
-    Path("link.csv").symlink_to("nowhere.csv")
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for name in ("mine", "broken", "quits", "lacks"):
-        sys.modules.pop(name, None)
-
+from .world import assert_refused
 
 TRAIN = [
     ("dgits", "Did you mean 'digits'?"),
@@ -184,6 +64,7 @@ FIND = [
 DATA = [
     ("ragged.csv --target kind", "cells"),
     ("twice.csv --target kind", "given twice"),
+    ("shapes.xlsx --target kind", "is a spreadsheet. Save it as CSV"),
     ("alone.csv --target kind", "one column alone, 'kind'"),
     ("latin.csv --target kind", "UTF-8"),
     ("link.csv --target kind", "does not exist"),
@@ -278,6 +159,8 @@ TASKS = [
     ("mine:late --lr 0.01 --dry-run --epochs 0", "epochs must be"),
     ("mine:crashing", "RuntimeError: no row 41 (raised in "),
     ("mine:nothing --target y", "takes no target"),
+    ("mine.py", "is a Python file. Name the function in it that returns a task: mine:FUNCTION"),
+    ("mine", "'mine.py' is here: name the function in it that returns a task, mine:FUNCTION"),
 ]
 OTHERS = [
     ("advise none:task", "there is no module 'none'"),
@@ -286,7 +169,8 @@ OTHERS = [
     ("memory mine:raises", "KeyError"),
     ("memory 12q", "12q"),
     ("find-lr mine:wide", "inputs of shape"),
-    ("explain adamv", "Did you mean"),
+    ("explain adamv", "'adamw'?"),
+    ("compare digits --budget soon", "a number of minutes, or one with s, m or h"),
     ("schedule cosine(", "cosine("),
     ("race hill", "hill"),
     ("diagnose nowhere", "nowhere"),
@@ -307,93 +191,4 @@ OTHERS = [
 )
 def test_bad_input_is_one_line_and_writes_nothing(line: str, says: str) -> None:
     """Whatever is wrong: exit code 2, one line that names it, and no file is touched."""
-    _assert_refused(line.split(), says)
-
-
-RUNS = [
-    ("train --resume r --seed 3", "cannot change its seed"),
-    ("train --resume r --optimizer sgd", "cannot change its optimizer"),
-    ("train --resume r --epochs 0", "epochs must be"),
-    ("train --resume r/checkpoints/none.pt", "none.pt"),
-    ("train digits --run-dir r --lr 0.01", "exists already"),
-    ("predict r none.csv", "does not exist"),
-    ("predict r story.txt", "story.txt"),
-    ("predict r shapes.csv --checkpoint first", "first"),
-    ("predict r shapes.csv --out shapes.csv", "is the file to predict for"),
-    ("export r --out shapes.csv", "is a file"),
-    ("export r --checkpoint first", "first"),
-]
-
-
-@pytest.mark.usefixtures("world")
-@pytest.mark.parametrize(("line", "says"), RUNS)
-def test_bad_options_leave_a_run_as_it_was(a_run: Path, line: str, says: str) -> None:
-    """A run is not changed by a command that is refused."""
-    shutil.copytree(a_run, "r")
-    _assert_refused(line.split(), says)
-
-
-def _flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-DAMAGES = {
-    "checkpoint": (lambda r: _flip(r / "checkpoints/last.pt"), "damaged"),
-    "no checkpoint": (lambda r: (r / "checkpoints/last.pt").unlink(), "last.pt"),
-    "recipe": (lambda r: (r / "recipe.toml").write_text("lr = = 1"), "not valid TOML"),
-    "task": (lambda r: (r / "task.json").write_text("{"), "task.json"),
-    "task's source": (lambda r: (r / "task.json").write_text("{}"), "task.json"),
-    "environment": (lambda r: (r / "environment.json").write_text("nothing"), "environment.json"),
-    "records": (lambda r: (r / "records.jsonl").write_text("no record\n"), "line 1"),
-    "nothing recorded": (lambda r: (r / "records.jsonl").write_text(""), "no start record"),
-}
-
-
-@pytest.mark.usefixtures("world")
-@pytest.mark.parametrize("which", DAMAGES)
-def test_a_damaged_run_is_not_resumed(a_run: Path, which: str) -> None:
-    """A flipped bit, a file cut short or gone: the resumption stops before anything is changed."""
-    shutil.copytree(a_run, "r")
-    damage, says = DAMAGES[which]
-    damage(Path("r"))
-    _assert_refused(["train", "--resume", "r"], says)
-
-
-@pytest.mark.usefixtures("world")
-def test_other_data_are_not_resumed_on(a_run: Path) -> None:
-    """The table was changed since."""
-    shutil.copytree(a_run, "r")
-    table = a_run.parent / "shapes.csv"
-    before = table.read_text()
-    table.write_text(before + "1,2,a\n")
-    try:
-        _assert_refused(["train", "--resume", "r"], "other data")
-    finally:
-        table.write_text(before)
-
-
-def _assert_refused(arguments: list[str], says: str) -> None:
-    before = _files()
-    result = RUNNER.invoke(app, arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
-    assert _files() == before
-
-
-def _files() -> dict[Path, bytes | None]:
-    """Every path and its content, but what Python compiles."""
-    return {
-        path: path.read_bytes() if path.is_file() else None
-        for path in Path.cwd().rglob("*")
-        if "__pycache__" not in path.parts
-    }
-
-
-def _cut_last_record(records: Path) -> None:
-    """Take the end off the records, so that the run looks killed."""
-    records.write_text("".join(records.read_text().splitlines(keepends=True)[:-1]))
+    assert_refused(line.split(), says)

@@ -14,6 +14,7 @@ from torch.optim.optimizer import (
 from torch.profiler import ProfilerActivity, profile
 
 import downslope.optim
+from downslope.schedules import linear
 
 from .catalogue import BACKWARD, DRIVEN, TWINS, Entry, each, each_implementation
 from .harness import (
@@ -53,6 +54,16 @@ def test_group_added_between_steps(entry: Entry) -> None:
         drive(optimizer, rows(entry)[3:])
         ends.append(params)
     assert_same(*ends, entry.slack)
+
+
+def test_a_group_added_later_begins_its_schedule() -> None:
+    """Its own steps count, not those that the others have done."""
+    first, later = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    optimizer = downslope.optim.SGD([first], lr=linear(4))
+    drive(optimizer, [[torch.ones(1)]] * 2)
+    optimizer.add_param_group({"params": [later]})
+    drive(optimizer, [[torch.ones(1)] * 2])
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 1.0]
 
 
 @each(TWINS)

@@ -46,4 +46,6 @@ def minutes(text: str) -> float:
     try:
         return float(number) * factor
     except ValueError:
-        raise InputError(f"A time is a number with s, m or h, such as 5m; got {text!r}.") from None
+        raise InputError(
+            f"A time is a number of minutes, or one with s, m or h, such as 90s; got {text!r}."
+        ) from None

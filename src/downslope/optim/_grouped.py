@@ -86,6 +86,8 @@ class Grouped(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its values are checked, and the caller's dict is left as it was.
 
+        Its schedules begin at their step 0, whatever the steps that other groups have done.
+
         Raises:
             InputError: a value out of range, a misspelt key, an integer parameter.
         """

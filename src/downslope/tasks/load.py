@@ -158,8 +158,18 @@ def _kind(spec: str, *, with_target: bool) -> str:
         raise InputError(
             f"{spec!r} is an image. Give the folder that has a folder of images for each class."
         )
+    if path.is_file() and suffix == ".py":
+        raise InputError(
+            f"{spec!r} is a Python file. Name the function in it that returns a task: "
+            f"{path.stem}:FUNCTION. To train on it as text, give a copy that ends in .txt."
+        )
     if path.exists():
         return "text"
+    if path.with_suffix(".py").is_file():
+        raise InputError(
+            f"Unknown task {spec!r}. The file {str(path.with_suffix('.py'))!r} is here: name the "
+            f"function in it that returns a task, {path.stem}:FUNCTION."
+        )
     raise unknown("task", spec, ["digits", "FILE", "FOLDER", FORM])
 
 

@@ -22,6 +22,7 @@ __all__ = ["STREAM_BYTES", "TABLE_SUFFIXES", "Chunk", "check_rows", "read_chunks
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = {".tsv": "\t"}  # of all others, a comma
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 STREAM_BYTES = 1 << 28  # a larger file is streamed where nobody says what is to be done
 MIN_ROWS = 10
 CELLS = 200_000  # of a chunk; larger ones are not read faster
@@ -72,6 +73,8 @@ def read_chunks(path: Path, na: Collection[str] = ()) -> Iterator[Chunk]:
         raise MissingExtraError("polars", "data", "Reading a table") from None
     if path.is_dir():
         raise InputError(f"{str(path)!r} is a directory. Give a CSV or Parquet file.")
+    if path.suffix.lower() in SPREADSHEETS:
+        raise InputError(f"{str(path)!r} is a spreadsheet. Save it as CSV and give that file.")
     chunks = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
     for chunk in chunks:
         if na:
