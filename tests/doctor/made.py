@@ -48,7 +48,8 @@ def steep(
     events[0] |= {"tensors": {}, "groups": [{"momentum": 0.9}]}
     for event in events:
         if event["event"] == "monitor":
-            event["grad_norm"] = slope * losses[0]
+            event["grad_norm"] = gradient = slope * losses[0]
+            event["tensors"] = {"w": {**event["tensors"]["w"], "grad_norm": gradient}}
             event["input"] = {"rows": rows, "checksum": event["step"]}
             event["activations"] = {"relu": {"dead": dead if event["step"] > 4 else 0.0}}
     return events

@@ -283,3 +283,94 @@ def test_a_start_far_off_needs_less_steepness_to_be_a_gain(constant: float, said
     """Logits of 50 at a slope of 55, where sound models have up to 64."""
     events = told(steep(0.2 + 0.8 * FALL, 55), constant_loss=constant)
     assert ("exploding gradients" in causes_of(events)) == said
+
+
+@pytest.mark.parametrize(("token", "said"), [(0.01, False), (1.0, True)])
+def test_a_small_tensor_before_a_norm_is_not_steep(token: float, said: bool) -> None:
+    """Its gradient is large because it is small: a change in its own size changes little."""
+    events = steep(0.2 + 0.8 * FALL, 400)
+    for event in events:
+        if event["event"] == "monitor":
+            steepest = {**event["tensors"]["w"], "weight_norm": token}
+            still = {**steepest, "weight_norm": 1.0, "grad_norm": 0.1}
+            event["tensors"] = {"token": steepest, "w": still}
+    assert ("exploding gradients" in causes_of(events)) == said
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"), [(0.07 + FALL, False), (0.9 + 0.1 * FALL, True)], ids=["falls", "stays"]
+)
+def test_weights_may_be_replaced_by_the_first_steps(losses: Any, said: bool) -> None:
+    """RMSprop's are ten times as long; a step of all that a weight is has done harm, or has not."""
+    assert ("lr too high" in causes_of(course(losses, update=1.2))) == said
+
+
+@pytest.mark.parametrize(("last", "said"), [(4.9, False), (5.2, True)])
+def test_a_loss_in_other_units_than_the_validations_has_a_floor(last: float, said: bool) -> None:
+    """Of ranks among 128 rows and among 500: validation creeps down from its own beginning."""
+    checks = [5.23, 5.15, 5.1, *([last] * 3)]
+    events = course(3.7 + 0.4 * FALL, checks, update=5e-3)
+    assert ("labels do not match" in causes_of(events)) == said
+
+
+@pytest.mark.parametrize(
+    ("losses", "update", "said"),
+    [(0.05 + FALL, 1e-3, False), (STAYS, 1e-3, True), (STAYS, 1e-7, False)],
+    ids=["learns", "stays", "nothing moves"],
+)
+def test_a_weak_first_gradient_may_do(losses: Any, update: float, said: bool) -> None:
+    """Adam's steps are as long on it; and where no weight moves the rate is to blame."""
+    events = course(losses, update=update)
+    for event in events:
+        if event["event"] == "monitor":
+            one = event["tensors"]["w"]
+            first = {**one, "grad_norm": 1e-3}
+            event["tensors"] = {"a": first, "b": one, "c": one}
+            event["output"] = {"scale": 1.0, "spread": 0.5}
+    assert ("vanishing gradients" in causes_of(events)) == said
+
+
+@pytest.mark.parametrize(
+    ("last", "cause"), [(1.0, "constant outputs"), (1e4, "vanishing gradients")]
+)
+def test_rows_that_are_made_one_weaken_no_gradient(last: float, cause: str) -> None:
+    """A maximum over the batch gives all rows the same outputs, and the first layer its share."""
+    events = course(STAYS)
+    for event in events:
+        if event["event"] == "monitor":
+            one = event["tensors"]["w"]
+            event["tensors"] = {"a": one, "b": one, "c": {**one, "grad_norm": last}}
+            event["output"] = {"scale": 1.0, "spread": 0.0}
+    assert causes_of(events)[0] == cause
+
+
+@pytest.mark.parametrize(("norm", "said"), [(0.1, True), (0.8, False)])
+def test_weights_that_a_penalty_ate_are_seen_when_they_are_gone(norm: float, said: bool) -> None:
+    """A tenth of the weights is left, and the loss where it was: less decay does harm as well."""
+    setup, *others = course(STAYS, optimizer="Adam")
+    for event in others:
+        if event["event"] == "monitor" and event["step"] > 8:
+            event["tensors"] = {"w": {**event["tensors"]["w"], "weight_norm": norm}}
+    found = causes_of([{**setup, **group(weight_decay=0.1)}, *others])
+    assert ("weight decay too strong" in found) == said
+
+
+@pytest.mark.parametrize(("norm", "said"), [(0.0, True), (1.0, False)])
+def test_adapters_whose_halves_are_both_zero_never_move(norm: float, said: bool) -> None:
+    """The gradient of each is a product with the other."""
+    still = {"weight_norm": norm, "update_norm": 0.0, "grad_norm": 0.0, "zero_share": 1.0}
+    tensors = {"a": still, "b": still}
+    kinds = {name: {"group": 0, "trained": True, "kind": "weight"} for name in tensors}
+    events = looking(course(STAYS), tensors=tensors, output={"scale": 1.0, "spread": 0.5})
+    assert ("parameters not trained" in causes_of(told(events, tensors=kinds))) == said
+
+
+@pytest.mark.parametrize(("saturated", "said"), [(0.98, True), (0.1, False)])
+def test_inputs_that_saturate_the_first_layer_are_felt(saturated: float, said: bool) -> None:
+    """Also where the loss is so large for them that no gradient is steep beside it."""
+    facts = {"rows": 32, "checksum": None, "std_max": 170.0, "std_min": 80.0}
+    facts |= {"mean_over_std": 0.1, "largest": 600.0}
+    acts = {"tanh": {"saturated": saturated}}
+    losses = 0.05 + FALL
+    events = looking(course(losses, [0.1]), input=facts, activations=acts, grad_norm=0.1)
+    assert ("inputs not scaled" in causes_of(events)) == said

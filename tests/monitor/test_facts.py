@@ -12,6 +12,7 @@ from torch import Tensor
 
 from downslope.monitor import activations, memory
 from downslope.monitor.activations import activation_facts, input_facts, output_facts
+from downslope.monitor.rows import data_event
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 SHAPES = ((70,), (9, 5), (4, 6, 7), (6, 3, 2, 2), (5, 1, 9, 9), (4, 3, 2, 5, 3), (130, 1), (1, 4))
@@ -174,3 +175,15 @@ def test_a_torch_of_another_layout_is_measured_by_its_operations(
         assert memory._elements() == (None, {})
     finally:
         look.functions.cache_clear()
+
+
+def test_what_repeats_by_nature_is_known_of_rows_of_any_shape() -> None:
+    """Clips of sound do not repeat; pictures of two grey levels may, by what one pixel tells."""
+    clips = torch.randn(50, 1, 200)
+    twice = data_event(clips.repeat(2, 1, 1), clips)
+    assert twice is not None
+    assert (twice["repeated"], twice["finest"]) == (1.0, 1.0)
+    pictures = torch.randint(2, (50, 1, 8, 8))
+    few = data_event(pictures, pictures)
+    assert few is not None
+    assert few["finest"] < 0.1

@@ -26,6 +26,7 @@ DIFFER = 2.0  #: deviations of the batches' noise: what a fall must exceed to be
 EARLY_STEPS = 32  #: the looks at these say how fast a run began
 SOON, WAIT = 24, 0.1  # steps; of the planned steps
 MANY_ROWS = 100  #: more cannot be learnt by heart and by nothing else
+SETTLED = 32  # steps
 TAKEN = 0.8  #: of the untrained loss, after the first steps; see `History.begun`
 
 
@@ -238,9 +239,16 @@ class History:
         part = self.part(begin, end)
         return float(np.median(part)) if len(part) else math.nan
 
-    def level_of(self, begin: int, end: int) -> float:
-        """The median of these steps' losses, counted from the first; NaN before the last."""
-        return float(np.median(self.losses[begin:end])) if self.count >= end else math.nan
+    @cached_property
+    def settled(self) -> float:
+        """What is left of the untrained loss after the first steps did what they do, good or harm.
+
+        The median of steps 16 to 32, of a short run the second half; NaN before the last of them.
+        """
+        end = min(SETTLED, self.total_steps or SETTLED)
+        if self.count < end:
+            return math.nan
+        return left(float(np.median(self.losses[end // 2 : end])), self.untrained)
 
     @cached_property
     def smoothed(self) -> tuple[npt.NDArray[np.int64], Array]:

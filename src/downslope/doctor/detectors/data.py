@@ -10,7 +10,7 @@ from ..finding import Finding
 from ..gathered import number
 from ..history import MANY_ROWS, Array, History, Validation, left
 from .rate import BEYOND, calmed
-from .signs import FAST, LARGE_STD, steepness, wide
+from .signs import FAST, LARGE_STD, SATURATED, most_saturated, steepness, unlearnt, wide
 
 __all__ = [
     "data_leak",
@@ -24,7 +24,6 @@ __all__ = [
 LEAK, FEW_SHARED = 0.05, 3  # share of the validation rows; rows
 FINE = 0.9  # of the different rows: values of one feature, which rows do not share by nature
 FELT = 10.0  # steepness; where weights feel less of it, the model scales its inputs
-MUCH_LEFT = 0.3  # of the loss of constant outputs, after half of the run
 FAR_MEAN = 10.0  # of the median feature, in its own standard deviations
 ALL_TWICE = 0.9  # of the training rows; bootstrapped ones have 0.63
 LARGE_BATCH = 256  # rows: one batch with all the data, as of a graph
@@ -38,6 +37,7 @@ BY_HEART = 0.8  # the same: the training loss
 ALIKE = 1e-3  # of the untrained loss: that of constant outputs, and the validation's
 NO_MORE = 0.995  # of the validations before: falling no more
 MOVED = 0.15  # of their norms: how far weights have come; 0.24 is the least with such labels
+STILL_BETTER = 0.97  # the last validations over the first after steps
 TOLD_APART = 10.0  # times their deviation at first; 5 is the most with such labels and no better
 CHECKS = 4  # validations after the first
 GAP, SOME_GAP = 0.8, 0.95  # training loss over validation loss; where the metric has fallen too
@@ -60,7 +60,10 @@ def inputs_not_scaled(history: History) -> Finding | None:
     large, far = wide(history), facts["mean_over_std"] > FAR_MEAN
     if not (large or far):
         return None
-    if steepness(history, history.looks[0]) <= FELT and not _unlearnt(history):
+    felt = not steepness(history, history.looks[0]) <= FELT or (
+        most_saturated(history.looks[0])[0] > SATURATED
+    )
+    if not felt and not unlearnt(history):
         return None  # the model scales them itself
     what = (
         f"a feature's standard deviation is {facts['std_max']:.3g}"
@@ -78,14 +81,6 @@ def inputs_not_scaled(history: History) -> Finding | None:
         "255.",
         source="LeCun et al., Efficient BackProp (1998), section 4.3",
     )
-
-
-def _unlearnt(history: History) -> bool:
-    """Whether after half of the run much is left of the loss of constant outputs."""
-    if history.last_step < max(history.judged_from, 0.5 * (history.total_steps or 0)):
-        return False
-    checks = [v.loss for v in history.validations if v.step > 0]
-    return not min(checks or [history.level(0.9, 1)]) < MUCH_LEFT * history.worthless
 
 
 def data_repeats(history: History) -> Finding | None:
@@ -190,14 +185,16 @@ def labels_do_not_match(history: History) -> Finding | None:
         return None
     if not (recent >= NOTHING_LEARNT * nothing and min(losses) >= EVER_LEARNT * nothing):
         return None
-    if history.setup.get("constant_loss") is not None and recent > BEYOND * nothing:
+    if recent > BEYOND * nothing:
         return None  # it has not even learnt what needs no inputs
     if history.level(0.9, 1) < BY_HEART * nothing and history.few_rows:
         return None  # few rows, learnt by heart: see overfitting
     if _right_by_metric(history):
         return None
-    if history.setup.get("constant_loss") is None and _told_apart(history, recent):
-        return None  # the loss has a floor, as that of soft targets has
+    if history.setup.get("constant_loss") is None and (
+        _told_apart(history, recent) or recent < STILL_BETTER * losses[0]
+    ):
+        return None  # the loss has a floor, as that of soft targets and of ranks has
     return Finding(
         "labels do not match",
         "validation is no better than constant outputs",

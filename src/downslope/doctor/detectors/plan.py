@@ -9,23 +9,23 @@ import numpy as np
 from ..finding import Finding
 from ..history import TAKEN, Array, History, left
 from .rate import BEGUN, GENTLE, REPLACED, calmed, searches
-from .signs import FEW_ROWS, daring
+from .signs import FEW_ROWS, daring, unlearnt
 
 __all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
 
 NOISY = 0.5  # deviation of the batches' losses over the loss
 MANY = 1000  # rows in the whole run: their noise averages out
-HALF = 0.5  # of the loss of constant outputs
 NOT_FALLEN = 0.85  # of the first loss
 FEW_STEPS = 100  # in all
 MUCH = 0.2  # of the training rows in one batch
+MANY_AT_ONCE = 500  # rows, where nobody told how many there are
 LARGE = 33  # rows; Masters and Luschi find the best at 32 or below
 NEARLY_NOTHING, FAR = 0.1, 0.3  # loss over first
 STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
 UNWARMED = 0.99  # of the highest rate in the first step
 QUICKLY = 0.1  # what is left of the loss after the first steps; 0.25 where they did harm in tuning
 FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
-SURELY_FAR = 0.2  # the same, whether the loss falls then or not
+AGAIN = 0.15  # the same in the fourth; 0.13 is the most in healthy runs
 CHECKS = 6  # validations in a row
 LONG = 0.1  # of the planned steps from the first of them to the last
 FULL = 0.8  # of the highest rate all the while
@@ -45,7 +45,7 @@ def batch_too_small(history: History) -> Finding | None:
         return None
     level = history.level(0.5, 1)
     noise = history.noise / max(abs(level), sys.float_info.min)
-    if rows * (history.total_steps or 0) > MANY and not _harmed(history):
+    if rows * (history.total_steps or 0) > MANY and not unlearnt(history):
         return None
     if not noise > NOISY and not left(level, history.first) > NOT_FALLEN:
         return None
@@ -63,17 +63,14 @@ def batch_too_small(history: History) -> Finding | None:
     )
 
 
-def _harmed(history: History) -> bool:
-    """Whether a third of the run did not bring the loss far below that of constant outputs."""
-    if history.last_step < 0.3 * (history.total_steps or 0):
-        return False
-    return not float(history.part(0.5, 1).mean()) < HALF * history.worthless
-
-
 def batch_too_large(history: History) -> Finding | None:
     """A large part of the data in each step, few steps, and a loss that still falls."""
     rows, total, data = history.batch_rows, history.total_steps, history.train_rows
-    if rows is None or total is None or rows < (MANY if data is None else max(LARGE, MUCH * data)):
+    if (
+        rows is None
+        or total is None
+        or rows < (MANY_AT_ONCE if data is None else max(LARGE, MUCH * data))
+    ):
         return None
     if total >= FEW_STEPS or history.last_step < 0.6 * total or history.count < 4:
         return None
@@ -116,9 +113,9 @@ def warmup_missing(history: History) -> Finding | None:
     unwarmed = history.lr_shares[0] >= UNWARMED and history.steps[0] == 1
     if not unwarmed or not FIRST_STEP < ratio <= REPLACED or not daring(history):
         return None  # beyond it no warmup helps
-    # A step of SGD is as long as the gradient: where that is large, there is far to go.
-    surely = ratio > SURELY_FAR and history.setup.get("optimizer") != "SGD"
-    if not surely and not history.level_of(16, 32) > TAKEN * history.untrained:
+    # Steps of SGD are as long as gradients: where these are large, there is far to go.
+    again = history.setup.get("optimizer") != "SGD" and history.update_ratio.get(4, 0.0) > AGAIN
+    if not again and not history.settled > TAKEN:
         return None  # it got over that
     change, words = calmed(history, {"lr": "found"})
     return Finding(

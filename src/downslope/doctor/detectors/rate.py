@@ -37,10 +37,7 @@ HEAVY = 0.97  # momentum: 33 steps in one
 LATE = 0.6  # of the planned steps
 WORSE = 1.25  # the last two validations over the best: more than a plateau
 STILL_MOVING = 2e-3  # update over weight
-RESTLESS, VERY_RESTLESS = (
-    0.015,
-    0.02,
-)  # the same, the mean of all steps; where nothing was validated
+RESTLESS = 0.015  # the same, the mean of all steps
 UNSETTLED = 1.1  # as WORSE, where weights are restless; 1.06 is the most of such healthy runs
 STILL = 0.8  # the training loss over that of a third of the run before: it hardly falls
 
@@ -97,7 +94,10 @@ def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
         return None
     seen = [(step, ratio) for step, ratio in history.update_ratio.items() if ratio > UPDATE]
     worst = max((ratio for _, ratio in seen), default=0.0)
-    well = history.begun < TAKEN and left(history.level(0.8, 1), history.untrained) < TAKEN
+    settled = history.settled
+    well = not settled > TAKEN and (
+        math.isnan(settled) or left(history.level(0.8, 1), history.untrained) < TAKEN
+    )
     if (len(seen) < 2 and worst < REPLACED) or well or not daring(history, UPDATE):
         return None
     how = f"one step changes weights by {worst:.0%} of their norm"
@@ -236,23 +236,17 @@ def lr_not_lowered(history: History) -> Finding | None:
     ratios = [ratio for step, ratio in history.update_ratio.items() if step >= 0.4 * total]
     change, words = calmed(history, {"lr": "found"})
     before, now = history.part(0.4, 0.6), history.part(0.8, 1)
-    if (
-        len(ratios) < (1 if words else 2)
-        or np.median(ratios) < STILL_MOVING
-        or not len(before)
-        or not len(now)
-    ):
+    if not ratios or np.median(ratios) < STILL_MOVING or not len(before) or not len(now):
         return None
     unsure = 1.25 * history.noise / math.sqrt(len(now))
     falls = bool(now.mean() < before.mean() - unsure - 0.01 * abs(before.mean()))
     mean = history.mean_update
     checks = [v.loss for v in history.validations]
     above = history.above(float(np.mean(checks[-2:])), min(checks)) if len(checks) > 2 else math.nan
-    moves = (mean > RESTLESS and above > UNSETTLED) or (mean > VERY_RESTLESS and above != above)
-    restless = bool(words) or (moves and daring(history))
+    restless = bool(words) or (mean > RESTLESS and above > UNSETTLED and daring(history))
     if falls and not (restless and left(history.level(0.8, 1), history.level(0.4, 0.6)) > STILL):
         return None
-    worse = above > WORSE
+    worse = above > WORSE and len(ratios) > 1
     return Finding(
         "lr not lowered",
         "the loss goes to and fro and falls no more at the full learning rate",

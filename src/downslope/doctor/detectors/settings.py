@@ -28,6 +28,7 @@ OVER = 1e-3  # of the highest learning rate: training has ended
 EARLY = 0.1  # of the planned steps are still to come
 FLAT = 0.98  # the last two validations over the lowest before them
 LOW_RATE, LOWERED_EARLY = 0.02, 0.5  # the same where something is left: a cosine has 9% to come
+MOST_LOST = 0.3  # of the weights at first, that are left
 PENALTY = 1.0  # norm of the decay over that of the gradient, of a group's weights in the first step
 #: Rules that add the decay to the gradient and divide by its size.
 _PENALISE = frozenset({"Adam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam"})
@@ -52,6 +53,8 @@ def not_trained(history: History) -> Finding | None:
         step, how = looks[LOOKS - 1]["step"], f"without a gradient in {len(looks)} looks"
         if spread(looks[-1]) < CONSTANT:
             return None  # what cuts them off hides behind the constant outputs
+    if not left_out and spread(history.looks[-1] if history.looks else {}) > CONSTANT:
+        left_out, how = _at_zero(history), "0, and so are their gradients,"
     if not left_out and stuck(history):
         left_out, how = _frozen(history), "frozen, all that there are of weights,"
     if not left_out:
@@ -67,6 +70,15 @@ def not_trained(history: History) -> Finding | None:
         "requires_grad = False if they are meant to stay.",
         source="exact",
     )
+
+
+def _at_zero(history: History) -> list[str]:
+    """The weights that are trained, if all of them and their gradients are 0 in all looks."""
+    tensors = history.setup.get("tensors", {})
+    of = [n for n in tensors if tensors[n]["trained"] and history.kind_of(n) == "weight"]
+    seen = [look.get("tensors", {}).get(name) for look in history.looks for name in of]
+    still = [t is not None and not t["weight_norm"] and not t["grad_norm"] for t in seen]
+    return of if len(history.looks) >= LOOKS and still and all(still) else []
 
 
 def _frozen(history: History) -> list[str]:
@@ -104,9 +116,10 @@ def _penalty(history: History) -> Finding | None:
     if history.setup.get("optimizer") not in _PENALISE or not history.looks:
         return None
     look = history.looks[0]
+    shrunk = _shrunk(history)
     for which, group in enumerate(history.setup.get("groups", [])):
         decay = float(group.get("weight_decay") or 0)
-        if decay < DECAY or group.get("decoupled_weight_decay"):
+        if group.get("decoupled_weight_decay") or decay < (DECAY_OF_SGD if shrunk else DECAY):
             continue
         norms = [
             (t["weight_norm"], number(t["grad_norm"]))
@@ -115,10 +128,11 @@ def _penalty(history: History) -> Finding | None:
             and history.kind_of(name) == "weight"
         ]
         weight, gradient = (math.hypot(*(n[k] for n in norms)) for k in (0, 1))
-        if gradient and (share := decay * weight / gradient) > PENALTY:
+        if gradient and ((share := decay * weight / gradient) > PENALTY or shrunk):
             return Finding(
                 "weight decay too strong",
-                f"the decay of weights is {share:.3g} times their gradient at the start",
+                f"the decay of weights is {share:.3g} times their gradient at the start"
+                + ", and hardly anything is left of them" * shrunk,
                 "warning",
                 look["step"],
                 {"decay over gradient": share, "weight_decay": decay, "allowed": PENALTY},
@@ -128,6 +142,13 @@ def _penalty(history: History) -> Finding | None:
                 "Loshchilov and Hutter 2019: an adaptive rule follows what is larger",
             )
     return None
+
+
+def _shrunk(history: History) -> bool:
+    """Whether weights have lost most of themselves, and the loss stays."""
+    first, last = (history.weights(history.looks[k], "weight_norm") for k in (0, -1))
+    same = len(first) == len(last) > 0 and bool((first > 0).all())
+    return same and stuck(history) and float(np.median(last / first)) < MOST_LOST
 
 
 def decay_of_biases_and_norms(history: History) -> Finding | None:

@@ -16,11 +16,13 @@ __all__ = [
     "DEAD",
     "DEAD_LATER",
     "EARLY_STEP",
+    "EXACT",
     "FAST",
     "FEW_ROWS",
     "LARGE_STD",
     "NOISES",
     "RISING",
+    "SATURATED",
     "STEEP",
     "alike",
     "daring",
@@ -31,6 +33,7 @@ __all__ = [
     "stays",
     "steepness",
     "stuck",
+    "unlearnt",
     "wide",
     "wild",
 ]
@@ -40,6 +43,7 @@ Event = dict[str, Any]
 EARLY_STEP = 16  # what is so up to here was not made by training
 DEAD = 0.7  # of a layer's units at the start (AutoTrainer, DeepDiagnosis)
 DEAD_LATER = 0.9  # trained networks are sparse: 0.8 is seen in healthy ones
+SATURATED = 0.5  # of a layer's outputs in the flat part (DeepDiagnosis)
 STEEP = 70.0  # gradient norm x weight norm over the loss; 64 is seen in 99 of 100 healthy runs
 FEW_ROWS = 2  # a step, whose loss says more of the rows than of the model
 LARGE_STD = 10.0  # of a feature; networks are initialised for about 1 (LeCun et al. 1998)
@@ -48,6 +52,7 @@ EXACT = 1e-6  # the same up to rounding
 RISING = 2.0  # times the first loss: the rate is to blame for what follows; and
 NOISES = 4.0  # deviations of the batches' noise more
 STAYS = 0.7  # of the untrained loss
+MUCH_LEFT = 0.3  # of the loss of constant outputs, after half of the run
 SOLVED = 0.01  # of the untrained loss: what is so now is what the loss asks for
 WILD = 0.3  # update over weight
 FAST = 0.1  # the same in the first steps; 19 of 20 healthy tuning runs stay below
@@ -61,17 +66,24 @@ def wide(history: History) -> bool:
     return bool(history.looks and history.looks[0].get("input", {}).get("std_max", 0) > LARGE_STD)
 
 
-def steepness(history: History, look: Event) -> float:
-    """Gradient norm x weight norm over the loss: how many times itself the loss would change."""
+def steepness(history: History, look: Event, *, apart: bool = False) -> float:
+    """Gradient norm x weight norm over the loss: how many times itself the loss would change.
+
+    Taken apart, by changes of each tensor in its own size: a gradient that is large because its
+    tensor is small, as a token's before a norm, changes little then.
+    """
     at = int(np.searchsorted(history.steps, look["step"]))
     if look.get("grad_norm") is None or at >= history.count:
         return math.nan
     of = [t for name, t in look["tensors"].items() if name not in history.frozen]
+    loss = abs(history.losses[at])
+    if apart:
+        each = math.hypot(*(number(t["weight_norm"]) * number(t["grad_norm"]) for t in of))
+        return each / loss if loss else math.nan
     weight = math.hypot(*(number(t["weight_norm"]) for t in of))
     gradient = look["grad_norm"]
     if len(of) < len(look["tensors"]):
         gradient = math.hypot(*(number(t["grad_norm"]) for t in of))
-    loss = abs(history.losses[at])
     return float(gradient * weight / loss) if loss else math.nan
 
 
@@ -120,6 +132,14 @@ def stuck(history: History) -> bool:
 def stays(history: History) -> bool:
     """Whether hardly anything is gone of the loss."""
     return left(history.level(0.9, 1), history.untrained) > STAYS
+
+
+def unlearnt(history: History) -> bool:
+    """Whether after half of the run much is left of the loss of constant outputs."""
+    if history.last_step < max(history.judged_from, 0.5 * (history.total_steps or 0)):
+        return False
+    checks = [v.loss for v in history.validations if v.step > 0]
+    return not min(checks or [history.part(0.5, 1).mean()]) < MUCH_LEFT * history.worthless
 
 
 def solved(history: History) -> bool:

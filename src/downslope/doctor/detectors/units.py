@@ -14,7 +14,9 @@ from .signs import (
     DEAD,
     DEAD_LATER,
     EARLY_STEP,
+    EXACT,
     FAST,
+    SATURATED,
     STEEP,
     alike,
     deadest,
@@ -33,7 +35,6 @@ Event = dict[str, Any]
 
 ALIKE = 0.02  # as CONSTANT, where units died and hardly anything is left of the loss
 ALL = 0.99  # of a layer's units: nothing gets through; where fewer are dead, the loss must stay
-SATURATED = 0.5  # of a layer's outputs in the flat part (DeepDiagnosis)
 OUTPUTS = 0.9  # of the model's outputs in the flat part, in the last
 SAME = 3  # looks
 GONE_FAR = 1.0  # of their norms: how far weights have moved
@@ -44,6 +45,8 @@ def dead_units(history: History) -> Finding | None:
     looks = history.looks
     if looks and not any(t["weight_norm"] for t in looks[0].get("tensors", {}).values()):
         return None  # all begins at 0: see constant outputs
+    if looks and spread(looks[0]) < EXACT and deadest(looks[0]) < DEAD:
+        return None  # all rows were one before units died
     for k in range(2, len(looks)):
         three = looks[k - 2 : k + 1]
         least = DEAD if three[0]["step"] <= EARLY_STEP else DEAD_LATER
@@ -55,7 +58,7 @@ def dead_units(history: History) -> Finding | None:
         name = max(acts, key=lambda n: acts[n].get("dead", 0.0))
         if (
             deadest(looks[0]) < DEAD
-            and (violent or history.early_update > FAST)
+            and (violent or history.early_update > FAST or stuck(history))
             and (not acts[name].get("output"))
         ):
             if solved(history):
