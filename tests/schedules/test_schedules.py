@@ -258,11 +258,20 @@ BAD = {
     ),
     "milestone 0": (lambda: sequence([step(3), step(4)], [0]), "a milestone .* >= 1, got 0"),
     "steps of 400 digits": (lambda: cosine(10**400), "cosine: steps .* got 1000"),
-    "power 0": (lambda: polynomial(5, power=0), "polynomial: power must be a number > 0, got 0"),
-    "gamma negative": (lambda: exponential(-0.1), "exponential: gamma must be >= 0, got -0.1"),
+    "power 0": (
+        lambda: polynomial(5, power=0),
+        "polynomial: power must be a finite number > 0, got 0",
+    ),
+    "gamma negative": (
+        lambda: exponential(-0.1),
+        "exponential: gamma must be a finite number >= 0, got -0.1",
+    ),
     "cycle's shape": (lambda: cyclic(5, shape="triangle"), "Unknown shape .*Did you mean 'triang"),  # type: ignore[arg-type]  # on purpose
     "cycle of none": (lambda: cyclic(0), "cyclic: up .* got 0"),
-    "rise 2": (lambda: one_cycle(5, rise=2), "one_cycle: rise must be a share .* got 2"),
+    "rise 2": (
+        lambda: one_cycle(5, rise=2),
+        "one_cycle: rise must be a finite number >= 0 and <= 1, got 2",
+    ),
     "restarts' mult": (lambda: cosine_restarts(5, mult=0), "mult .* >= 1, got 0"),
     "wsd's decay": (lambda: wsd(1, 1, 1, decay="sqrt"), "Unknown decay for wsd 'sqrt'"),  # type: ignore[arg-type]  # on purpose
     "stairs falling": (lambda: multistep([5, 3]), r"must not decrease, got \[5, 3\]"),

@@ -12,8 +12,9 @@ from torch.optim.lr_scheduler import _enable_get_lr_call, _warn_get_lr_called_wi
 
 from ..errors import InputError, unknown
 from ..schedules._formulas import half_cosine, mixed, remaining, restart, triangle
-from ..schedules._schedule import finite, whole
-from ._lr_base import Driver, Lr, Updates, in_range, learning_rates, set_learning_rates, told
+from ..schedules._schedule import finite, in_range, whole
+from ..schedules._shapes import CYCLE_SHAPES, CycleShape
+from ._lr_base import Driver, Lr, Updates, each_of, learning_rates, set_learning_rates, told
 
 __all__ = ["CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
 
@@ -151,7 +152,7 @@ class CyclicLR(MomentumLR, torch_lr.CyclicLR):
         max_lr: float | list[float],
         step_size_up: int = 2000,
         step_size_down: int | None = None,
-        mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
+        mode: CycleShape = "triangular",
         gamma: float = 1.0,
         scale_fn: Callable[[float], float] | None = None,
         scale_mode: Literal["cycle", "iterations"] = "cycle",
@@ -162,13 +163,13 @@ class CyclicLR(MomentumLR, torch_lr.CyclicLR):
         verbose: bool = False,
     ) -> None:
         for argument, given in {"base_lr": base_lr, "max_lr": max_lr}.items():
-            for lr in given if isinstance(given, (list, tuple)) else [given]:
+            for lr in each_of(given):
                 in_range(f"CyclicLR: {argument}", lr, 0)
         in_range("CyclicLR: step_size_up", step_size_up, 0, open_low=True)
         if step_size_down is not None:
             in_range("CyclicLR: step_size_down", step_size_down, 0, open_low=True)
-        if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
-            raise unknown("mode for CyclicLR", mode, ("triangular", "triangular2", "exp_range"))
+        if scale_fn is None and mode not in CYCLE_SHAPES:
+            raise unknown("mode for CyclicLR", mode, CYCLE_SHAPES)
         if scale_mode not in ("cycle", "iterations"):
             raise unknown("scale_mode for CyclicLR", scale_mode, ("cycle", "iterations"))
         in_range("CyclicLR: gamma", gamma, 0)
@@ -269,7 +270,7 @@ class OneCycleLR(MomentumLR, torch_lr.OneCycleLR):
         last_epoch: int = -1,
         verbose: bool = False,
     ) -> None:
-        for lr in max_lr if isinstance(max_lr, (list, tuple)) else [max_lr]:
+        for lr in each_of(max_lr):
             in_range("OneCycleLR: max_lr", lr, 0)
         in_range("OneCycleLR: div_factor", div_factor, 0, open_low=True)
         in_range("OneCycleLR: final_div_factor", final_div_factor, 0, open_low=True)

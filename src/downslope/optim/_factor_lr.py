@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import _warn_get_lr_called_within_step
 
 from ..schedules._formulas import decayed, half_cosine, mixed, remaining
-from ..schedules._schedule import whole
-from ._lr_base import Driver, Lr, in_range, learning_rates
+from ..schedules._schedule import in_range, whole
+from ._lr_base import Driver, Lr, learning_rates
 
 __all__ = [
     "ConstantLR",

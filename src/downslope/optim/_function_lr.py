@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import _warn_get_lr_called_within_step
 
 from ..errors import InputError, InputTypeError
-from ._lr_base import Driver, Lr, learning_rates
+from ._lr_base import Driver, Lr, each_of, learning_rates
 
 __all__ = ["LambdaLR", "MultiplicativeLR"]
 
@@ -134,7 +134,7 @@ class MultiplicativeLR(FunctionLR, torch_lr.MultiplicativeLR):
 
 
 def _check_functions(name: str, given: Any) -> None:
-    for function in given if isinstance(given, (list, tuple)) else [given]:
+    for function in each_of(given):
         if not callable(function):
             raise InputTypeError(
                 f"{name}: lr_lambda must be a function of the epoch, or a list of functions, got "

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -14,7 +13,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import InputError
-from ..schedules._schedule import finite
 
 __all__ = [
     "Driver",
@@ -23,7 +21,7 @@ __all__ = [
     "check_not_scheduled",
     "check_state",
     "continue_from",
-    "in_range",
+    "each_of",
     "learning_rates",
     "note_first_lrs",
     "set_learning_rates",
@@ -31,6 +29,7 @@ __all__ = [
 ]
 
 Lr = float | Tensor
+Value = TypeVar("Value")
 
 
 class Driver(LRScheduler):
@@ -237,12 +236,6 @@ def check_state(scheduler: Any, state: dict[str, Any], keys: Sequence[str]) -> N
         )
 
 
-def in_range(
-    name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False
-) -> None:
-    """Raise, naming the argument, unless a number is finite and in its range."""
-    number = finite(name, value)
-    if number < low or number > high or (open_low and number == low):
-        bounds = f"{'>' if open_low else '>='} {low:g}"
-        bounds += f" and <= {high:g}" if high < math.inf else ""
-        raise InputError(f"{name} must be a finite number {bounds}, got {value!r}")
+def each_of(given: Value | Sequence[Value]) -> Sequence[Value]:
+    """What is given for all groups, or one a group, as a list."""
+    return given if isinstance(given, (list, tuple)) else [cast(Value, given)]

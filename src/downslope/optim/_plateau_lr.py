@@ -10,8 +10,8 @@ import torch.optim.lr_scheduler as torch_lr
 from torch.optim import Optimizer
 
 from ..errors import InputError, InputTypeError, unknown
-from ..schedules._schedule import finite, whole
-from ._lr_base import check_not_scheduled, check_state, in_range, learning_rates, told
+from ..schedules._schedule import finite, in_range, whole
+from ._lr_base import check_not_scheduled, check_state, each_of, learning_rates, told
 
 __all__ = ["ReduceLROnPlateau"]
 
@@ -71,7 +71,7 @@ class ReduceLROnPlateau(torch_lr.ReduceLROnPlateau):
         in_range(f"{name}: threshold", threshold, 0)
         in_range(f"{name}: cooldown", cooldown, 0)
         in_range(f"{name}: eps", eps, 0)
-        for low in min_lr if isinstance(min_lr, (list, tuple)) else [min_lr]:
+        for low in each_of(min_lr):
             in_range(f"{name}: min_lr", low, 0)
         super().__init__(
             optimizer, mode, factor, patience, threshold, threshold_mode, cooldown, min_lr, eps

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..errors import InputError, InputTypeError
+from ..errors import InputTypeError
 from ._schedule import finite, whole
 
-__all__ = ["function_of", "length", "optional", "positive", "ramp", "steps_of"]
+__all__ = ["function_of", "length", "optional", "ramp", "steps_of"]
 
 
 def ramp(name: str, steps: int, start: float | None, end: float) -> tuple[int, float | None, float]:
@@ -24,12 +24,6 @@ def optional(name: str, value: float | None) -> float | None:
 
 def length(name: str, steps: int | None) -> int | None:
     return None if steps is None else whole(f"{name}: steps", steps)
-
-
-def positive(name: str, value: float) -> float:
-    if finite(name, value) <= 0:
-        raise InputError(f"{name} must be a number > 0, got {value!r}")
-    return float(value)
 
 
 def steps_of(name: str, milestones: Sequence[int]) -> tuple[int, ...]:

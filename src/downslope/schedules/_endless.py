@@ -8,7 +8,7 @@ from itertools import pairwise
 from ..errors import InputError, unknown
 from . import _shapes as shapes
 from ._arguments import function_of, length, optional, ramp, steps_of
-from ._schedule import Schedule, finite, whole
+from ._schedule import Schedule, finite, in_range, whole
 
 __all__ = [
     "cosine_restarts",
@@ -74,9 +74,8 @@ def exponential(gamma: float, *, start: float | None = None) -> Schedule:
     >>> exponential(0.5)([0, 1, 3]).tolist()
     [1.0, 0.5, 0.125]
     """
-    if finite("exponential: gamma", gamma) < 0:
-        raise InputError(f"exponential: gamma must be >= 0, got {gamma!r}")
-    return shapes.Exponential(float(gamma), optional("exponential: start", start))
+    gamma = in_range("exponential: gamma", gamma, 0)
+    return shapes.Exponential(gamma, optional("exponential: start", start))
 
 
 def inverse_sqrt(
@@ -191,16 +190,13 @@ def cyclic(
     >>> cyclic(2, low=0.0)([0, 1, 2, 3, 4, 5]).tolist()
     [0.0, 0.5, 1.0, 0.5, 0.0, 0.5]
     """
-    allowed = ("triangular", "triangular2", "exp_range")
-    if shape not in allowed:
-        raise unknown("shape for cyclic", shape, allowed)
-    if finite("cyclic: gamma", gamma) < 0:
-        raise InputError(f"cyclic: gamma must be >= 0, got {gamma!r}")
+    if shape not in shapes.CYCLE_SHAPES:
+        raise unknown("shape for cyclic", shape, shapes.CYCLE_SHAPES)
     return shapes.Cyclic(
         whole("cyclic: up", up),
         None if down is None else whole("cyclic: down", down),
         finite("cyclic: low", low),
         finite("cyclic: high", high),
         shape,
-        float(gamma),
+        in_range("cyclic: gamma", gamma, 0),
     )

@@ -24,7 +24,7 @@ from ..errors import InputError, InputTypeError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Chain", "Product", "Schedule", "finite", "whole"]
+__all__ = ["Chain", "Product", "Schedule", "finite", "in_range", "whole"]
 
 POINTS = 20_000  # of a plot: up to this length it shows every step
 
@@ -262,6 +262,18 @@ def finite(name: str, value: SupportsFloat) -> float:
     if not _is_finite(value):
         raise InputError(f"{name} must be a finite number, got {value!r}")
     return float(value)
+
+
+def in_range(
+    name: str, value: SupportsFloat, low: float, high: float = math.inf, *, open_low: bool = False
+) -> float:
+    """The value as a float, or an error that names it and its range."""
+    number = finite(name, value)
+    if number < low or number > high or (open_low and number == low):
+        bounds = f"{'>' if open_low else '>='} {low:g}"
+        bounds += f" and <= {high:g}" if high < math.inf else ""
+        raise InputError(f"{name} must be a finite number {bounds}, got {value!r}")
+    return number
 
 
 def _is_finite(value: Real) -> bool:

@@ -8,8 +8,8 @@ from typing import Literal
 
 from ..errors import InputError, InputTypeError, unknown
 from . import _shapes as shapes
-from ._arguments import length, optional, positive, ramp, steps_of
-from ._schedule import Chain, Schedule, finite, whole
+from ._arguments import length, optional, ramp, steps_of
+from ._schedule import Chain, Schedule, finite, in_range, whole
 
 __all__ = [
     "constant",
@@ -120,7 +120,8 @@ def polynomial(
     [1.0, 0.5625, 0.25, 0.0]
     """
     return shapes.Polynomial(
-        *ramp("polynomial", steps, start, end), positive("polynomial: power", power)
+        *ramp("polynomial", steps, start, end),
+        in_range("polynomial: power", power, 0, open_low=True),
     )
 
 
@@ -173,7 +174,7 @@ def one_cycle(
     start: float | None = None,
     end: float | None = None,
     rise: float = 0.3,
-    shape: Literal["cosine", "linear"] = "cosine",
+    shape: shapes.CurveShape = "cosine",
 ) -> Schedule:
     """Up from ``start`` to ``peak``, then down to ``end``, which the last of ``steps`` has.
 
@@ -191,16 +192,14 @@ def one_cycle(
     >>> one_cycle(11, rise=5 / 11, start=0.0, end=0.0)([0, 4, 7, 10]).round(12).tolist()
     [0.0, 1.0, 0.5, 0.0]
     """
-    if shape not in ("cosine", "linear"):
-        raise unknown("shape for one_cycle", shape, ("cosine", "linear"))
-    if not 0 <= finite("one_cycle: rise", rise) <= 1:
-        raise InputError(f"one_cycle: rise must be a share from 0 to 1, got {rise!r}")
+    if shape not in shapes.CURVE_SHAPES:
+        raise unknown("shape for one_cycle", shape, shapes.CURVE_SHAPES)
     return shapes.OneCycle(
         whole("one_cycle: steps", steps),
         finite("one_cycle: peak", peak),
         optional("one_cycle: start", start),
         optional("one_cycle: end", end),
-        float(rise),
+        in_range("one_cycle: rise", rise, 0, 1),
         shape,
     )
 

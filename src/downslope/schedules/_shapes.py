@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import InputError
 from . import _formulas as formulas
@@ -264,6 +264,7 @@ class Warmup(Shape):
 
 
 CycleShape = Literal["triangular", "triangular2", "exp_range"]
+CYCLE_SHAPES = get_args(CycleShape)
 
 
 @dataclass(frozen=True, repr=False)
@@ -288,6 +289,10 @@ class Cyclic(Shape):
         return self.low + (self.high - self.low) * height
 
 
+CurveShape = Literal["cosine", "linear"]
+CURVE_SHAPES = get_args(CurveShape)
+
+
 @dataclass(frozen=True, repr=False)
 class OneCycle(Shape):
     steps: int
@@ -295,7 +300,7 @@ class OneCycle(Shape):
     start: float | None = None
     end: float | None = None
     rise: float = 0.3
-    shape: Literal["cosine", "linear"] = "cosine"
+    shape: CurveShape = "cosine"
 
     @property
     def length(self) -> int:
