@@ -20,11 +20,18 @@ def importer(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
     >>> importer("downslope", {"Recipe": "training"})("Recipe")
     <class 'downslope.training.recipe.Recipe'>
+    >>> importer("downslope", {"Recipe": "training"})("Recipes")
+    Traceback (most recent call last):
+    AttributeError: module 'downslope' has no attribute 'Recipes'. Did you mean 'Recipe'?
     """
 
     def get(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            from .errors import guess
+
+            raise AttributeError(
+                f"module {package!r} has no attribute {name!r}.{guess(name, homes)}"
+            )
         module = importlib.import_module(f".{homes[name]}", package)
         value = module if name == homes[name] else getattr(module, name)
         setattr(sys.modules[package], name, value)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downslope import Recipe
-from downslope.errors import InputError
+from downslope.errors import InputError, InputTypeError
 
 from .tiny import BATCH, tiny
 
@@ -140,6 +140,12 @@ def test_the_optimizer_clips(given: float | None, kept: float) -> None:
     )
     assert optimizer.param_groups[0]["clip_norm"] == kept
     assert optimizer.on_nonfinite == "raise"
+
+
+def test_a_name_is_no_task() -> None:
+    """What every command begins with, from Python: the error says how the name becomes a task."""
+    with pytest.raises(InputTypeError, match=r"got str 'digits'.*downslope.load_task\('digits'\)"):
+        Recipe().resolve("digits")  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize(

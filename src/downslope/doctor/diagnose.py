@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,11 @@ def findings(history: History) -> list[Finding]:
     return kept
 
 
-def diagnose(run: str | Path | Iterable[dict[str, Any]]) -> list[Finding]:
+def diagnose(run: str | PathLike[str] | Iterable[dict[str, Any]]) -> list[Finding]:
     """What is wrong with a run, the most likely cause first; an empty list where nothing is.
 
     Args:
-        run: a run's directory, its ``records.jsonl``, or its events.
+        run: a run or its directory, its ``records.jsonl``, or its events.
 
     Raises:
         InputError: there are no records, or they cannot be read.
@@ -83,7 +84,7 @@ def diagnose(run: str | Path | Iterable[dict[str, Any]]) -> list[Finding]:
     >>> print(diagnose(events)[0])
     warning: lr too high (the loss rises ... Lower the learning rate to a tenth (0.1) ...
     """
-    if isinstance(run, (str, Path)):
+    if isinstance(run, (str, PathLike)):
         path = Path(run)
         run = read_records(path / "records.jsonl" if path.is_dir() else path)
     return findings(History.of(run))

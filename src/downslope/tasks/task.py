@@ -10,12 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..errors import unknown
+from ..errors import InputTypeError, told, unknown
 from .checks import check_parts
 from .metrics import LOSS, Metric
 from .preparation import Preparation
 
-__all__ = ["LOSS", "Metric", "Task"]
+__all__ = ["LOSS", "Metric", "Task", "check_task"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,3 +97,18 @@ class Task:
 def _no_function(outputs: Tensor, targets: Tensor) -> float:
     """Stand where the value is not made from outputs: the mean loss is known already."""
     raise NotImplementedError("the validation loss is the mean of the batches' losses")
+
+
+def check_task(task: object) -> None:
+    """Raise for what is no task; where it is a name, say how a task is made of it.
+
+    >>> check_task("digits")
+    Traceback (most recent call last):
+    downslope.errors.InputTypeError: The task must be a downslope.Task, got str 'digits'. ...
+    """
+    if not isinstance(task, Task):
+        name = repr(task) if isinstance(task, str) else '"digits"'
+        raise InputTypeError(
+            f"The task must be a downslope.Task, got {told(task)}. Make one, such as "
+            f"downslope.load_task({name}), or downslope.Task(...) of your own parts."
+        )

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import torch
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError, InputTypeError, told
 from ..files import remove_leftovers, write_atomically
 from ..finder import RangeTest
 from ..monitor import RecordWriter, read_records
 from ..tasks import Task, fingerprint
+from ..tasks.task import check_task
 from . import checkpoint
 from ._session import Resumed, Sink, session
 from .environment import environment
@@ -73,6 +74,7 @@ def fit(
 
     Raises:
         InputError: the directory holds something already, or the recipe cannot be used here.
+        InputTypeError: no task, or no recipe.
         CheckpointError: the checkpoint to resume from is missing, damaged (a sound one beside it
             is named) or of another task; or one cannot be written.
         TrainingDivergedError: the loss is not finite; the last checkpoint is kept.
@@ -84,6 +86,12 @@ def fit(
     >>> run.reason, run.best_step, run.best_metric > 0.9
     ('finished', 46, True)
     """
+    check_task(task)
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise InputTypeError(
+            f"fit: recipe must be a downslope.Recipe, got {told(recipe)}. Write "
+            "Recipe(lr=..., epochs=...)."
+        )
     if resume is False and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         resume = "auto"  # torchrun starts the same command again after a process died
     if resume == "auto" and run_dir is not None and RunFiles(Path(run_dir)).last.exists():

@@ -217,7 +217,11 @@ class Recipe(BaseModel):
 
         Raises:
             InputError: a metric that the task does not have.
+            InputTypeError: no task.
         """
+        from ..tasks.task import check_task
+
+        check_task(task)
         task.judge(self.best)
         device = usable_device("Recipe", self.device)
         chosen: dict[str, Any] = {

@@ -144,6 +144,10 @@ class Run:
             reason=records[-1].get("reason"),
         )
 
+    def __fspath__(self) -> str:
+        """The directory, so that a run is taken where a path is."""
+        return str(self.path)
+
     @property
     def over(self) -> bool:
         """Whether it was trained to its end: not stopped, killed or diverged."""
