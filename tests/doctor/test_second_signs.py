@@ -298,11 +298,12 @@ def test_a_small_tensor_before_a_norm_is_not_steep(token: float, said: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("losses", "said"), [(0.07 + FALL, False), (0.9 + 0.1 * FALL, True)], ids=["falls", "stays"]
+    ("losses", "said"), [(FALL**2, False), (0.9 + 0.1 * FALL, True)], ids=["falls", "stays"]
 )
 def test_weights_may_be_replaced_by_the_first_steps(losses: Any, said: bool) -> None:
     """RMSprop's are ten times as long; a step of all that a weight is has done harm, or has not."""
-    assert ("lr too high" in causes_of(course(losses, update=1.2))) == said
+    found = causes_of(course(losses, update=1.2, optimizer="RMSprop"))
+    assert ("lr too high" in found) == said
 
 
 @pytest.mark.parametrize(("last", "said"), [(4.9, False), (5.2, True)])
@@ -374,3 +375,12 @@ def test_inputs_that_saturate_the_first_layer_are_felt(saturated: float, said: b
     losses = 0.05 + FALL
     events = looking(course(losses, [0.1]), input=facts, activations=acts, grad_norm=0.1)
     assert ("inputs not scaled" in causes_of(events)) == said
+
+
+@pytest.mark.parametrize(("high", "said"), [(4, True), (1, False)])
+def test_first_steps_that_doubled_the_loss_are_not_overcome_so_soon(high: int, said: bool) -> None:
+    """Four times the untrained loss for some steps spoils what comes, also where it falls since."""
+    losses = FALL**2
+    losses[1 : 1 + high] = 4.0
+    found = causes_of(course(losses, update=1.2, optimizer="RMSprop"))
+    assert ("lr too high" in found) == said

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..finding import Finding
 from ..history import TAKEN, Array, History, left
-from .rate import BEGUN, GENTLE, REPLACED, calmed, searches
-from .signs import FEW_ROWS, daring, unlearnt
+from .rate import BEGUN, GENTLE, QUICKLY, REPLACED, calmed, searches
+from .signs import FEW_ROWS, LARGEST_FIRST, daring, overcome, persists, unlearnt
 
 __all__ = ["batch_too_large", "batch_too_small", "oscillation", "warmup_missing"]
 
@@ -23,7 +23,6 @@ LARGE = 33  # rows; Masters and Luschi find the best at 32 or below
 NEARLY_NOTHING, FAR = 0.1, 0.3  # loss over first
 STILL_FALLING = 0.97  # loss over that of the fifth of the steps before
 UNWARMED = 0.99  # of the highest rate in the first step
-QUICKLY = 0.1  # what is left of the loss after the first steps; 0.25 where they did harm in tuning
 FIRST_STEP = 0.12  # update over weight in it; 0.103 is the most in healthy tuning runs
 AGAIN = 0.15  # the same in the fourth; 0.13 is the most in healthy runs
 CHECKS = 6  # validations in a row
@@ -95,17 +94,13 @@ def batch_too_large(history: History) -> Finding | None:
     )
 
 
-#: Their first step is their largest by far, as their mean of squares begins at 0.
-_LARGEST_FIRST = frozenset({"Adagrad", "RMSprop"})
-
-
 def warmup_missing(history: History) -> Finding | None:
     """The very first step, at the full rate, moves weights far, and the loss hardly falls then."""
     if not history.looks or not history.count or history.looks[0]["step"] != 1:
         return None
     one_layer = len(history.weights(history.looks[0])) == 1  # where that begins says nothing
     quickly = TAKEN if one_layer else QUICKLY
-    if history.setup.get("optimizer") in _LARGEST_FIRST or history.begun < quickly:
+    if history.setup.get("optimizer") in LARGEST_FIRST or history.begun < quickly:
         return None
     if searches(history) or history.below_zero:
         return None
@@ -113,9 +108,7 @@ def warmup_missing(history: History) -> Finding | None:
     unwarmed = history.lr_shares[0] >= UNWARMED and history.steps[0] == 1
     if not unwarmed or not FIRST_STEP < ratio <= REPLACED or not daring(history):
         return None  # beyond it no warmup helps
-    # Steps of SGD are as long as gradients: where these are large, there is far to go.
-    again = history.setup.get("optimizer") != "SGD" and history.update_ratio.get(4, 0.0) > AGAIN
-    if not again and not history.settled > TAKEN:
+    if overcome(history) and not persists(history, AGAIN):
         return None  # it got over that
     change, words = calmed(history, {"lr": "found"})
     return Finding(

@@ -10,7 +10,7 @@ import numpy as np
 from ..finding import Finding
 from ..gathered import number
 from ..history import SOON, TAKEN, History, left, steps_in_one
-from .signs import FAST, FEW_ROWS, daring, wild
+from .signs import FAST, FEW_ROWS, daring, overcome, persists, wild
 
 __all__ = ["lr_not_lowered", "lr_too_high", "lr_too_low", "searches", "slow_optimizer"]
 
@@ -19,6 +19,8 @@ RISE_NOISES = 3.0  # deviations of the batches' noise more
 SURELY = 30.0  # times the first: a loss that explodes is its own noise
 GENTLE = 0.01  # update over weight; at least 0.0125 in tuning runs whose loss rose for their rate
 UPDATE = 0.3  # of a weight's norm in one step; 0.22 is the most in healthy tuning runs
+QUICKLY = 0.1  # what is left of the loss after first steps that did no harm, however far they went
+HALF = 0.5  # of the untrained loss: nothing else says that a weight was replaced for good
 REPLACED = 1.0  # the same: hardly anything is left of the weight
 BEGUN = 16  # steps after which losses of one or two rows say something
 NEAR = 0.15  # of their norms: how far weights can get in the run; 0.18 in 99 of 100 healthy ones
@@ -94,10 +96,9 @@ def _updates(history: History) -> tuple[int, str, dict[str, float]] | None:
         return None
     seen = [(step, ratio) for step, ratio in history.update_ratio.items() if ratio > UPDATE]
     worst = max((ratio for _, ratio in seen), default=0.0)
-    settled = history.settled
-    well = not settled > TAKEN and (
-        math.isnan(settled) or left(history.level(0.8, 1), history.untrained) < TAKEN
-    )
+    fell = math.isnan(history.settled) or left(history.level(0.8, 1), history.untrained) < TAKEN
+    again = persists(history, UPDATE)
+    well = fell and overcome(history, QUICKLY if again else HALF if worst > REPLACED else TAKEN)
     if (len(seen) < 2 and worst < REPLACED) or well or not daring(history, UPDATE):
         return None
     how = f"one step changes weights by {worst:.0%} of their norm"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..gathered import number
-from ..history import History, left
+from ..history import SETTLED, TAKEN, History, left
 
 __all__ = [
     "CONSTANT",
@@ -19,6 +19,7 @@ __all__ = [
     "EXACT",
     "FAST",
     "FEW_ROWS",
+    "LARGEST_FIRST",
     "LARGE_STD",
     "NOISES",
     "RISING",
@@ -28,6 +29,8 @@ __all__ = [
     "daring",
     "deadest",
     "most_saturated",
+    "overcome",
+    "persists",
     "solved",
     "spread",
     "stays",
@@ -127,6 +130,29 @@ def alike(history: History, looks: Sequence[Event]) -> bool:
 def stuck(history: History) -> bool:
     """Whether it is time to say that the loss stays."""
     return history.last_step >= history.judged_from and stays(history)
+
+
+#: Their first step is their largest by far, as their mean of squares begins at 0.
+LARGEST_FIRST = frozenset({"Adagrad", "RMSprop"})
+
+
+def persists(history: History, far: float) -> bool:
+    """Whether the fourth step goes so far as well, of a rule whose steps have their own length.
+
+    Those of SGD are as long as gradients: where these are large, there is far to go.
+    """
+    own = history.setup.get("optimizer") not in LARGEST_FIRST | {"SGD"}
+    return own and history.update_ratio.get(4, 0.0) > far
+
+
+def overcome(history: History, to: float = TAKEN) -> bool:
+    """Whether first steps that went far did no harm that lasts, as far as is known.
+
+    None did where the loss has fallen since, and was at no time twice what it was for three steps.
+    """
+    first = np.sort(history.losses[:SETTLED])[-3:]
+    rose = len(first) == 3 and not first[0] <= RISING * history.untrained
+    return not rose and not history.settled > to
 
 
 def stays(history: History) -> bool:
