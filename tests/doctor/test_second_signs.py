@@ -384,3 +384,11 @@ def test_first_steps_that_doubled_the_loss_are_not_overcome_so_soon(high: int, s
     losses[1 : 1 + high] = 4.0
     found = causes_of(course(losses, update=1.2, optimizer="RMSprop"))
     assert ("lr too high" in found) == said
+
+
+@pytest.mark.parametrize(("optimizer", "said"), [("Adagrad", False), ("Adam", True)])
+def test_adagrad_holds_no_rate(optimizer: str, said: bool) -> None:
+    """It divides by the root of all squares so far."""
+    events = course(1 + FALL**3, [1.5, 1.1, 1.0, 1.2, 1.25], update=0.03, optimizer=optimizer)
+    late = [{**e, "step": e["step"] + 128} for e in events if e["event"] == "monitor"]
+    assert ("lr not lowered" in causes_of([*events, *late])) == said

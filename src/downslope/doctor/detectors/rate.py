@@ -40,6 +40,7 @@ LATE = 0.6  # of the planned steps
 WORSE = 1.25  # the last two validations over the best: more than a plateau
 STILL_MOVING = 2e-3  # update over weight
 RESTLESS = 0.015  # the same, the mean of all steps
+VERY_RESTLESS, HARDLY_UNSETTLED = 0.02, 1.02  # as RESTLESS; as UNSETTLED, where it is so
 UNSETTLED = 1.1  # as WORSE, where weights are restless; 1.06 is the most of such healthy runs
 STILL = 0.8  # the training loss over that of a third of the run before: it hardly falls
 
@@ -232,6 +233,8 @@ def lr_not_lowered(history: History) -> Finding | None:
     total = history.total_steps or max(history.count, UNKNOWN)
     if history.last_step < LATE * total or history.count < 40 or searches(history):
         return None
+    if history.setup.get("optimizer") == "Adagrad":
+        return None  # it lowers the rate itself
     if float(np.min(history.lr_shares[history.count // 10 :])) < 0.5:
         return None
     ratios = [ratio for step, ratio in history.update_ratio.items() if step >= 0.4 * total]
@@ -244,7 +247,8 @@ def lr_not_lowered(history: History) -> Finding | None:
     mean = history.mean_update
     checks = [v.loss for v in history.validations]
     above = history.above(float(np.mean(checks[-2:])), min(checks)) if len(checks) > 2 else math.nan
-    restless = bool(words) or (mean > RESTLESS and above > UNSETTLED and daring(history))
+    unsettled = above > (UNSETTLED if mean < VERY_RESTLESS else HARDLY_UNSETTLED)
+    restless = bool(words) or (mean > RESTLESS and unsettled and daring(history))
     if falls and not (restless and left(history.level(0.8, 1), history.level(0.4, 0.6)) > STILL):
         return None
     worse = above > WORSE and len(ratios) > 1
