@@ -50,6 +50,16 @@ def test_looks_go_on_once_they_are_paid_for() -> None:
     assert plan.thorough(480) is False
 
 
+def test_loading_and_compiling_are_not_charged() -> None:
+    """A first look of a minute delays none of the others."""
+    plans = Plan(None, BUDGET, 0), Plan(None, BUDGET, 0)
+    for step in (1, 2, 4, 8):
+        for plan, first in zip(plans, (60.0, USUAL), strict=True):
+            plan.looked(step, seconds=USUAL + (first if step == 1 else USUAL), usual=USUAL)
+    assert plans[0].next_look(40) == plans[1].next_look(40)
+    assert plans[0].next_look(600) == 832  # four looks as long as a step are paid for by 800
+
+
 def test_a_plan_never_waits_longer_than_for_a_power_of_two() -> None:
     """However much looks took; with no budget at all too."""
     for budget in (BUDGET, 0.0):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 
 __all__ = ["BUDGET", "Plan", "next_sampled"]
 
-BUDGET = 0.01  #: share of the time that looks may take
+BUDGET = 0.005  #: share of the time that looks may take
 CLOSELY = 64  # powers of two up to this one are looked at thoroughly, whatever that takes
-THOROUGH = 0.25  # share of the budget that later thorough looks may take
+THOROUGH = 0.5  # share of the budget that later thorough looks may take
 
 
 def next_sampled(step: int, every: int | None) -> int:
@@ -40,6 +41,7 @@ class Plan:
     """Says of each step whether it is looked at, from what looks took so far.
 
     Time is that of usual steps: what goes by between steps (validation, say) pays for no looks.
+    Looks are charged with their median: the first ones load, or compile, what they are made with.
 
     Args:
         every: look at every so many steps; None: as :func:`next_sampled` says and ``budget`` lets.
@@ -58,7 +60,8 @@ class Plan:
     def __init__(self, every: int | None, budget: float, done: int) -> None:
         self.every = every
         self._budget, self._done = budget, done
-        self._spent = self._usual = 0.0  # seconds: on looks; of a step that was not looked at
+        self._took: list[float] = []  # seconds beyond a usual step, of each look, in rising order
+        self._usual = 0.0  # seconds of a step that was not looked at
         self._thorough, self._thorough_at = 0.0, done  # what the last thorough look took; its step
 
     def thorough(self, step: int) -> bool | None:
@@ -88,7 +91,7 @@ class Plan:
             thorough: how it was looked at.
         """
         took = max(0.0, seconds - usual)
-        self._spent += took
+        insort(self._took, took)
         self._usual = usual
         if thorough:
             self._thorough, self._thorough_at = took, step
@@ -96,7 +99,9 @@ class Plan:
     @property
     def _paid(self) -> float:
         """The step by which what looks took is the budget's share of the time."""
-        return self._done + self._steps(self._spent, self._budget)
+        count = len(self._took)
+        spent = count * self._took[count // 2] if count else 0.0
+        return self._done + self._steps(spent, self._budget)
 
     def _steps(self, seconds: float, share: float) -> float:
         """How many steps pay for a time of which they may take a share."""
