@@ -21,7 +21,7 @@ Judge = Callable[[History], Sequence[Finding]]
 LOOKS = (0.027, 0.054, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 #: Faults that are one only where they do harm: a network with batch norm forgives much.
 _BY_OUTCOME = {"lr too high", "lr too low", "lr not lowered", "slow optimizer", "dead units",
-               "saturated activations", "overfitting", "exploding gradients",
+               "inputs not scaled", "saturated activations", "overfitting", "exploding gradients",
                "weight decay too strong", "float16 underflow", "batch too small", "batch too large",
                "warmup missing", "lr lowered too early", "oscillation",
                "decay of biases and norms"}  # fmt: skip
