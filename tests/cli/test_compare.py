@@ -44,7 +44,7 @@ def test_it_says_what_it_does(csv: Path) -> None:
         ("digits --optimizers adam,rmsprob", "Did you mean 'rmsprop'"),
         ("digits --seeds 0", "seeds must be"),
         ("digits --seeds many", "'--seeds'"),
-        ("digits --budget soon", "such as 5m"),
+        ("digits --budget soon", "such as 90s"),
         ("digits --budget -1m", "more than 0"),
         ("digits --search lr,betas", "Unknown hyperparameter to search"),
         ("digits --set momentum=0.9", "LABEL.NAME=VALUE"),
