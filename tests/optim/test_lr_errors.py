@@ -65,6 +65,22 @@ BAD: dict[str, tuple[Callable[[Optimizer], Any], str]] = {
         lambda o: ours.SequentialLR(o, [ours.ReduceLROnPlateau(o)], [], last_epoch=3),
         "last_epoch cannot resume a ReduceLROnPlateau",
     ),
+    "milestone -1": (lambda o: ours.MultiStepLR(o, [-1]), "milestone .* >= 0, got -1"),
+    "milestone 2.5": (lambda o: ours.MultiStepLR(o, [2.5]), "milestone .* got 2.5"),  # type: ignore[list-item]  # on purpose
+    "factor 2": (lambda o: ours.ConstantLR(o, factor=2), "factor .* <= 1, got 2"),
+    "exponential gamma nan": (lambda o: ours.ExponentialLR(o, math.nan), "gamma .* got nan"),
+    "power 0": (lambda o: ours.PolynomialLR(o, power=0), "power .* > 0, got 0"),
+    "polynomial total_iters 0": (lambda o: ours.PolynomialLR(o, 0), "total_iters .* > 0, got 0"),
+    "T_0 0": (lambda o: ours.CosineAnnealingWarmRestarts(o, 0), "T_0 .* got 0"),
+    "T_mult 0": (lambda o: ours.CosineAnnealingWarmRestarts(o, 3, 0), "T_mult .* got 0"),
+    "max_lr nan": (lambda o: ours.CyclicLR(o, 0.1, math.nan), "max_lr .* got nan"),
+    "step_size_up 0": (lambda o: ours.CyclicLR(o, 0.1, 0.2, 0), "step_size_up .* got 0"),
+    "cyclic mode": (lambda o: ours.CyclicLR(o, 0.1, 0.2, mode="triangle"), "Did you mean 'triang"),  # type: ignore[arg-type]  # on purpose
+    "total_steps": (lambda o: ours.OneCycleLR(o, 0.1), "either total_steps OR"),
+    "pct_start 2": (lambda o: ours.OneCycleLR(o, 0.1, 9, pct_start=2), "pct_start .* got 2"),
+    "div_factor 0": (lambda o: ours.OneCycleLR(o, 0.1, 9, div_factor=0), "div_factor .* > 0"),
+    "no chain": (lambda o: ours.ChainedScheduler([]), "at least one scheduler"),
+    "average 0": (lambda o: ours.ReduceLROnPlateau(o, average=0), "average .* >= 1, got 0"),
 }
 
 

@@ -81,15 +81,16 @@ class Tap:
     (True, tensor([1., 1.]))
     """
 
-    __slots__ = ("_module", "after")
+    __slots__ = ("_call", "_module", "after")
 
     def __init__(self, module: nn.Module, after: Callable[[Any], None] | None = None) -> None:
         self._module: Callable[[], Any] = weakref.ref(module)
+        self._call: Any = None  # what a call is passed on to while it is in
         #: Called with what a call returned, if there is one.
         self.after = after
 
     def put(self) -> bool:
-        """Put it in, unless the place is taken.
+        """Put it in, unless the place is taken. While it is in, it keeps its module alive.
 
         Not on accelerators: what ``nn.DataParallel`` copies to others there would take it along.
         """
@@ -98,6 +99,7 @@ class Tap:
         fits = module._compiled_call_impl is None and all(t.is_cpu for t in tensors)
         if fits and type(module).__call__ is nn.Module.__call__:
             module._compiled_call_impl = self
+            self._call = module._call_impl  # not weak: that takes .3 us a call
             return True
         return False
 
@@ -109,7 +111,7 @@ class Tap:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Pass a call on."""
-        output = self._module()._call_impl(*args, **kwargs)
+        output = self._call(*args, **kwargs)
         if self.after is not None:
             self.after(output)
         return output
@@ -136,11 +138,10 @@ class Noting(Tap):
     [1.0, 2.0]
     """
 
-    __slots__ = ("_call", "_called", "_compiled", "_earlier", "_hook", "_latest", "then")
+    __slots__ = ("_called", "_compiled", "_earlier", "_hook", "_latest", "then")
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
-        self._call: Any = None
         #: Called with the arguments of a pass in training mode as well, if there is one.
         self.then: Callable[[Any, Any], None] | None = None
         self._earlier: Batch | None = None
@@ -171,16 +172,10 @@ class Noting(Tap):
             self._hook.remove()
             self._hook = None
 
-    def put(self) -> bool:
-        """Put it in, unless the place is taken. While it is in, it keeps its model alive."""
-        put = super().put()
-        self._call = self._module()._call_impl if put else None  # not weak: that takes .3 us
-        return put
-
     def remove(self) -> None:
         """Take out whatever is in."""
         super().remove()
-        self.after = self._call = None
+        self.after = None
         if self._hook is not None:
             self._hook.remove()
             self._hook = None

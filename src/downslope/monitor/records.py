@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -49,7 +48,7 @@ __all__ = ["RecordWriter", "each", "gone_back", "read_records"]
 
 _ENCODE = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make one for each record
 #: Events after which a run goes on from an earlier step, and where they say which.
-BACK = {"heal": "step", "setup": "done"}
+_BACK = {"heal": "step", "setup": "done"}
 DELAY = 0.5  # seconds that a step's record may wait, so that small steps do not wait for the file
 
 
@@ -163,8 +162,8 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            if record["event"] in BACK:
-                records = gone_back(records, record.get(BACK[record["event"]], math.inf))
+            if (back := _BACK.get(record["event"])) in record:
+                records = gone_back(records, record[back])
             records += each({"event": record["event"], **record})
         except (ValueError, KeyError, TypeError):
             raise InputError(
@@ -188,7 +187,7 @@ def each(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"event": "train", **dict(zip(names, row, strict=True))} for row in rows]
 
 
-def gone_back(records: list[dict[str, Any]], step: float) -> list[dict[str, Any]]:
+def gone_back(records: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
     """Records without what belongs to later steps, and without how the run ended then.
 
     >>> gone_back([{"event": "train", "step": 1}, {"event": "train", "step": 2}], 1)
